@@ -1,0 +1,19 @@
+/* Threads with names. All signals are blocked in them; main alone handles signals. */
+#ifndef HOLDFAST_BASE_THREAD_H
+#define HOLDFAST_BASE_THREAD_H
+
+#include "base/err.h"
+#include <pthread.h>
+
+typedef struct {
+    pthread_t id;
+    bool started;
+} Thread;
+
+/* name: at most 15 bytes. run(arg) is the thread. Errors: ERR_SYSTEM. */
+MUST_USE ErrCode thread_start(Thread *thread, const char *name, void (*run)(void *arg), void *arg,
+                              Err *err);
+/* Waits for its end; does nothing if it was never started. */
+void thread_join(Thread *thread);
+
+#endif

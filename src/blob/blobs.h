@@ -1,0 +1,66 @@
+/* Blobs: large bodies of one root, one file an extent (format/blob_file.h). Each writer and reader
+ * belongs to one thread at a time; the Blobs to any. */
+#ifndef HOLDFAST_BLOB_BLOBS_H
+#define HOLDFAST_BLOB_BLOBS_H
+
+#include "disk/disk.h"
+#include "format/blob_file.h"
+#include "format/entry.h"
+
+typedef struct Blobs Blobs;
+typedef struct BlobWriter BlobWriter;
+typedef struct BlobReader BlobReader;
+
+typedef struct {
+    Uuid root;
+    uint32_t chunk_size; /* bytes, 64 KiB..4 MiB, multiple of 4096; 0: 256 KiB */
+} BlobsOptions;
+
+/* Makes blobs/ and staging/ if absent; empties staging/ (what is there was never acknowledged). */
+MUST_USE ErrCode blobs_open(Disk *disk, const BlobsOptions *options, Blobs **out, Err *err);
+void blobs_free(Blobs *blobs);
+
+/* Begins extent number `extent` of body in staging/. Nothing is visible before finish. */
+MUST_USE ErrCode blob_writer_open(Blobs *blobs, BodyId body, uint32_t extent, BlobWriter **out,
+                                  Err *err);
+/* Adds bytes: hashes them (SHA-256), cuts chunks, writes. ERR_NO_SPACE, ERR_IO. */
+MUST_USE ErrCode blob_writer_write(BlobWriter *writer, const void *data, size_t len, Err *err);
+uint64_t blob_writer_size(const BlobWriter *writer);
+
+typedef struct {
+    ShardId shard;
+    BucketUid bucket;
+    uint64_t time_ms;
+    Str attrs; /* left out beyond BLOB_FOOTER_ATTRS_MAX */
+} BlobInfo;
+/* Digest of all bytes so far; the writer takes no more afterwards. */
+void blob_writer_digest(BlobWriter *writer, Sha256 *out);
+/* Writes table and footer, syncs the file, renames it into blobs/ab/cd/, syncs the directories. On OK
+ * the extent is durable (but an orphan until an entry names it). The writer is then only freed. */
+MUST_USE ErrCode blob_writer_finish(BlobWriter *writer, const BlobInfo *info, Extent *out, Err *err);
+/* Unlinks what is in staging unless finished. NULL is fine. */
+void blob_writer_free(BlobWriter *writer);
+
+/* Opens an extent, verifies footer and table and that it is the one asked for. The whole table is
+ * not kept in memory: rows are read as needed. ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
+MUST_USE ErrCode blob_reader_open(Blobs *blobs, BodyId body, uint32_t extent, BlobReader **out,
+                                  Err *err);
+const BlobFooter *blob_reader_footer(const BlobReader *reader);
+/* Plain bytes of chunk number i into data (footer->chunk_size bytes of room), verified against its
+ * CRC32C; *len bytes. ERR_CORRUPT, ERR_IO. */
+MUST_USE ErrCode blob_reader_chunk(BlobReader *reader, uint64_t i, void *data, size_t *len, Err *err);
+/* For sendfile of plain extents: the file's descriptor or -1. */
+int blob_reader_fd(const BlobReader *reader);
+void blob_reader_free(BlobReader *reader);
+
+/* Unlinks an extent; OK if it is not there. */
+MUST_USE ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err);
+typedef ErrCode (*BlobListFn)(void *ctx, BodyId body, uint32_t extent, Err *err);
+/* Every extent in blobs/, in no order: to find orphans and to rebuild. */
+MUST_USE ErrCode blobs_list(Blobs *blobs, BlobListFn fn, void *ctx, Err *err);
+
+AUTO_DEFINE(Blobs, blobs_free);
+AUTO_DEFINE(BlobWriter, blob_writer_free);
+AUTO_DEFINE(BlobReader, blob_reader_free);
+
+#endif

@@ -1,0 +1,53 @@
+/* The simulated driver of Disk: a durable image in memory, plus pending writes and pending directory
+ * entries, for tests. A crash keeps, drops or tears each pending change at 512 bytes, independently
+ * (a rename is atomic but may be lost; a file whose directory entry was lost is gone whole).
+ * Deterministic from its seed. One thread, or any threads with their own order. */
+#ifndef HOLDFAST_DISK_SIM_H
+#define HOLDFAST_DISK_SIM_H
+
+#include "base/rng.h"
+#include "disk/disk.h"
+
+#define SIM_SECTOR 512
+
+/* Chances in a million per call; all zero: a perfect disk until it crashes. */
+typedef struct {
+    uint32_t read_error;   /* EIO on read */
+    uint32_t write_error;  /* EIO on write */
+    uint32_t sync_error;   /* sync fails once, its pages then count as clean but may be lost */
+    uint32_t no_space;     /* ENOSPC on write */
+    uint32_t lost_write;   /* a write that is acknowledged and synced but never arrives */
+    uint32_t misdirected;  /* a write that lands at another block of the file */
+    uint64_t capacity;     /* bytes; 0: no limit */
+} SimDiskFaults;
+
+MUST_USE ErrCode disk_sim_new(uint64_t seed, Disk **out, Err *err);
+void disk_sim_set_faults(Disk *disk, const SimDiskFaults *faults);
+/* Power fails: open Files die (every call ERR_IO), pending changes are kept, dropped or torn by
+ * chance from the disk's seed. Afterwards the disk is usable again (reopen). */
+void disk_sim_crash(Disk *disk);
+/* kill -9: open Files die, the page cache survives: all pending changes stay pending. */
+void disk_sim_kill(Disk *disk);
+/* Flips one bit of the durable image and cache of path. */
+MUST_USE ErrCode disk_sim_flip(Disk *disk, const char *path, uint64_t bit, Err *err);
+
+/* Crash states: number of operations (write, sync, create, rename, unlink, truncate …) since the
+ * last mark. */
+uint64_t disk_sim_op_count(const Disk *disk);
+/* From now on the operation number stop_at (0 = next) and all later ones fail with ERR_IO, as if
+ * power had gone just before it; UINT64_MAX: never. */
+void disk_sim_stop_at(Disk *disk, uint64_t stop_at);
+bool disk_sim_stopped(const Disk *disk);
+/* Pending units that a crash could each keep or drop: 512-byte sectors of un-synced writes and
+ * un-synced directory changes. */
+size_t disk_sim_pending(const Disk *disk);
+/* A copy of the disk as a crash would leave it that keeps exactly those pending units whose bit is
+ * set in keep (bit i of keep[i/64]; words ≥ (pending+63)/64). The copy has nothing pending. */
+MUST_USE ErrCode disk_sim_crash_image(const Disk *disk, const uint64_t *keep, uint64_t seed,
+                                      Disk **out, Err *err);
+/* SHA-256-based 64-bit fingerprint of the durable image: to count distinct images. */
+uint64_t disk_sim_fingerprint(const Disk *disk);
+/* Writes durable and cached contents to a directory of the host, to look at. */
+MUST_USE ErrCode disk_sim_dump(const Disk *disk, const char *dir, Err *err);
+
+#endif

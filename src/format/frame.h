@@ -1,0 +1,58 @@
+/* Frame: what stands before each record in a WAL segment; local to one root. All records of one
+ * group commit are one batch: it begins at a multiple of 4096 and is padded to the next with a PAD
+ * frame (or zeros where less than FRAME_LEN is left), so acknowledged bytes are never rewritten.
+ *
+ *   magic "HFR1" u32 | kind u16 | flags u16 | payload length u32 | crc32c u32
+ *   segment uuid 16 | segment id u64 | position u64
+ *   durable segment u64 | durable position u64            (64 bytes)
+ *
+ * position: the frame's own offset in its segment. durable: everything of this root's log before
+ * (segment, position) was synced when this was written (attestation). crc32c covers the frame with
+ * the field zero, and the payload. After the payload zeros up to a multiple of 8. Pure. */
+#ifndef HOLDFAST_FORMAT_FRAME_H
+#define HOLDFAST_FORMAT_FRAME_H
+
+#include "format/ids.h"
+
+#define FRAME_MAGIC 0x31524648u
+#define FRAME_LEN 64
+#define WAL_BLOCK 4096 /* bytes: batches begin and end here */
+
+typedef enum {
+    FRAME_ENTRY = 1,      /* payload: an entry */
+    FRAME_CHECKPOINT = 2, /* payload: format/checkpoint.h; first record of each segment */
+    FRAME_ATTEST = 3,     /* no payload: only says what is durable */
+    FRAME_TRUNCATE = 4,   /* shard u16, from lsn u64, hash 32: entries from there are void */
+    FRAME_STATE = 5,      /* one shard's ReplicaState: a vote, a term, a CONFIG seen */
+    FRAME_PAD = 6         /* zeros up to the next block */
+} FrameKind;
+#define FRAME_KIND_MAX FRAME_PAD
+
+/* A place in a root's log. Segments are numbered from 1 without gaps. */
+typedef struct {
+    uint64_t segment;
+    uint64_t offset;
+} WalPos;
+
+typedef struct {
+    FrameKind kind;
+    uint32_t length; /* payload bytes */
+    Uuid segment_uuid;
+    WalPos pos;
+    WalPos durable;
+} Frame;
+
+int wal_pos_cmp(WalPos a, WalPos b);
+/* Frame and payload on disk, padded to 8. */
+static inline size_t frame_total(size_t payload_len)
+{
+    return FRAME_LEN + ALIGN_UP(payload_len, (size_t)8);
+}
+/* Encodes the frame with its CRC over payload into out[FRAME_LEN]. */
+void frame_encode(const Frame *frame, Str payload, uint8_t out[FRAME_LEN]);
+/* Reads and verifies the frame at the start of data, its payload and CRC; *payload is a view.
+ * Errors: ERR_END if data begins with no frame (no magic); ERR_CORRUPT if it does but is cut off or
+ * wrong; ERR_FORMAT_VERSION for an unknown kind with a right CRC. */
+MUST_USE ErrCode frame_decode(Str data, Frame *out, Str *payload, Err *err);
+
+#endif

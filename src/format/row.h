@@ -1,0 +1,112 @@
+/* Rows of the index: keys that sort by memcmp, and their values. The index (src/index) only knows
+ * bytes; what they mean is here. One byte of kind comes first.
+ *
+ *   'n' bucket uid be64, key, 0, ~term be32, ~lsn be64 -> FileRow   newest version first
+ *   'i' file id                                        -> bucket uid be64, key
+ *   'a' shard be16                                     -> AppliedRow
+ *   'r' shard be16, request id                         -> RequestRow
+ *   'x' expiry ms be64, shard be16, request id         -> (empty)   to drop old request rows
+ *   'b' body id                                        -> varint references
+ *   'p' pack number be64                               -> PackRow
+ *   'u' bucket uid be64                                -> BucketStatRow: files and bytes
+ * Pure. */
+#ifndef HOLDFAST_FORMAT_ROW_H
+#define HOLDFAST_FORMAT_ROW_H
+
+#include "format/entry.h"
+#include "format/pack.h"
+
+#define ROW_KEY_MAX (KEY_MAX + 32)
+#define ROW_VALUE_MAX (ATTRS_MAX + EXTENTS_MAX * EXTENT_LEN + 512)
+
+/* Where a small body is. */
+typedef struct {
+    uint64_t pack;   /* 0: none (no body, or extents) */
+    uint64_t offset; /* of the record */
+    uint32_t length; /* of the whole record, padding included */
+} PackPlace;
+
+enum {
+    ROW_FLAG_DELETE_MARKER = 1 << 0,
+    ROW_FLAG_NULL_VERSION = 1 << 1,
+    ROW_FLAG_DIGEST_KNOWN = 1 << 2,
+};
+
+/* One version of a file. attrs without ATTR_KEY (it is in the row's key). */
+typedef struct {
+    FileId file;
+    VersionId version;  /* in the key */
+    uint16_t flags;
+    uint64_t created_ms; /* of the file */
+    uint64_t updated_ms; /* of this version */
+    uint64_t size;
+    BodyId body;
+    Sha256 digest;
+    PackPlace place;
+    uint32_t extent_count;
+    Str extents;
+    Str attrs;
+} FileRow;
+
+typedef struct {
+    Lsn lsn;
+    Term term;
+    Sha256 hash; /* checksum of that entry: the chain goes on from it */
+} AppliedRow;
+
+typedef struct {
+    Op op;
+    FileId file;
+    VersionId version;
+    uint64_t time_ms;
+    Sha256 request_hash;
+} RequestRow;
+
+typedef struct {
+    uint64_t bytes; /* record bytes in it */
+    uint64_t dead;  /* of them no longer needed */
+} PackRow;
+
+typedef struct {
+    uint64_t files;
+    uint64_t bytes;
+} BucketStatRow;
+
+/* Keys: written into out (capacity ROW_KEY_MAX); return the length. */
+size_t row_key_name(uint8_t *out, BucketUid bucket, Str key, VersionId version);
+/* The prefix all versions of a name share: without the version. */
+size_t row_key_name_prefix(uint8_t *out, BucketUid bucket, Str key);
+/* The prefix of all names of bucket that start with key_prefix. */
+size_t row_key_bucket_prefix(uint8_t *out, BucketUid bucket, Str key_prefix);
+bool row_key_name_parse(Str row_key, BucketUid *bucket, Str *key, VersionId *version);
+size_t row_key_file(uint8_t *out, FileId file);
+size_t row_key_applied(uint8_t *out, ShardId shard);
+size_t row_key_request(uint8_t *out, ShardId shard, RequestId id);
+size_t row_key_request_expiry(uint8_t *out, uint64_t expiry_ms, ShardId shard, RequestId id);
+size_t row_key_body(uint8_t *out, BodyId body);
+size_t row_key_pack(uint8_t *out, uint64_t pack);
+size_t row_key_bucket_stat(uint8_t *out, BucketUid bucket);
+
+/* Values. Decoding returns false on malformed bytes; views point into data. */
+void file_row_encode(const FileRow *row, Enc *enc);
+bool file_row_decode(Str data, FileRow *out);
+void id_row_encode(BucketUid bucket, Str key, Enc *enc);
+bool id_row_decode(Str data, BucketUid *bucket, Str *key);
+void applied_row_encode(const AppliedRow *row, Enc *enc);
+bool applied_row_decode(Str data, AppliedRow *out);
+void request_row_encode(const RequestRow *row, Enc *enc);
+bool request_row_decode(Str data, RequestRow *out);
+void pack_row_encode(const PackRow *row, Enc *enc);
+bool pack_row_decode(Str data, PackRow *out);
+void bucket_stat_encode(const BucketStatRow *row, Enc *enc);
+bool bucket_stat_decode(Str data, BucketStatRow *out);
+
+/* The row that entry (CREATE, UPDATE, delete marker) makes; created_ms from ATTR_CREATED_MS or the
+ * file id. Views into entry; place is left zero. attrs still holds ATTR_KEY, which encoding drops. */
+void file_row_of_entry(const Entry *entry, FileRow *out);
+/* The etag without quotes: ATTR_ETAG, else the first 40 hex digits of the digest and "-1", else the
+ * version's text. out has ETAG_MAX bytes. */
+#define ETAG_MAX 128
+void file_row_etag(const FileRow *row, char out[ETAG_MAX]);
+
+#endif

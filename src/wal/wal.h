@@ -1,0 +1,111 @@
+/* Wal: the write-ahead log of one storage root, shared by all its shards. Formats: format/segment.h,
+ * format/frame.h, format/entry.h; docs/format.md.
+ *
+ * Threads: wal_append(), wal_sync(), wal_attest(), wal_close() belong to one thread, the WAL
+ * writer; wal_read(), wal_note(), wal_cut(), wal_stats() to any.
+ *
+ *   wal.active                  being written      -> rotation: synced, renamed to
+ *   wal.segments/segment_N.wal  closed             -> wal_cut(): renamed to
+ *   wal.spare.K                 zeros or stale frames that can never chain (other segment uuid)
+ *
+ * A record is durable when wal_sync() returned OK after its append. After ERR_IO from append or
+ * sync the Wal is failed: it takes no more appends in this process (fsyncgate), reads go on. */
+#ifndef HOLDFAST_WAL_WAL_H
+#define HOLDFAST_WAL_WAL_H
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "disk/disk.h"
+#include "format/entry.h"
+#include "format/segment.h"
+
+typedef struct Wal Wal;
+
+#define WAL_SEGMENT_SIZE_DEFAULT (1 * MIB)
+#define WAL_BATCH_MAX (4 * MIB) /* bytes one group commit may hold; a batch never spans segments */
+
+typedef struct {
+    Uuid root;
+    uint64_t incarnation;   /* must be higher than at every earlier open */
+    uint64_t segment_size;  /* bytes, 64 KiB..1 GiB, multiple of 4096; 0: 1 MiB */
+    unsigned spares;        /* segments kept ready, 0..64 */
+    Clock *clock;
+    Rng *rng;               /* for segment uuids; owned by the caller, used by the writer thread */
+} WalOptions;
+
+/* One record as replay gives it, in log order: FRAME_ENTRY, FRAME_TRUNCATE, FRAME_STATE and each
+ * segment's FRAME_CHECKPOINT. payload is a view for the time of the call. Entries' checksums and
+ * inline bodies are verified before. Anything but OK stops the opening. */
+typedef ErrCode (*WalReplayFn)(void *ctx, const Frame *frame, Str payload, Err *err);
+
+/* What opening found. */
+typedef struct {
+    uint64_t segments;      /* read */
+    uint64_t records;
+    uint64_t bytes;
+    bool torn;              /* a torn tail was moved to quarantine/ */
+    WalPos torn_at;
+    uint64_t torn_bytes;
+    WalPos end;             /* where the valid log ended */
+} WalOpened;
+
+/* Reads and verifies the whole log, replays it through fn, makes the tail durable (files and
+ * directories synced, before anything may count on it), moves a torn tail to quarantine/, and opens
+ * a new segment with a CHECKPOINT; nothing is ever appended to a segment of an earlier process.
+ * Errors: ERR_CORRUPT: damage at or below an attested position (names file and offset; nothing was
+ * changed); ERR_FORMAT_VERSION; ERR_FOREIGN: segments of another root; ERR_IO, ERR_NO_SPACE. */
+MUST_USE ErrCode wal_open(Disk *disk, const WalOptions *options, WalReplayFn fn, void *ctx,
+                          Wal **out, WalOpened *opened, Err *err);
+/* Clean stop: syncs and attests what was appended. Then wal_free(). */
+MUST_USE ErrCode wal_close(Wal *wal, Err *err);
+void wal_free(Wal *wal); /* NULL is fine; syncs nothing, as if killed */
+
+/* Appends a sealed, encoded entry, given in two parts that are joined (head: header, attributes,
+ * extents; body: the inline body; either may be empty), copied into the batch. *pos is where its
+ * frame stands. Not durable until wal_sync(). Rotates first if it does not fit; an entry larger than
+ * a segment gets one of its own. Errors: ERR_TOO_BIG (> ENTRY_MAX), ERR_IO, ERR_NO_SPACE. */
+MUST_USE ErrCode wal_append(Wal *wal, const Entry *entry, Str head, Str body, WalPos *pos, Err *err);
+/* Appends a FRAME_STATE: what a replica promises (term, vote, CONFIG). Not durable until wal_sync(). */
+MUST_USE ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err);
+/* Appends a FRAME_TRUNCATE: entries of shard from lsn `from` on are void; hash is the checksum of the
+ * entry before. */
+MUST_USE ErrCode wal_append_truncate(Wal *wal, ShardId shard, Lsn from, const Sha256 *hash, Err *err);
+/* Writes the batch, padded to 4 KiB, and makes it durable with one sync. With nothing appended it
+ * does nothing. */
+MUST_USE ErrCode wal_sync(Wal *wal, Err *err);
+/* Attests the last batch by an ATTEST record, synced, unless that is done: after 10 ms of silence. */
+MUST_USE ErrCode wal_attest(Wal *wal, Err *err);
+bool wal_needs_attest(const Wal *wal);
+bool wal_failed(const Wal *wal);
+
+/* Reads and verifies the record whose frame stands at pos; *payload is a view into buf (cleared
+ * first). ERR_NOT_FOUND: that segment was cut or recycled meanwhile, look the file up again;
+ * ERR_CORRUPT; ERR_IO. */
+MUST_USE ErrCode wal_read(Wal *wal, WalPos pos, size_t payload_len, Buf *buf, Str *payload,
+                          Err *err);
+/* Tells what the next CHECKPOINT should say of shard's commit and applied lsn. */
+void wal_note(Wal *wal, ShardId shard, Lsn commit_lsn, Lsn applied_lsn);
+/* Gives up every closed segment that ends at or before keep_from.segment (exclusive): recycled as a
+ * spare or unlinked. Caller proved that packs and blobs are synced and the index is checkpointed and
+ * synced for all in them, and that the newest CHECKPOINT carries all votes. */
+MUST_USE ErrCode wal_cut(Wal *wal, uint64_t keep_from_segment, Err *err);
+/* Ends the active segment now, so that it can be cut later (writer thread). */
+MUST_USE ErrCode wal_rotate(Wal *wal, Err *err);
+
+typedef struct {
+    uint64_t first_segment;   /* oldest kept */
+    uint64_t active_segment;
+    uint64_t active_bytes;
+    uint64_t segment_bytes;   /* of all kept */
+    unsigned spares;
+    uint64_t appended;        /* records since start */
+    uint64_t syncs;
+    WalPos durable;           /* everything before is synced */
+    WalPos attested;          /* highest position that a durable record attests */
+    bool failed;
+} WalStats;
+void wal_stats(Wal *wal, WalStats *out);
+
+AUTO_DEFINE(Wal, wal_free);
+
+#endif
