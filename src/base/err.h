@@ -18,8 +18,8 @@ typedef enum {
 
 typedef struct {
     ErrCode code;
-    int errno_value;               /* 0 unless the operating system refused */
-    const char *file;              /* where it was set */
+    int errno_value;  /* 0 unless the operating system refused */
+    const char *file; /* where it was set */
     int line;
     char message[ERR_MESSAGE_MAX]; /* outermost context first; always terminated */
 } Err;
@@ -48,7 +48,8 @@ void err_clear(Err *err);
 const char *err_text(const Err *err);
 
 /* Sets err and *is* its code: `return err_set(err, ERR_TOO_BIG, "entry of %zu bytes", len);` */
-#define err_set(err, code, ...) (err_set_at((err), (code), 0, __FILE__, __LINE__, __VA_ARGS__), (code))
+#define err_set(err, code, ...)                                                                    \
+    (err_set_at((err), (code), 0, __FILE__, __LINE__, __VA_ARGS__), (code))
 /* The same for a failed system call: adds errno's text. `saved` is errno as it was. */
 #define err_set_errno(err, code, saved, ...)                                                       \
     (err_set_at((err), (code), (saved), __FILE__, __LINE__, __VA_ARGS__), (code))

@@ -8,15 +8,15 @@
 #include <pthread.h>
 
 typedef enum {
-    LOCK_RANK_STORE = 10,   /* store's tables of open packs, pins */
-    LOCK_RANK_WAL = 20,     /* wal's table of segments and their descriptors */
-    LOCK_RANK_TABLE = 30,   /* the table of un-applied records (read-write) */
-    LOCK_RANK_INDEX = 40,   /* the SQLite VFS's in-process shared memory locks */
+    LOCK_RANK_STORE = 10, /* store's tables of open packs, pins */
+    LOCK_RANK_WAL = 20,   /* wal's table of segments and their descriptors */
+    LOCK_RANK_TABLE = 30, /* the table of un-applied records (read-write) */
+    LOCK_RANK_INDEX = 40, /* the SQLite VFS's in-process shared memory locks */
     LOCK_RANK_BLOB = 50,
-    LOCK_RANK_DISK = 60,    /* the simulated disk */
+    LOCK_RANK_DISK = 60, /* the simulated disk */
     LOCK_RANK_QUEUE = 70,
     LOCK_RANK_METRIC = 80,
-    LOCK_RANK_LOG = 90,     /* last: anything may log */
+    LOCK_RANK_LOG = 90, /* last: anything may log */
 } LockRank;
 
 typedef struct {

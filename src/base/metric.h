@@ -14,13 +14,13 @@ typedef enum { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM } MetricKind;
 typedef struct Metric Metric;
 struct Metric {
     MetricKind kind;
-    const char *name;           /* holdfast_… with unit last, counters end in _total */
-    const char *help;           /* one sentence */
-    const char *labels;         /* "" or fixed text between the braces */
-    const double *bounds;       /* histogram: upper bounds, rising, in the metric's unit */
-    size_t bound_count;         /* ≤ METRIC_BUCKETS_MAX */
-    double scale;               /* what is observed times scale is the metric's unit; 0 means 1 */
-    _Atomic int64_t value;      /* counter, gauge; histogram: sum of what was observed */
+    const char *name;      /* holdfast_… with unit last, counters end in _total */
+    const char *help;      /* one sentence */
+    const char *labels;    /* "" or fixed text between the braces */
+    const double *bounds;  /* histogram: upper bounds, rising, in the metric's unit */
+    size_t bound_count;    /* ≤ METRIC_BUCKETS_MAX */
+    double scale;          /* what is observed times scale is the metric's unit; 0 means 1 */
+    _Atomic int64_t value; /* counter, gauge; histogram: sum of what was observed */
     _Atomic uint64_t buckets[METRIC_BUCKETS_MAX + 1];
     Metric *next;
 };

@@ -14,7 +14,10 @@ typedef struct {
 #define STR_ARG(s) (int)(s).len, (s).ptr
 /* A Str of a string literal; usable in static initializers as STR_INIT. */
 #define STR(literal) ((Str){(literal), sizeof(literal) - 1})
-#define STR_INIT(literal) {(literal), sizeof(literal) - 1}
+#define STR_INIT(literal)                                                                          \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
 
 static inline Str str_of(const void *ptr, size_t len)
 {
@@ -22,7 +25,7 @@ static inline Str str_of(const void *ptr, size_t len)
 }
 Str str_from_cstr(const char *text); /* NULL gives the empty Str */
 bool str_eq(Str a, Str b);
-bool str_eq_nocase(Str a, Str b);    /* ASCII only */
+bool str_eq_nocase(Str a, Str b); /* ASCII only */
 /* Bytewise like memcmp, a prefix sorts first: <0, 0, >0. */
 int str_cmp(Str a, Str b);
 bool str_starts_with(Str s, Str prefix);

@@ -37,7 +37,8 @@ typedef struct {
 void blob_writer_digest(BlobWriter *writer, Sha256 *out);
 /* Writes table and footer, syncs the file, renames it into blobs/ab/cd/, syncs the directories. On OK
  * the extent is durable (but an orphan until an entry names it). The writer is then only freed. */
-MUST_USE ErrCode blob_writer_finish(BlobWriter *writer, const BlobInfo *info, Extent *out, Err *err);
+MUST_USE ErrCode blob_writer_finish(BlobWriter *writer, const BlobInfo *info, Extent *out,
+                                    Err *err);
 /* Unlinks what is in staging unless finished. NULL is fine. */
 void blob_writer_free(BlobWriter *writer);
 
@@ -48,7 +49,8 @@ MUST_USE ErrCode blob_reader_open(Blobs *blobs, BodyId body, uint32_t extent, Bl
 const BlobFooter *blob_reader_footer(const BlobReader *reader);
 /* Plain bytes of chunk number i into data (footer->chunk_size bytes of room), verified against its
  * CRC32C; *len bytes. ERR_CORRUPT, ERR_IO. */
-MUST_USE ErrCode blob_reader_chunk(BlobReader *reader, uint64_t i, void *data, size_t *len, Err *err);
+MUST_USE ErrCode blob_reader_chunk(BlobReader *reader, uint64_t i, void *data, size_t *len,
+                                   Err *err);
 /* For sendfile of plain extents: the file's descriptor or -1. */
 int blob_reader_fd(const BlobReader *reader);
 void blob_reader_free(BlobReader *reader);

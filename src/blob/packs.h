@@ -31,7 +31,8 @@ MUST_USE ErrCode packs_read(Packs *packs, const PackPlace *place, bool check_bod
                             PackRecord *out, Err *err);
 /* Numbers of all packs, rising; *out from mem_new_array (mem_free()). */
 MUST_USE ErrCode packs_list(Packs *packs, uint64_t **out, size_t *count, Err *err);
-typedef ErrCode (*PackScanFn)(void *ctx, const PackRecord *record, const PackPlace *place, Err *err);
+typedef ErrCode (*PackScanFn)(void *ctx, const PackRecord *record, const PackPlace *place,
+                              Err *err);
 /* Every record of a pack in order, for rebuilding an index, scrub and compaction. A torn end of the
  * last batch ends the scan without error and sets *torn_at (else 0); damage inside: ERR_CORRUPT. */
 MUST_USE ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx,

@@ -26,10 +26,10 @@ typedef struct File {
 } File;
 
 typedef enum {
-    DISK_OPEN_READ,       /* must exist */
-    DISK_OPEN_WRITE,      /* read and write, must exist */
-    DISK_OPEN_CREATE,     /* read and write, must not exist */
-    DISK_OPEN_ENSURE      /* read and write, made empty if absent */
+    DISK_OPEN_READ,   /* must exist */
+    DISK_OPEN_WRITE,  /* read and write, must exist */
+    DISK_OPEN_CREATE, /* read and write, must not exist */
+    DISK_OPEN_ENSURE  /* read and write, made empty if absent */
 } DiskOpenMode;
 
 typedef struct {
@@ -88,7 +88,7 @@ MUST_USE ErrCode disk_truncate(File *file, uint64_t size, Err *err);
 /* Replaces to if it exists. Not durable until both directories are synced. ERR_NOT_FOUND. */
 MUST_USE ErrCode disk_rename(Disk *disk, const char *from, const char *to, Err *err);
 MUST_USE ErrCode disk_unlink(Disk *disk, const char *path, Err *err); /* ERR_NOT_FOUND */
-MUST_USE ErrCode disk_mkdir(Disk *disk, const char *path, Err *err); /* OK if it is there */
+MUST_USE ErrCode disk_mkdir(Disk *disk, const char *path, Err *err);  /* OK if it is there */
 /* path "" is the root itself. */
 MUST_USE ErrCode disk_sync_dir(Disk *disk, const char *path, Err *err);
 MUST_USE ErrCode disk_list(Disk *disk, const char *path, DiskListFn fn, void *ctx, Err *err);

@@ -12,13 +12,13 @@
 
 /* Chances in a million per call; all zero: a perfect disk until it crashes. */
 typedef struct {
-    uint32_t read_error;   /* EIO on read */
-    uint32_t write_error;  /* EIO on write */
-    uint32_t sync_error;   /* sync fails once, its pages then count as clean but may be lost */
-    uint32_t no_space;     /* ENOSPC on write */
-    uint32_t lost_write;   /* a write that is acknowledged and synced but never arrives */
-    uint32_t misdirected;  /* a write that lands at another block of the file */
-    uint64_t capacity;     /* bytes; 0: no limit */
+    uint32_t read_error;  /* EIO on read */
+    uint32_t write_error; /* EIO on write */
+    uint32_t sync_error;  /* sync fails once, its pages then count as clean but may be lost */
+    uint32_t no_space;    /* ENOSPC on write */
+    uint32_t lost_write;  /* a write that is acknowledged and synced but never arrives */
+    uint32_t misdirected; /* a write that lands at another block of the file */
+    uint64_t capacity;    /* bytes; 0: no limit */
 } SimDiskFaults;
 
 MUST_USE ErrCode disk_sim_new(uint64_t seed, Disk **out, Err *err);

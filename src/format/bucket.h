@@ -14,9 +14,9 @@ typedef struct {
     Versioning versioning;
     uint8_t placement_class; /* 1..15; 0 is the system's */
     uint64_t created_ms;
-    uint64_t quota_bytes;    /* 0: none */
-    uint64_t quota_files;    /* 0: none */
-    Str extra;               /* attributes of later releases, kept */
+    uint64_t quota_bytes; /* 0: none */
+    uint64_t quota_files; /* 0: none */
+    Str extra;            /* attributes of later releases, kept */
 } BucketRecord;
 
 #define BUCKET_KEY_PREFIX "bucket/"

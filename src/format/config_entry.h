@@ -13,7 +13,7 @@ typedef struct {
 } Member;
 
 typedef struct {
-    Uuid cfg_uid;     /* random; the compare-and-swap is on this, never on a number */
+    Uuid cfg_uid; /* random; the compare-and-swap is on this, never on a number */
     Uuid parent_uid;
     uint64_t version;
     Term term;
@@ -22,8 +22,8 @@ typedef struct {
     Member members[MEMBERS_MAX];
     uint32_t learner_count;
     Member learners[MEMBERS_MAX];
-    uint16_t isr; /* bit i: members[i] is in sync */
-    uint16_t elr; /* bit i: members[i] may be elected though not in sync */
+    uint16_t isr;     /* bit i: members[i] is in sync */
+    uint16_t elr;     /* bit i: members[i] may be elected though not in sync */
     uint16_t primary; /* index into members; MEMBERS_MAX: none */
     uint64_t unclean_epoch;
 } ShardConfig;

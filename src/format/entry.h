@@ -15,9 +15,9 @@
 #include "format/ids.h"
 
 #define ENTRY_FORMAT 1
-#define ENTRY_HEADER_LEN 224             /* bytes, fixed; asserted in entry.c */
-#define INLINE_MAX (64 * 1024)           /* body bytes that stay in the log and in packs */
-#define EXTENTS_MAX 10000                /* of one body */
+#define ENTRY_HEADER_LEN 224   /* bytes, fixed; asserted in entry.c */
+#define INLINE_MAX (64 * 1024) /* body bytes that stay in the log and in packs */
+#define EXTENTS_MAX 10000      /* of one body */
 /* Largest entry: header, attributes, extents (varints and digests), inline body. */
 #define ENTRY_MAX (1024 * 1024)
 
@@ -49,8 +49,8 @@ enum {
 typedef struct {
     BodyId body;
     uint32_t number;
-    uint64_t size;      /* plain bytes in it */
-    Sha256 digest;      /* of the plain bytes; zero if not known */
+    uint64_t size; /* plain bytes in it */
+    Sha256 digest; /* of the plain bytes; zero if not known */
 } Extent;
 #define EXTENT_LEN 60
 
@@ -60,20 +60,20 @@ typedef struct {
     uint16_t flags;
     Term term;
     Lsn lsn;
-    Id128 record_id;     /* random, this record's own */
+    Id128 record_id; /* random, this record's own */
     FileId file;
     BucketUid bucket;
-    VersionId target;    /* DELETE and META: the version meant; else zero */
-    uint64_t time_ms;    /* wall clock of the primary; orders nothing */
-    BodyId body;         /* zero without a body */
-    uint64_t size;       /* plain bytes of the body */
-    Sha256 body_digest;  /* with ENTRY_FLAG_DIGEST_KNOWN */
-    Sha256 prev_hash;    /* zero for lsn 1 */
-    Sha256 checksum;     /* set by entry_seal(), checked by entry_decode() */
-    Str attrs;           /* encoded attributes (views) */
-    Str extents;         /* extent_count × EXTENT_LEN */
+    VersionId target;   /* DELETE and META: the version meant; else zero */
+    uint64_t time_ms;   /* wall clock of the primary; orders nothing */
+    BodyId body;        /* zero without a body */
+    uint64_t size;      /* plain bytes of the body */
+    Sha256 body_digest; /* with ENTRY_FLAG_DIGEST_KNOWN */
+    Sha256 prev_hash;   /* zero for lsn 1 */
+    Sha256 checksum;    /* set by entry_seal(), checked by entry_decode() */
+    Str attrs;          /* encoded attributes (views) */
+    Str extents;        /* extent_count × EXTENT_LEN */
     uint32_t extent_count;
-    Str inline_body;     /* ≤ INLINE_MAX; empty with extents */
+    Str inline_body; /* ≤ INLINE_MAX; empty with extents */
 } Entry;
 
 /* Bytes entry_encode() needs. */

@@ -35,8 +35,8 @@ typedef struct {
     Term term;
     Lsn lsn;
 } VersionId;
-#define VERSION_ID_LEN 12       /* bytes: term, lsn, both big endian */
-#define VERSION_ID_TEXT_LEN 20  /* characters, without the NUL */
+#define VERSION_ID_LEN 12      /* bytes: term, lsn, both big endian */
+#define VERSION_ID_TEXT_LEN 20 /* characters, without the NUL */
 
 /* 16 bytes: root, segment, cluster uuids; body ids; request ids. */
 typedef struct {

@@ -21,9 +21,9 @@
 #define PACK_RECORD_HEADER_LEN 16
 
 typedef enum {
-    PACK_BODY = 1,      /* entry core and an inline body */
-    PACK_META = 2,      /* entry core only: large body elsewhere, attributes, CONFIG, START … */
-    PACK_TOMBSTONE = 3  /* entry core of a DELETE */
+    PACK_BODY = 1,     /* entry core and an inline body */
+    PACK_META = 2,     /* entry core only: large body elsewhere, attributes, CONFIG, START … */
+    PACK_TOMBSTONE = 3 /* entry core of a DELETE */
 } PackType;
 
 enum {

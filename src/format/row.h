@@ -35,7 +35,7 @@ enum {
 /* One version of a file. attrs without ATTR_KEY (it is in the row's key). */
 typedef struct {
     FileId file;
-    VersionId version;  /* in the key */
+    VersionId version; /* in the key */
     uint16_t flags;
     uint64_t created_ms; /* of the file */
     uint64_t updated_ms; /* of this version */

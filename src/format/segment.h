@@ -15,13 +15,13 @@
 
 typedef struct {
     Uuid root;
-    uint64_t incarnation;  /* of the root, when this was opened */
-    Uuid uuid;             /* this segment's; new each time the file is used again */
-    uint64_t id;           /* 1, 2, 3 … ; 0 in a spare that waits */
-    uint64_t capacity;     /* bytes the file may hold */
+    uint64_t incarnation;   /* of the root, when this was opened */
+    Uuid uuid;              /* this segment's; new each time the file is used again */
+    uint64_t id;            /* 1, 2, 3 … ; 0 in a spare that waits */
+    uint64_t capacity;      /* bytes the file may hold */
     uint32_t feature_level; /* of the cluster: an unknown one is refused */
-    Uuid prev_uuid;        /* zero for the first */
-    uint64_t prev_end;     /* offset behind the last valid batch of segment id-1 */
+    Uuid prev_uuid;         /* zero for the first */
+    uint64_t prev_end;      /* offset behind the last valid batch of segment id-1 */
     uint64_t time_ms;
 } SegmentHeader;
 
@@ -35,15 +35,15 @@ MUST_USE ErrCode segment_header_decode(Str data, SegmentHeader *out, Err *err);
  * with its own length so that later fields can follow. */
 typedef struct {
     ShardId shard;
-    Term max_term;      /* highest term seen */
-    Uuid voted_for;     /* root uuid; zero: none, in max_term */
-    Lsn last_lsn;       /* tail of the log */
+    Term max_term;  /* highest term seen */
+    Uuid voted_for; /* root uuid; zero: none, in max_term */
+    Lsn last_lsn;   /* tail of the log */
     Term last_term;
     Sha256 last_hash;
-    Lsn commit_lsn;     /* known commit */
-    Lsn applied_lsn;    /* index complete *and synced* up to here */
-    Lsn config_lsn;     /* entry of the last CONFIG seen; 0: none */
-    Str config;         /* its encoding (format/config_entry.h), a view */
+    Lsn commit_lsn;  /* known commit */
+    Lsn applied_lsn; /* index complete *and synced* up to here */
+    Lsn config_lsn;  /* entry of the last CONFIG seen; 0: none */
+    Str config;      /* its encoding (format/config_entry.h), a view */
 } ReplicaState;
 
 void replica_state_encode(const ReplicaState *state, Enc *enc);
@@ -55,6 +55,7 @@ typedef struct {
 } CheckpointReader;
 MUST_USE ErrCode checkpoint_open(Str payload, CheckpointReader *out, Err *err);
 /* *found false at the end. */
-MUST_USE ErrCode checkpoint_next(CheckpointReader *reader, ReplicaState *out, bool *found, Err *err);
+MUST_USE ErrCode checkpoint_next(CheckpointReader *reader, ReplicaState *out, bool *found,
+                                 Err *err);
 
 #endif

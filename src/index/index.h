@@ -17,7 +17,7 @@ typedef struct IndexReader IndexReader;
 typedef struct IndexCursor IndexCursor;
 
 typedef struct {
-    uint64_t cache_bytes;  /* per connection page cache; 0: 2 MiB */
+    uint64_t cache_bytes; /* per connection page cache; 0: 2 MiB */
 } IndexOptions;
 
 /* Opens or makes index.db on disk. ERR_CORRUPT: it is damaged (the caller may remove and rebuild it);

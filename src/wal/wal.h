@@ -26,11 +26,11 @@ typedef struct Wal Wal;
 
 typedef struct {
     Uuid root;
-    uint64_t incarnation;   /* must be higher than at every earlier open */
-    uint64_t segment_size;  /* bytes, 64 KiB..1 GiB, multiple of 4096; 0: 1 MiB */
-    unsigned spares;        /* segments kept ready, 0..64 */
+    uint64_t incarnation;  /* must be higher than at every earlier open */
+    uint64_t segment_size; /* bytes, 64 KiB..1 GiB, multiple of 4096; 0: 1 MiB */
+    unsigned spares;       /* segments kept ready, 0..64 */
     Clock *clock;
-    Rng *rng;               /* for segment uuids; owned by the caller, used by the writer thread */
+    Rng *rng; /* for segment uuids; owned by the caller, used by the writer thread */
 } WalOptions;
 
 /* One record as replay gives it, in log order: FRAME_ENTRY, FRAME_TRUNCATE, FRAME_STATE and each
@@ -40,13 +40,13 @@ typedef ErrCode (*WalReplayFn)(void *ctx, const Frame *frame, Str payload, Err *
 
 /* What opening found. */
 typedef struct {
-    uint64_t segments;      /* read */
+    uint64_t segments; /* read */
     uint64_t records;
     uint64_t bytes;
-    bool torn;              /* a torn tail was moved to quarantine/ */
+    bool torn; /* a torn tail was moved to quarantine/ */
     WalPos torn_at;
     uint64_t torn_bytes;
-    WalPos end;             /* where the valid log ended */
+    WalPos end; /* where the valid log ended */
 } WalOpened;
 
 /* Reads and verifies the whole log, replays it through fn, makes the tail durable (files and
@@ -64,12 +64,14 @@ void wal_free(Wal *wal); /* NULL is fine; syncs nothing, as if killed */
  * extents; body: the inline body; either may be empty), copied into the batch. *pos is where its
  * frame stands. Not durable until wal_sync(). Rotates first if it does not fit; an entry larger than
  * a segment gets one of its own. Errors: ERR_TOO_BIG (> ENTRY_MAX), ERR_IO, ERR_NO_SPACE. */
-MUST_USE ErrCode wal_append(Wal *wal, const Entry *entry, Str head, Str body, WalPos *pos, Err *err);
+MUST_USE ErrCode wal_append(Wal *wal, const Entry *entry, Str head, Str body, WalPos *pos,
+                            Err *err);
 /* Appends a FRAME_STATE: what a replica promises (term, vote, CONFIG). Not durable until wal_sync(). */
 MUST_USE ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err);
 /* Appends a FRAME_TRUNCATE: entries of shard from lsn `from` on are void; hash is the checksum of the
  * entry before. */
-MUST_USE ErrCode wal_append_truncate(Wal *wal, ShardId shard, Lsn from, const Sha256 *hash, Err *err);
+MUST_USE ErrCode wal_append_truncate(Wal *wal, ShardId shard, Lsn from, const Sha256 *hash,
+                                     Err *err);
 /* Writes the batch, padded to 4 KiB, and makes it durable with one sync. With nothing appended it
  * does nothing. */
 MUST_USE ErrCode wal_sync(Wal *wal, Err *err);
@@ -93,15 +95,15 @@ MUST_USE ErrCode wal_cut(Wal *wal, uint64_t keep_from_segment, Err *err);
 MUST_USE ErrCode wal_rotate(Wal *wal, Err *err);
 
 typedef struct {
-    uint64_t first_segment;   /* oldest kept */
+    uint64_t first_segment; /* oldest kept */
     uint64_t active_segment;
     uint64_t active_bytes;
-    uint64_t segment_bytes;   /* of all kept */
+    uint64_t segment_bytes; /* of all kept */
     unsigned spares;
-    uint64_t appended;        /* records since start */
+    uint64_t appended; /* records since start */
     uint64_t syncs;
-    WalPos durable;           /* everything before is synced */
-    WalPos attested;          /* highest position that a durable record attests */
+    WalPos durable;  /* everything before is synced */
+    WalPos attested; /* highest position that a durable record attests */
     bool failed;
 } WalStats;
 void wal_stats(Wal *wal, WalStats *out);
