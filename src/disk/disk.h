@@ -8,7 +8,12 @@
  * durable, disk_sync_dir() the names in a directory. A failed sync is final for that file: the
  * kernel may have dropped the pages (fsyncgate); the caller must give the root up (rule 1 of
  * TESTING.md). New files are made only by disk_create_durable(), changed names only by
- * disk_replace_durable() and disk_rename_durable(). */
+ * disk_replace_durable() and disk_rename_durable().
+ *
+ * Fault points (base/fault.h), in both drivers: disk.open, disk.read, disk.write, disk.sync,
+ * disk.size, disk.truncate, disk.rename, disk.unlink, disk.mkdir, disk.sync_dir, disk.list,
+ * disk.stat, disk.space, disk.lock. Planted bugs: skip-sync and skip-dir-sync return OK and do
+ * nothing. */
 #ifndef HOLDFAST_DISK_DISK_H
 #define HOLDFAST_DISK_DISK_H
 
@@ -23,6 +28,7 @@ typedef struct Disk {
 } Disk;
 typedef struct File {
     const DiskOps *ops;
+    const char *path; /* for error texts: as it was opened, whatever was renamed since */
 } File;
 
 typedef enum {
@@ -71,7 +77,9 @@ struct DiskOps {
 };
 
 void disk_free(Disk *disk); /* NULL is fine */
-/* Errors: ERR_NOT_FOUND, ERR_EXISTS, ERR_NO_SPACE, ERR_SYSTEM (out of descriptors), ERR_IO. */
+/* Errors, here and in all that follow: ERR_INVALID for a path that is absolute, too long or has
+ * empty, "." or ".." parts; ERR_NOT_FOUND, ERR_EXISTS, ERR_NO_SPACE, ERR_SYSTEM (out of descriptors
+ * or kernel memory), ERR_IO. */
 MUST_USE ErrCode disk_open(Disk *disk, const char *path, DiskOpenMode mode, File **out, Err *err);
 void disk_close(File *file); /* NULL is fine; syncs nothing */
 /* Reads up to len bytes at offset; *got < len only at the end of the file. */
@@ -89,7 +97,7 @@ MUST_USE ErrCode disk_truncate(File *file, uint64_t size, Err *err);
 MUST_USE ErrCode disk_rename(Disk *disk, const char *from, const char *to, Err *err);
 MUST_USE ErrCode disk_unlink(Disk *disk, const char *path, Err *err); /* ERR_NOT_FOUND */
 MUST_USE ErrCode disk_mkdir(Disk *disk, const char *path, Err *err);  /* OK if it is there */
-/* path "" is the root itself. */
+/* Makes the names in it durable. path "" is the root itself, here and in list and stat. */
 MUST_USE ErrCode disk_sync_dir(Disk *disk, const char *path, Err *err);
 MUST_USE ErrCode disk_list(Disk *disk, const char *path, DiskListFn fn, void *ctx, Err *err);
 /* exists=false is not an error. */
@@ -102,13 +110,15 @@ MUST_USE ErrCode disk_lock(Disk *disk, const char *path, Str who, char *holder, 
 /* The descriptor for sendfile, or -1 (sim). */
 int disk_fd(File *file);
 
-/* A file of exactly these bytes that is there after a crash, or not at all: temporary, write, sync,
- * rename, sync the directory. Create: ERR_EXISTS if path is there. */
+/* A file of exactly these bytes that is there after a crash, or not at all: path.tmp, write, sync,
+ * rename, sync the directory. Create: ERR_EXISTS if path is there. One thread at a time for one
+ * path. After an error of the last sync the new file may be there or not. */
 MUST_USE ErrCode disk_create_durable(Disk *disk, const char *path, Str data, Err *err);
 MUST_USE ErrCode disk_replace_durable(Disk *disk, const char *path, Str data, Err *err);
 /* Renames and syncs the directories of both names. The file itself must be synced already. */
 MUST_USE ErrCode disk_rename_durable(Disk *disk, const char *from, const char *to, Err *err);
-/* Makes path and its missing parents, each synced in its parent. */
+/* Makes path and its missing parents. Each is synced in its parent even if it was there, since an
+ * earlier process may have died between the two; on hot paths remember what was made. */
 MUST_USE ErrCode disk_mkdir_durable(Disk *disk, const char *path, Err *err);
 /* The whole file, at most max bytes (ERR_TOO_BIG), into *out (mem_free()), with a NUL behind. */
 MUST_USE ErrCode disk_read_file(Disk *disk, const char *path, size_t max, char **out, size_t *len,
