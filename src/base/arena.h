@@ -15,7 +15,7 @@ typedef struct {
 /* limit: bytes in all, ≥ 1. Nothing is allocated yet. */
 void arena_init(Arena *arena, size_t limit);
 void arena_deinit(Arena *arena);
-/* Gives everything back but one block, for the next request. */
+/* Gives everything back but one block of at most 64 KiB, for the next request. */
 void arena_reset(Arena *arena);
 /* len bytes aligned to 16, zeroed; NULL when the limit or the system says no. */
 MUST_USE void *arena_alloc(Arena *arena, size_t len);

@@ -16,7 +16,8 @@ typedef enum {
     LOCK_RANK_DISK = 60, /* the simulated disk */
     LOCK_RANK_QUEUE = 70,
     LOCK_RANK_METRIC = 80,
-    LOCK_RANK_LOG = 90, /* last: anything may log */
+    LOCK_RANK_LOG = 90,    /* nearly last: anything may log */
+    LOCK_RANK_FAULT = 100, /* last: a fault point may stand anywhere (test builds only) */
 } LockRank;
 
 typedef struct {
@@ -28,6 +29,12 @@ typedef struct {
     pthread_rwlock_t rwlock;
     LockRank rank;
 } RwLock;
+
+/* For static locks: static Lock lock = LOCK_INIT(LOCK_RANK_METRIC); */
+#define LOCK_INIT(lock_rank)                                                                       \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER, (lock_rank)                                                     \
+    }
 
 void lock_init(Lock *lock, LockRank rank);
 void lock_deinit(Lock *lock);

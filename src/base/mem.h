@@ -20,11 +20,14 @@ void mem_free(void *ptr);
 /* Memory whose size depends on input: *out is size bytes (not zeroed) or ERR_NO_MEMORY. Counted
  * by the "mem.take" fault point, so that tests can fail the Nth call. Freed by mem_free(). */
 MUST_USE ErrCode mem_take(size_t size, void **out, Err *err);
+/* Resizes *ptr (from this module, or NULL) to size bytes; new bytes are not zeroed. ERR_NO_MEMORY
+ * leaves *ptr as it was. Counted by "mem.take" too. */
+MUST_USE ErrCode mem_retake(void **ptr, size_t size, Err *err);
 
 /* AUTO(Wal, wal_free) wal = …; frees wal on every return. Needs AUTO_DEFINE(Wal, wal_free) once,
  * after the declaration of wal_free(Wal *), which must take NULL. */
 #define AUTO_DEFINE(type, release)                                                                 \
-    static inline void release##_auto(type **ptr)                                                  \
+    __attribute__((unused)) static inline void release##_auto(type **ptr)                          \
     {                                                                                              \
         release(*ptr);                                                                             \
     }                                                                                              \

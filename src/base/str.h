@@ -44,6 +44,8 @@ bool str_to_u64(Str s, uint64_t max, uint64_t *out);
 bool str_to_cstr(Str s, char *out, size_t size);
 /* Well-formed UTF-8 (no surrogates, no overlong forms, ≤ U+10FFFF). */
 bool str_is_utf8(Str s);
+/* Bytes (1..4) of the well-formed character that s begins with; 0 if it begins with none. */
+size_t str_utf8_len(Str s);
 /* Equal in time that depends on the lengths only. For secrets. */
 bool str_eq_secret(Str a, Str b);
 /* 2*len lower-case hex digits and a NUL into out. */

@@ -1,4 +1,5 @@
-/* Threads with names. All signals are blocked in them; main alone handles signals. */
+/* Threads with names. Signals are blocked in them, main alone handles them; but for those that a
+ * thread raises by what it does itself (SIGBUS, SIGSEGV …), which come to it anyway. */
 #ifndef HOLDFAST_BASE_THREAD_H
 #define HOLDFAST_BASE_THREAD_H
 

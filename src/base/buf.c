@@ -1,0 +1,108 @@
+/* data holds capacity + 1 bytes: the last is for the NUL that vsnprintf() writes. */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BUF_FIRST 64 /* bytes of the first allocation, if max allows */
+
+static void buf_check(const Buf *buf)
+{
+    ASSERT(buf->len <= buf->capacity && buf->capacity <= buf->max);
+    ASSERT((buf->data == NULL) == (buf->capacity == 0));
+}
+
+void buf_init(Buf *buf, size_t max)
+{
+    ASSERT(max >= 1 && max < PTRDIFF_MAX);
+    *buf = (Buf){.max = max};
+}
+
+void buf_deinit(Buf *buf)
+{
+    buf_check(buf);
+    mem_free(buf->data);
+    *buf = (Buf){.max = buf->max};
+}
+
+void buf_clear(Buf *buf)
+{
+    buf_check(buf);
+    buf->len = 0;
+}
+
+ErrCode buf_reserve(Buf *buf, size_t extra, Err *err)
+{
+    buf_check(buf);
+    if (extra <= buf->capacity - buf->len) return OK;
+    if (extra > buf->max - buf->len) {
+        return err_set(err, ERR_TOO_BIG, "%zu more bytes after %zu do not fit a maximum of %zu",
+                       extra, buf->len, buf->max);
+    }
+    /* Doubling keeps the cost of appending constant per byte. */
+    size_t wanted = MAX(buf->len + extra, (size_t)BUF_FIRST);
+    if (buf->capacity <= buf->max / 2) wanted = MAX(wanted, buf->capacity * 2);
+    wanted = MIN(wanted, buf->max);
+    void *data = buf->data;
+    TRY(mem_retake(&data, wanted + 1, err));
+    buf->data = data;
+    buf->capacity = wanted;
+    return OK;
+}
+
+ErrCode buf_append(Buf *buf, const void *data, size_t len, Err *err)
+{
+    if (len == 0) return OK;
+    /* A piece of buf itself would move under our hands. */
+    ASSERT((uintptr_t)data + len <= (uintptr_t)buf->data ||
+           (uintptr_t)data >= (uintptr_t)buf->data + buf->capacity);
+    TRY(buf_reserve(buf, len, err));
+    memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    return OK;
+}
+
+ErrCode buf_append_str(Buf *buf, Str s, Err *err)
+{
+    return buf_append(buf, s.ptr, s.len, err);
+}
+
+ErrCode buf_append_zeros(Buf *buf, size_t len, Err *err)
+{
+    if (len == 0) return OK;
+    TRY(buf_reserve(buf, len, err));
+    memset(buf->data + buf->len, 0, len);
+    buf->len += len;
+    return OK;
+}
+
+static size_t print_at(Buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
+/* Prints behind what is there, as far as there is room; the bytes that it takes in full. */
+static size_t print_at(Buf *buf, const char *format, va_list args)
+{
+    char *at = buf->data == NULL ? NULL : (char *)buf->data + buf->len;
+    size_t room = buf->data == NULL ? 0 : buf->capacity - buf->len + 1;
+    int wanted = vsnprintf(at, room, format, args);
+    ASSERT(wanted >= 0);
+    return (size_t)wanted;
+}
+
+ErrCode buf_printf(Buf *buf, Err *err, const char *format, ...)
+{
+    buf_check(buf);
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    size_t wanted = print_at(buf, format, args);
+    ErrCode code = OK;
+    if (wanted > buf->capacity - buf->len) {
+        code = buf_reserve(buf, wanted, err);
+        if (code == OK) wanted = print_at(buf, format, again);
+    }
+    if (code == OK) buf->len += wanted;
+    va_end(again);
+    va_end(args);
+    return code;
+}
