@@ -23,7 +23,9 @@ void blobs_free(Blobs *blobs);
 /* Begins extent number `extent` of body in staging/. Nothing is visible before finish. */
 MUST_USE ErrCode blob_writer_open(Blobs *blobs, BodyId body, uint32_t extent, BlobWriter **out,
                                   Err *err);
-/* Adds bytes: hashes them (SHA-256), cuts chunks, writes. ERR_NO_SPACE, ERR_IO. */
+/* Adds bytes: hashes them (SHA-256), cuts chunks, writes. ERR_NO_SPACE, ERR_IO, ERR_NO_MEMORY;
+ * ERR_TOO_BIG beyond EXTENT_SIZE_MAX, after which shorter writes are still taken. After any other
+ * error the writer is only freed. */
 MUST_USE ErrCode blob_writer_write(BlobWriter *writer, const void *data, size_t len, Err *err);
 uint64_t blob_writer_size(const BlobWriter *writer);
 
@@ -31,12 +33,15 @@ typedef struct {
     ShardId shard;
     BucketUid bucket;
     uint64_t time_ms;
-    Str attrs; /* left out beyond BLOB_FOOTER_ATTRS_MAX */
+    Str attrs; /* of which the footer keeps the first BLOB_FOOTER_ATTRS_MAX bytes */
 } BlobInfo;
-/* Digest of all bytes so far; the writer takes no more afterwards. */
+/* Digest of all bytes so far; the writer takes no more afterwards. May be asked again. */
 void blob_writer_digest(BlobWriter *writer, Sha256 *out);
 /* Writes table and footer, syncs the file, renames it into blobs/ab/cd/, syncs the directories. On OK
- * the extent is durable (but an orphan until an entry names it). The writer is then only freed. */
+ * the extent is durable (but an orphan until an entry names it). The writer is then only freed.
+ * Errors: ERR_NO_SPACE, ERR_SYSTEM: only this extent is lost. ERR_IO: so is it, in a write.
+ * ERR_ROOT_FAILED: a sync or what follows it failed: the root must be given up (rule 1 of
+ * TESTING.md), and these Blobs finish nothing more. */
 MUST_USE ErrCode blob_writer_finish(BlobWriter *writer, const BlobInfo *info, Extent *out,
                                     Err *err);
 /* Unlinks what is in staging unless finished. NULL is fine. */
@@ -47,7 +52,7 @@ void blob_writer_free(BlobWriter *writer);
 MUST_USE ErrCode blob_reader_open(Blobs *blobs, BodyId body, uint32_t extent, BlobReader **out,
                                   Err *err);
 const BlobFooter *blob_reader_footer(const BlobReader *reader);
-/* Plain bytes of chunk number i into data (footer->chunk_size bytes of room), verified against its
+/* Plain bytes of chunk number i (below footer->chunk_count) into data (footer->chunk_size bytes of room), verified against its
  * CRC32C; *len bytes. ERR_CORRUPT, ERR_IO. */
 MUST_USE ErrCode blob_reader_chunk(BlobReader *reader, uint64_t i, void *data, size_t *len,
                                    Err *err);
@@ -55,10 +60,11 @@ MUST_USE ErrCode blob_reader_chunk(BlobReader *reader, uint64_t i, void *data, s
 int blob_reader_fd(const BlobReader *reader);
 void blob_reader_free(BlobReader *reader);
 
-/* Unlinks an extent; OK if it is not there. */
+/* Unlinks an extent; OK if it is not there. Not synced: after a crash it may be back, an orphan. */
 MUST_USE ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err);
 typedef ErrCode (*BlobListFn)(void *ctx, BodyId body, uint32_t extent, Err *err);
-/* Every extent in blobs/, in no order: to find orphans and to rebuild. */
+/* Every extent in blobs/, in no order: to find orphans and to rebuild. By name only: what a file is,
+ * blob_reader_open() tells. fn may remove extents. */
 MUST_USE ErrCode blobs_list(Blobs *blobs, BlobListFn fn, void *ctx, Err *err);
 
 AUTO_DEFINE(Blobs, blobs_free);

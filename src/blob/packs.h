@@ -18,26 +18,35 @@ typedef struct {
     Clock *clock;
 } PacksOptions;
 
-/* Opens packs/ (made if absent). Never appends to a pack of an earlier process. */
+/* Opens packs/ (made if absent). The clock must outlive it. Never appends to a pack of an earlier process. */
 MUST_USE ErrCode packs_open(Disk *disk, const PacksOptions *options, Packs **out, Err *err);
 void packs_free(Packs *packs);
-/* Appends a record to the batch; *place is where it will stand. Not durable until packs_sync(). */
+/* Appends a record to the batch; *place is where it will stand, and may be read from when
+ * packs_sync() has returned. Not durable until then. Errors: ERR_TOO_BIG; ERR_NO_SPACE, ERR_SYSTEM,
+ * ERR_NO_MEMORY: nothing is given up, the call can be made again; ERR_IO, after which the Packs take
+ * nothing more (ERR_ROOT_FAILED); reading goes on. */
 MUST_USE ErrCode packs_append(Packs *packs, const PackRecord *record, PackPlace *place, Err *err);
-/* Writes and syncs the batch (and the directory for a new pack). After ERR_IO: failed for good. */
+/* Writes and syncs the batch: all that was appended is durable then. Errors as packs_append(), but
+ * of the sync itself every one is final. OK without a batch. */
 MUST_USE ErrCode packs_sync(Packs *packs, Err *err);
 /* Reads and verifies one record; views point into buf (cleared first). With check_body also the
- * SHA-256 of the body. ERR_CORRUPT, ERR_NOT_FOUND (pack gone: look up again), ERR_IO. */
+ * SHA-256 of the body. That the record is the file asked for, the caller compares. ERR_CORRUPT,
+ * ERR_NOT_FOUND (pack gone: look up again), ERR_FOREIGN (another root's), ERR_IO. */
 MUST_USE ErrCode packs_read(Packs *packs, const PackPlace *place, bool check_body, Buf *buf,
                             PackRecord *out, Err *err);
 /* Numbers of all packs, rising; *out from mem_new_array (mem_free()). */
 MUST_USE ErrCode packs_list(Packs *packs, uint64_t **out, size_t *count, Err *err);
 typedef ErrCode (*PackScanFn)(void *ctx, const PackRecord *record, const PackPlace *place,
                               Err *err);
-/* Every record of a pack in order, for rebuilding an index, scrub and compaction. A torn end of the
- * last batch ends the scan without error and sets *torn_at (else 0); damage inside: ERR_CORRUPT. */
+/* Every record of a pack in order, for rebuilding an index, scrub and compaction; of the pack being
+ * written, what is synced. A torn end of the last batch ends the scan without error and sets
+ * *torn_at (else 0). Damage before the end of a batch that is known to be synced, because a later
+ * batch or the next pack says so: ERR_CORRUPT, after the good records before it. For the last batch
+ * of a process nothing says so: there the caller compares *torn_at with what the index knows. */
 MUST_USE ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx,
                             uint64_t *torn_at, Err *err);
-/* Unlinks a pack that no row needs any more. Not the one being written. */
+/* Unlinks a pack that no row needs any more; OK if it is not there. Not synced. ERR_BUSY: the newest
+ * pack, whose number must not come up again. */
 MUST_USE ErrCode packs_remove(Packs *packs, uint64_t number, Err *err);
 
 AUTO_DEFINE(Packs, packs_free);

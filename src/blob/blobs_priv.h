@@ -1,0 +1,28 @@
+/* Shared by blobs.c, blob_writer.c and blob_reader.c. */
+#ifndef HOLDFAST_BLOB_BLOBS_PRIV_H
+#define HOLDFAST_BLOB_BLOBS_PRIV_H
+
+#include "base/lock.h"
+#include "blob/blobs.h"
+#include <stdatomic.h>
+
+#define BLOB_PATH_MAX 80
+#define BLOB_LEAVES (256 * 1024) /* directories blobs/ab/cd that there can be */
+
+struct Blobs {
+    Disk *disk;
+    Uuid root;
+    uint32_t chunk_size; /* bytes */
+    atomic_bool failed;  /* a sync failed: nothing more is finished */
+    Lock lock;
+    uint8_t leaf_known[BLOB_LEAVES / 8]; /* under lock: this process made it durable */
+};
+
+/* blobs/ab/cd/BODY.EXTENT: the directories are the body's first characters, which are random. */
+void blob_path(BodyId body, uint32_t extent, char out[BLOB_PATH_MAX]);
+/* staging/BODY.EXTENT.tmp */
+void blob_staging_path(BodyId body, uint32_t extent, char out[BLOB_PATH_MAX]);
+/* Makes the directory of body's extents, durable with its parents. ERR_NO_SPACE, ERR_IO. */
+MUST_USE ErrCode blob_leaf_make(Blobs *blobs, BodyId body, Err *err);
+
+#endif

@@ -1,0 +1,193 @@
+#include "blob/packs_priv.h"
+#include <inttypes.h>
+#include <string.h>
+
+#define SCAN_WINDOW (256 * KIB) /* bytes of one read */
+
+typedef struct {
+    Packs *packs;
+    PackFile *file;
+    uint64_t end;         /* bytes of the file to look at */
+    uint64_t synced_end;  /* records up to here were synced, as the next pack says; 0: not known */
+    uint64_t records_end; /* behind the last good record */
+    Buf window;           /* the bytes from window_at on */
+    uint64_t window_at;
+} Scan;
+
+/* The bytes at `at`: `need` of them, or what is left before the end. Views last until the next
+ * call. */
+static ErrCode scan_view(Scan *scan, uint64_t at, size_t need, Str *out, Err *err)
+{
+    ASSERT(at <= scan->end);
+    need = (size_t)MIN((uint64_t)need, scan->end - at);
+    if (at < scan->window_at || at + need > scan->window_at + scan->window.len) {
+        size_t got = 0;
+        size_t want = (size_t)MIN(MAX((uint64_t)need, SCAN_WINDOW), scan->end - at);
+        buf_clear(&scan->window);
+        TRY(buf_reserve(&scan->window, want, err));
+        TRY(disk_read(scan->file->file, at, scan->window.data, want, &got, err));
+        scan->window.len = got;
+        scan->window_at = at;
+    }
+    size_t from = (size_t)(at - scan->window_at);
+    *out = str_slice(buf_str(&scan->window), from, need);
+    return OK;
+}
+
+/* The record at `at`; *len 0 if there is no good one. */
+static ErrCode scan_record(Scan *scan, uint64_t at, PackRecord *record, size_t *len, Err *err)
+{
+    Str view;
+    size_t total = 0;
+    *len = 0;
+    TRY(scan_view(scan, at, PACK_RECORD_HEADER_LEN, &view, err));
+    if (view.len < PACK_RECORD_HEADER_LEN) return OK;
+    size_t want = pack_record_peek(view);
+    if (want == 0 || want > PACK_RECORD_MAX) return OK;
+    TRY(scan_view(scan, at, want, &view, err));
+    ErrCode code = pack_record_decode(view, record, &total, err);
+    if (code == ERR_END || code == ERR_CORRUPT) return OK; /* what it means, scan_bad() decides */
+    TRY(code);
+    *len = total;
+    return OK;
+}
+
+/* Only zeros from `at` to the end of its block? True at the beginning of a block. */
+static ErrCode scan_padding(Scan *scan, uint64_t at, bool *out, Err *err)
+{
+    Str view;
+    *out = true;
+    TRY(scan_view(scan, at, (size_t)(ALIGN_UP(at, (uint64_t)PACK_BLOCK) - at), &view, err));
+    for (size_t i = 0; i < view.len; i++) {
+        if (view.ptr[i] != 0) *out = false;
+    }
+    return OK;
+}
+
+/* Is there a mark at `at` that says where the batch before it, in this pack, ended? */
+static ErrCode scan_mark(Scan *scan, uint64_t at, PackMark *mark, bool *found, Err *err)
+{
+    PackRecord record;
+    size_t len = 0;
+    *found = false;
+    TRY(scan_record(scan, at, &record, &len, err));
+    if (len == 0 || !pack_mark_parse(&record, scan->packs->root, mark)) return OK;
+    *found = mark->pack == scan->file->number && mark->end <= at && at - mark->end < PACK_BLOCK;
+    return OK;
+}
+
+/* No good record behind records_end. Damage if something later proves that more was synced, else
+ * the torn end of a batch. */
+static ErrCode scan_bad(Scan *scan, uint64_t *torn_at, Err *err)
+{
+    uint64_t bad = scan->records_end;
+    bool proof = scan->synced_end > bad;
+    uint64_t at = ALIGN_UP(bad + 1, (uint64_t)PACK_BLOCK);
+    for (; !proof && at < scan->end; at += PACK_BLOCK) {
+        PackMark mark;
+        TRY(scan_mark(scan, at, &mark, &proof, err));
+    }
+    if (proof) return err_set(err, ERR_CORRUPT, "damaged at %" PRIu64, bad);
+    *torn_at = bad;
+    return OK;
+}
+
+/* Goes from batch to batch; *bad if it ends at something else than the end. */
+static ErrCode scan_records(Scan *scan, PackScanFn fn, void *ctx, bool *bad, Err *err)
+{
+    uint64_t at = PACK_HEADER_LEN;
+    *bad = false;
+    scan->records_end = at;
+    while (at < scan->end) {
+        PackRecord record;
+        PackMark mark;
+        size_t len = 0;
+        TRY(scan_record(scan, at, &record, &len, err));
+        if (len == 0) {
+            bool zeros = false;
+            uint64_t next = ALIGN_UP(at, (uint64_t)PACK_BLOCK);
+            TRY(scan_padding(scan, at, &zeros, err));
+            *bad = !zeros || at == next || next > scan->end;
+            if (*bad) return OK;
+            at = next;
+            continue;
+        }
+        bool is_mark = pack_mark_parse(&record, scan->packs->root, &mark);
+        if (is_mark && at != PACK_HEADER_LEN) {
+            *bad = mark.pack != scan->file->number || mark.end != scan->records_end;
+        } else if (!is_mark) {
+            *bad = at != scan->records_end || at == PACK_HEADER_LEN;
+        }
+        if (*bad) return OK;
+        if (!is_mark) {
+            PackPlace place = {.pack = scan->file->number, .offset = at, .length = (uint32_t)len};
+            TRY(fn(ctx, &record, &place, err));
+        }
+        at += len;
+        scan->records_end = at;
+    }
+    return OK;
+}
+
+/* What the first mark of the next pack says about this one; 0 if that is not there or can't tell
+ * (its own scan will say why). */
+static ErrCode next_pack_says(Packs *packs, uint64_t number, uint64_t *out, Err *err)
+{
+    Err ignored = {0};
+    PackMark mark = {0};
+    Scan scan = {.packs = packs};
+    PackRecord record;
+    size_t len = 0;
+    *out = 0;
+    ErrCode code = pack_files_take(&packs->files, number + 1, &scan.file, &ignored);
+    if (code == ERR_NOT_FOUND || code == ERR_CORRUPT || code == ERR_FOREIGN) return OK;
+    if (code != OK) {
+        if (err != NULL) *err = ignored;
+        return code;
+    }
+    buf_init(&scan.window, SCAN_WINDOW);
+    scan.end = PACK_HEADER_LEN + PACK_MARK_MAX;
+    code = scan_record(&scan, PACK_HEADER_LEN, &record, &len, err);
+    if (code == OK && len > 0 && pack_mark_parse(&record, packs->root, &mark) &&
+        mark.pack == number)
+        *out = mark.end;
+    buf_deinit(&scan.window);
+    pack_files_give(&packs->files, scan.file);
+    return code;
+}
+
+/* How far to look, and up to where everything must be good. */
+static ErrCode scan_limits(Scan *scan, Err *err)
+{
+    Packs *packs = scan->packs;
+    lock_take(&packs->files.lock);
+    PackMark shared = packs->shared;
+    lock_give(&packs->files.lock);
+    TRY(disk_size(scan->file->file, &scan->end, err));
+    if (shared.pack == scan->file->number) {
+        scan->synced_end = shared.end;
+        /* Behind it the appender may be writing. */
+        scan->end = MIN(scan->end, ALIGN_UP(shared.end, (uint64_t)PACK_BLOCK));
+        return OK;
+    }
+    return next_pack_says(packs, scan->file->number, &scan->synced_end, err);
+}
+
+ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx, uint64_t *torn_at,
+                   Err *err)
+{
+    Scan scan = {.packs = packs};
+    uint64_t torn = 0;
+    bool bad = false;
+    TRY(pack_files_take(&packs->files, number, &scan.file, err));
+    buf_init(&scan.window, MAX((size_t)SCAN_WINDOW, (size_t)PACK_RECORD_MAX));
+    ErrCode code = scan_limits(&scan, err);
+    if (code == OK) code = scan_records(&scan, fn, ctx, &bad, err);
+    if (code == OK && (bad || scan.records_end < scan.synced_end))
+        code = scan_bad(&scan, &torn, err);
+    buf_deinit(&scan.window);
+    pack_files_give(&packs->files, scan.file);
+    if (code != OK) return err_wrap(err, code, "scan pack %" PRIu64, number);
+    *torn_at = torn;
+    return OK;
+}

@@ -1,0 +1,89 @@
+/* Shared by packs.c (writing), pack_files.c (open descriptors) and pack_scan.c (reading a pack from
+ * its head). The layout above the records of format/pack.h is a matter of this folder:
+ *
+ *   header 4096 | batch | batch | ...      batch: mark, record, record ..., zeros up to a block
+ *
+ * What stands between two packs_sync() is one batch. It begins at a multiple of PACK_BLOCK, so a
+ * sector that was synced is never written again, and it begins with a mark: a META record of
+ * OP_NOOP with lsn 0 that says where the batch before it ended, in this pack or (first batch) in the
+ * one before, and that this was synced when the mark was written. A bad record before such an end is
+ * damage; behind the last one it is the torn end of a batch that nobody was told of. */
+#ifndef HOLDFAST_BLOB_PACKS_PRIV_H
+#define HOLDFAST_BLOB_PACKS_PRIV_H
+
+#include "base/buf.h"
+#include "base/lock.h"
+#include "blob/packs.h"
+#include <stdatomic.h>
+
+#define PACK_BLOCK 4096
+#define PACK_FILES_MAX 64                        /* descriptors kept open */
+#define PACK_RECORD_MAX (ENTRY_MAX + PACK_BLOCK) /* bytes of one record, padding included */
+#define PACK_MARK_MAX 512                        /* bytes of a mark at most */
+#define PACK_PATH_MAX 40
+
+/* An open pack file. Its File is read by any threads; the counts belong to the lock of PackFiles. */
+typedef struct {
+    uint64_t number;
+    File *file;
+    uint64_t used; /* tick of the last use */
+    uint32_t refs; /* readers in it now */
+    bool cached;   /* in the table; else closed with the last reader */
+} PackFile;
+
+/* Descriptors for reading, least recently used closed first. Any thread. */
+typedef struct {
+    Disk *disk;
+    Uuid root;
+    Lock lock;
+    PackFile *slots[PACK_FILES_MAX];
+    uint64_t tick;
+    uint64_t forgotten; /* number of pack_files_forget() calls */
+} PackFiles;
+
+/* Position up to which a pack was synced, as a mark tells it. */
+typedef struct {
+    uint64_t pack; /* 0: nothing known */
+    uint64_t end;  /* bytes: end of its last record, without the zeros behind */
+} PackMark;
+
+struct Packs {
+    Disk *disk;
+    Uuid root;
+    uint64_t pack_size; /* bytes */
+    Clock *clock;
+    PackFiles files;
+    _Atomic uint64_t newest; /* highest number that was ever given to a pack here */
+
+    /* The appender's own. */
+    File *active;     /* NULL: the next append makes a pack */
+    Buf batch;        /* encoded, not yet written */
+    uint64_t written; /* offset in the pack where batch goes */
+    bool batch_open;  /* a mark was appended since the last sync */
+    bool failed;      /* for good */
+    PackMark synced;  /* where the last synced batch ended; what the next mark says */
+
+    /* Under files.lock, for readers: how much of the pack being written is synced. */
+    PackMark shared;
+};
+
+void pack_files_init(PackFiles *files, Disk *disk, Uuid root);
+/* No reader may be left. */
+void pack_files_deinit(PackFiles *files);
+/* Opens pack number and verifies its header, or finds it open. The caller gives *out back.
+ * Errors: ERR_NOT_FOUND; ERR_FOREIGN: another root's; ERR_CORRUPT; ERR_IO; ERR_SYSTEM. */
+MUST_USE ErrCode pack_files_take(PackFiles *files, uint64_t number, PackFile **out, Err *err);
+void pack_files_give(PackFiles *files, PackFile *file);
+/* Closes pack number as soon as its readers are done, and keeps no descriptor that is being opened
+ * meanwhile. */
+void pack_files_forget(PackFiles *files, uint64_t number);
+
+/* packs/NUMBER.pack */
+void pack_path(uint64_t number, char out[PACK_PATH_MAX]);
+
+/* The record that begins a batch. */
+void pack_mark_record(const PackMark *mark, Uuid root, uint64_t time_ms, PackRecord *out);
+/* False if record is no mark of this root. */
+bool pack_mark_parse(const PackRecord *record, Uuid root, PackMark *out);
+
+#endif
