@@ -15,7 +15,7 @@
 #include "format/attr.h"
 #include "format/ids.h"
 
-#define BLOB_MAGIC 0x31424f4c42464c48ULL
+#define BLOB_MAGIC 0x31424f4c42464c48ULL /* "HLFBLOB1" */
 #define BLOB_FORMAT 1
 #define BLOB_FOOTER_LEN 4096
 #define BLOB_CHUNK_ROW_LEN 28
@@ -24,11 +24,11 @@
 #define CHUNK_SIZE_MAX (4 * MIB)
 /* One extent's plain bytes at most; larger bodies have more extents. */
 #define EXTENT_SIZE_MAX (5 * GIB)
-#define BLOB_FOOTER_ATTRS_MAX 3072 /* the rest is left out: the log has it */
+#define BLOB_FOOTER_ATTRS_MAX 3072 /* the last ones are left out beyond: the log has them */
 
 typedef struct {
-    uint32_t stored_len;
-    uint8_t flags; /* CHUNK_FLAG_… of format/pack.h */
+    uint32_t stored_len; /* 1..CHUNK_SIZE_MAX: what would grow is stored raw, a tag stands in tag */
+    uint8_t flags;       /* CHUNK_FLAG_… of format/pack.h */
     uint32_t crc;
     uint8_t tag[16];
 } ChunkRow;
@@ -39,7 +39,7 @@ typedef struct {
     BucketUid bucket;
     ShardId shard;
     uint64_t plain_size;
-    uint64_t stored_size; /* bytes of all chunks; the table begins here */
+    uint64_t stored_size; /* bytes of all chunks, ≤ plain_size; the table begins here */
     uint32_t chunk_size;
     uint64_t chunk_count;
     uint32_t table_crc;

@@ -82,6 +82,8 @@ size_t entry_len(const Entry *entry);
 void entry_seal(Entry *entry);
 /* Appends the entry (sealed) to enc; enc->failed if it does not fit. */
 void entry_encode(const Entry *entry, Enc *enc);
+/* The same without the inline body's bytes, for callers that hand those on apart. */
+void entry_encode_head(const Entry *entry, Enc *enc);
 /* Reads one entry that fills data exactly; *out holds views into data. Verifies lengths, attributes
  * and the checksum, and with check_body the inline body against its digest.
  * Errors: ERR_CORRUPT; ERR_FORMAT_VERSION for a newer format or an unknown operation. */
@@ -91,6 +93,6 @@ Str entry_key(const Entry *entry);
 /* Extent i of entry (i < extent_count). */
 Extent extent_at(Str extents, uint32_t i);
 void extent_encode(const Extent *extent, Enc *enc);
-const char *op_name(Op op); /* "CREATE" … */
+const char *op_name(Op op); /* "CREATE" … "NOOP"; "?" for a number that is none */
 
 #endif

@@ -12,6 +12,7 @@
 #ifndef HOLDFAST_FORMAT_FRAME_H
 #define HOLDFAST_FORMAT_FRAME_H
 
+#include "base/hash.h"
 #include "format/ids.h"
 
 #define FRAME_MAGIC 0x31524648u
@@ -20,9 +21,9 @@
 
 typedef enum {
     FRAME_ENTRY = 1,      /* payload: an entry */
-    FRAME_CHECKPOINT = 2, /* payload: format/checkpoint.h; first record of each segment */
+    FRAME_CHECKPOINT = 2, /* payload: format/segment.h; first record of each segment */
     FRAME_ATTEST = 3,     /* no payload: only says what is durable */
-    FRAME_TRUNCATE = 4,   /* shard u16, from lsn u64, hash 32: entries from there are void */
+    FRAME_TRUNCATE = 4,   /* payload: Truncate below */
     FRAME_STATE = 5,      /* one shard's ReplicaState: a vote, a term, a CONFIG seen */
     FRAME_PAD = 6         /* zeros up to the next block */
 } FrameKind;
@@ -48,11 +49,24 @@ static inline size_t frame_total(size_t payload_len)
 {
     return FRAME_LEN + ALIGN_UP(payload_len, (size_t)8);
 }
-/* Encodes the frame with its CRC over payload into out[FRAME_LEN]. */
+/* Encodes the frame with its CRC over payload (frame->length bytes) into out[FRAME_LEN]. */
 void frame_encode(const Frame *frame, Str payload, uint8_t out[FRAME_LEN]);
 /* Reads and verifies the frame at the start of data, its payload and CRC; *payload is a view.
  * Errors: ERR_END if data begins with no frame (no magic); ERR_CORRUPT if it does but is cut off or
- * wrong; ERR_FORMAT_VERSION for an unknown kind with a right CRC. */
+ * wrong; ERR_FORMAT_VERSION for an unknown kind or flag with a right CRC. */
 MUST_USE ErrCode frame_decode(Str data, Frame *out, Str *payload, Err *err);
+
+/* Payload of FRAME_TRUNCATE: entries of shard from lsn `from` (≥ 1) on are void; hash is the checksum
+ * of the entry before (zero for from 1). */
+typedef struct {
+    ShardId shard;
+    Lsn from;
+    Sha256 hash;
+} Truncate;
+#define TRUNCATE_LEN 42
+
+void truncate_encode(const Truncate *truncate, uint8_t out[TRUNCATE_LEN]);
+/* ERR_CORRUPT for any other length and for lsn 0. */
+MUST_USE ErrCode truncate_decode(Str payload, Truncate *out, Err *err);
 
 #endif

@@ -14,11 +14,12 @@
 
 #include "format/entry.h"
 
-#define PACK_MAGIC 0x314b434150464c48ULL
-#define PACK_RECORD_MAGIC 0x3152504cu
+#define PACK_MAGIC 0x314b434150464c48ULL /* "HLFPACK1" */
+#define PACK_RECORD_MAGIC 0x31525048u    /* "HPR1" */
 #define PACK_FORMAT 1
 #define PACK_HEADER_LEN 4096
 #define PACK_RECORD_HEADER_LEN 16
+#define PACK_PAYLOAD_MAX (1024 * 1024) /* bytes of core and body */
 
 typedef enum {
     PACK_BODY = 1,     /* entry core and an inline body */
@@ -40,7 +41,9 @@ typedef struct {
 typedef struct {
     PackType type;
     uint8_t chunk_flags;
-    Entry entry;     /* prev_hash, checksum and record_id are not kept in packs: zero */
+    /* prev_hash, checksum and record_id are not kept in packs: zero. inline_body is not encoded;
+     * decoding sets it to stored_body where that is plain. */
+    Entry entry;
     Str stored_body; /* as stored; plain when chunk_flags is 0 */
 } PackRecord;
 

@@ -32,7 +32,8 @@ enum {
     ROW_FLAG_DIGEST_KNOWN = 1 << 2,
 };
 
-/* One version of a file. attrs without ATTR_KEY (it is in the row's key). */
+/* One version of a file. Encoding leaves ATTR_KEY out of attrs (it is in the row's key), and the
+ * request's id and hash (they have a RequestRow); decoding leaves version zero (it is in the key). */
 typedef struct {
     FileId file;
     VersionId version; /* in the key */
@@ -72,7 +73,8 @@ typedef struct {
     uint64_t bytes;
 } BucketStatRow;
 
-/* Keys: written into out (capacity ROW_KEY_MAX); return the length. */
+/* Keys: written into out (capacity ROW_KEY_MAX); return the length. A file's key has 1..KEY_MAX bytes
+ * without NUL, a key_prefix 0..KEY_MAX: asserted, so check what comes from outside before. */
 size_t row_key_name(uint8_t *out, BucketUid bucket, Str key, VersionId version);
 /* The prefix all versions of a name share: without the version. */
 size_t row_key_name_prefix(uint8_t *out, BucketUid bucket, Str key);

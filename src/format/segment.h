@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "format/frame.h"
 
-#define SEGMENT_MAGIC 0x3157474553464cULL /* "LFSEGW1" */
+#define SEGMENT_MAGIC 0x3157474553464c48ULL /* "HLFSEGW1" */
 #define SEGMENT_FORMAT 1
 #define SEGMENT_HEADER_LEN WAL_BLOCK
 #define SEGMENT_SIZE_MIN (64 * KIB)
@@ -51,10 +51,13 @@ bool replica_state_decode(Dec *dec, ReplicaState *out);
 /* CHECKPOINT payload: varint count, then that many states in rising shard order. */
 typedef struct {
     Dec dec;
-    uint64_t left;
+    uint64_t left;      /* states still to read */
+    uint32_t shard_min; /* the next one's shard is this or higher */
 } CheckpointReader;
+/* Encoded bytes of a state, at most: with a config of that length. */
+size_t replica_state_len_max(size_t config_len);
 MUST_USE ErrCode checkpoint_open(Str payload, CheckpointReader *out, Err *err);
-/* *found false at the end. */
+/* *found false at the end, *out then untouched. ERR_CORRUPT. */
 MUST_USE ErrCode checkpoint_next(CheckpointReader *reader, ReplicaState *out, bool *found,
                                  Err *err);
 
