@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Runs the test layers of tools/test_layers.toml and says what was run.
+
+A layer is a Meson suite or a command. Each test program is counted by what it prints, in this
+order: lines `LAYER name required=R executed=E failed=F` (summed), cmocka's totals, else it is one
+test. A layer has failed if a test failed, if its command did, if it took too long, or if it ran
+short: executed less than its row or its LAYER lines require. What a layer printed is kept in
+build-logs/NAME.log. The last line is `N passed, N failed`; the exit status is 0 only with 0 failed.
+"""
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import dataclass, field
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOGS = 'build-logs'
+FIELDS = {'name', 'build', 'suite', 'command', 'count', 'required', 'minutes', 'quick'}
+MINUTES = 10  # that a layer may take unless its row says otherwise
+TAIL = 80  # lines of a failed layer's log that are shown
+
+LAYER_RE = re.compile(
+    r'^LAYER (\S+) required=(\d+) executed=(\d+) failed=(\d+)(?: .*)?$', re.M)
+CMOCKA_RE = re.compile(r'^\[  (PASSED|FAILED)  \] (\d+) test\(s\)', re.M)
+
+ENVIRONMENT = {
+    'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1',
+    'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
+    'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1',
+}
+
+
+@dataclass
+class Result:
+    """What a layer ran: counts of tests, and why it failed beyond failed tests."""
+    name: str
+    required: int = 0
+    executed: int = 0
+    failed: int = 0
+    minutes: float = 0.0
+    reasons: list = field(default_factory=list)
+
+    def ok(self):
+        return self.failed == 0 and not self.reasons
+
+    def passed_count(self):
+        return max(0, self.executed - self.failed)
+
+    def failed_count(self):
+        """At least one if the layer failed at all, so that the total can never hide it."""
+        return self.failed if self.ok() or self.failed > 0 else 1
+
+
+def count_output(text, exit_ok, result, name):
+    """Adds to result what one program's output says. True if it had counts of its own."""
+    layers = LAYER_RE.findall(text)
+    cmocka = CMOCKA_RE.findall(text)
+    failed_before = result.failed
+    if layers:
+        for _, required, executed, failed in layers:
+            result.required += int(required)
+            result.executed += int(executed)
+            result.failed += int(failed)
+            if int(executed) < int(required):
+                result.reasons.append(f'{name} ran short: {executed} of {required}')
+            if int(failed) > int(executed):
+                result.reasons.append(f'{name} says {failed} of {executed} failed')
+    elif cmocka:
+        for kind, count in cmocka:
+            result.executed += int(count)
+            result.failed += int(count) if kind == 'FAILED' else 0
+    else:
+        result.executed += 1
+        result.failed += 0 if exit_ok else 1
+    if not exit_ok and result.failed == failed_before:
+        result.reasons.append(f'{name} ended badly')
+    return bool(layers or cmocka)
+
+
+def run_logged(command, log, minutes):
+    """Runs a shell command into a log file. Its exit status, or None if it took too long."""
+    with open(log, 'ab') as out:
+        process = subprocess.Popen(
+            ['/bin/sh', '-c', command], stdin=subprocess.DEVNULL, stdout=out,
+            stderr=subprocess.STDOUT, start_new_session=True, env=ENVIRONMENT | dict(os.environ))
+        try:
+            return process.wait(minutes * 60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            return None
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+
+
+def run_suite(row, log, minutes, result):
+    """Runs a Meson suite and counts it from Meson's record of each program's output."""
+    record = f'{row["build"]}/meson-logs/layer-{row["name"]}.json'
+    if os.path.exists(record):
+        os.unlink(record)
+    # TSan of clang 14 knows no address space randomised by more than 28 bits.
+    prefix = 'setarch -R ' if row['build'] == 'build-tsan' else ''
+    status = run_logged(
+        f'{prefix}meson test -C {row["build"]} --no-rebuild --suite {row["suite"]} '
+        f'--logbase layer-{row["name"]} --print-errorlogs', log, minutes)
+    if status is None:
+        result.reasons.append(f'took longer than {minutes} minutes')
+    if not os.path.exists(record):
+        result.reasons.append('ran nothing')
+        return
+    with open(record, encoding='utf-8') as lines:
+        for line in lines:
+            test = json.loads(line)
+            text = (test.get('stdout') or '') + '\n' + (test.get('stderr') or '')
+            count_output(text, test['result'] == 'OK', result, test['name'])
+    if status not in (0, None) and result.ok():
+        result.reasons.append(f'meson test ended with {status}')
+
+
+def run_command(row, log, minutes, result):
+    """Runs a command and counts it from its LAYER lines, or as one test."""
+    status = run_logged(row['command'], log, minutes)
+    if status is None:
+        result.reasons.append(f'took longer than {minutes} minutes')
+    with open(log, encoding='utf-8', errors='replace') as lines:
+        text = lines.read()
+    if row.get('count') == 'exit':
+        result.executed += 1
+        result.failed += 0 if status == 0 else 1
+    elif LAYER_RE.search(text):
+        count_output(text, status == 0, result, row['name'])
+    else:
+        result.reasons.append('printed no LAYER line')
+
+
+def run_layer(row):
+    """Runs one row; its Result."""
+    result = Result(row['name'])
+    log = f'{LOGS}/{row["name"]}.log'
+    minutes = row.get('minutes', MINUTES)
+    start = time.monotonic()
+    with open(log, 'wb'):
+        pass
+    built = True
+    if 'build' in row:
+        built = run_logged(f'./dev build {row["build"]}', log, 30) == 0
+    if not built:
+        result.reasons.append(f'{row["build"]} does not build')
+    elif 'suite' in row:
+        run_suite(row, log, minutes, result)
+    else:
+        run_command(row, log, minutes, result)
+    required = row.get('required', 1)
+    result.required = max(result.required, required)
+    if built and result.executed < result.required:
+        result.reasons.append(f'ran short: {result.executed} of {result.required}')
+    result.minutes = (time.monotonic() - start) / 60
+    return result
+
+
+def show_log(name):
+    """The end of a failed layer's log."""
+    with open(f'{LOGS}/{name}.log', encoding='utf-8', errors='replace') as lines:
+        tail = lines.read().splitlines()[-TAIL:]
+    for line in tail:
+        print(f'  | {line}')
+
+
+def print_table(results):
+    """One row for each layer, then the line that ends everything."""
+    print()
+    print(f'{"layer":<14}{"required":>10}{"executed":>10}{"failed":>8}{"minutes":>9}')
+    for r in results:
+        print(f'{r.name:<14}{r.required:>10}{r.executed:>10}{r.failed:>8}{r.minutes:>9.1f}'
+              f'  {"ok" if r.ok() else "FAILED: " + "; ".join(r.reasons or ["tests failed"])}')
+    passed = sum(r.passed_count() for r in results)
+    failed = sum(r.failed_count() for r in results)
+    print(f'{passed} passed, {failed} failed')
+    return failed
+
+
+def load_rows(path):
+    """The rows of the list, checked."""
+    with open(path, 'rb') as file:
+        rows = tomllib.load(file)['layer']
+    names = set()
+    for row in rows:
+        unknown = set(row) - FIELDS
+        if unknown:
+            sys.exit(f'{path}: unknown field {", ".join(sorted(unknown))} in {row}')
+        if 'name' not in row or row['name'] in names:
+            sys.exit(f'{path}: a row without a name of its own: {row}')
+        if ('suite' in row) == ('command' in row) or ('suite' in row and 'build' not in row):
+            sys.exit(f'{path}: {row["name"]}: a command, or a suite and its build directory')
+        names.add(row['name'])
+    return rows
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description='Runs the test layers.')
+    parser.add_argument('layers', nargs='*', help='names of layers; all unless given')
+    parser.add_argument('--quick', action='store_true', help='only the quick layers')
+    parser.add_argument('--list', action='store_true', help='names the layers and runs none')
+    parser.add_argument('--table', default='tools/test_layers.toml', help='the list of layers')
+    args = parser.parse_args(argv)
+    os.chdir(ROOT)
+    os.makedirs(LOGS, exist_ok=True)
+
+    rows = load_rows(args.table)
+    if args.list:
+        for row in rows:
+            print(row['name'] + (' (quick)' if row.get('quick') else ''))
+        return 0
+    unknown = set(args.layers) - {row['name'] for row in rows}
+    if unknown:
+        sys.exit(f'no layer named {", ".join(sorted(unknown))}; ./dev test --list names them')
+    rows = [row for row in rows if (not args.layers or row['name'] in args.layers)
+            and (not args.quick or row.get('quick'))]
+
+    results = []
+    for row in rows:
+        print(f'== {row["name"]}', flush=True)
+        result = run_layer(row)
+        results.append(result)
+        if not result.ok():
+            show_log(result.name)
+        print(f'   {"ok" if result.ok() else "FAILED"}: {result.executed} executed, '
+              f'{result.failed} failed, {result.minutes:.1f} min', flush=True)
+    return 0 if print_table(results) == 0 else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Tests of tools/test_layers.py: a layer that fails in any way may not count as passed. Prints
+`LAYER runner-self required= executed= failed=`."""
+import os
+import subprocess
+import sys
+import tempfile
+
+RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'test_layers.py')
+sys.path.insert(0, os.path.dirname(RUNNER))
+import test_layers  # noqa: E402  (found by the line above)
+
+LINE = 'echo LAYER x required=%d executed=%d failed=%d'
+
+# Fields of a row, the last line of the runner, its exit status.
+ROWS = [
+    (f"command = '{LINE % (3, 3, 0)}'", '3 passed, 0 failed', 0),
+    (f"command = '{LINE % (3, 5, 0)} minutes=1'", '5 passed, 0 failed', 0),
+    (f"command = '{LINE % (3, 2, 0)}'", '2 passed, 1 failed', 1),
+    (f"command = '{LINE % (3, 3, 1)}'", '2 passed, 1 failed', 1),
+    (f"command = '{LINE % (3, 3, 0)}; exit 1'", '3 passed, 1 failed', 1),
+    (f"command = '{LINE % (1, 1, 2)}'", '0 passed, 2 failed', 1),
+    (f"command = '{LINE % (1, 1, 0)} && {LINE % (2, 2, 0)}'", '3 passed, 0 failed', 0),
+    (f"command = '{LINE % (1, 9, 0)} && {LINE % (2, 1, 0)}'", '10 passed, 1 failed', 1),
+    (f"command = '{LINE % (3, 3, 0)}'\nrequired = 4", '3 passed, 1 failed', 1),
+    ("command = 'true'", '0 passed, 1 failed', 1),
+    ("command = 'echo LAYER x required=1'", '0 passed, 1 failed', 1),
+    ("command = 'true'\ncount = 'exit'", '1 passed, 0 failed', 0),
+    ("command = 'false'\ncount = 'exit'", '0 passed, 1 failed', 1),
+    (f"command = '{LINE % (1, 1, 0)}; sleep 60'\nminutes = 0.005", '1 passed, 1 failed', 1),
+    ("suite = 'none'\nbuild = 'build-absent'", '0 passed, 1 failed', 1),
+]
+
+# A program's output, whether it ended well; executed, failed, reasons.
+OUTPUTS = [
+    ('[==========] 3 test(s) run.\n[  PASSED  ] 3 test(s).\n', True, (3, 0, 0)),
+    ('[  PASSED  ] 2 test(s).\n[  FAILED  ] 1 test(s), listed below:\n', False, (3, 1, 0)),
+    ('[  PASSED  ] 2 test(s).\n', False, (2, 0, 1)),
+    ('[  PASSED  ] 2 test(s).\n[  PASSED  ] 4 test(s).\n', True, (6, 0, 0)),
+    ('7 inputs replayed\n', True, (1, 0, 0)),
+    ('', False, (1, 1, 0)),
+    ('LAYER a required=9 executed=9 failed=0\n[  PASSED  ] 1 test(s).\n', True, (9, 0, 0)),
+    ('LAYER a required=9 executed=8 failed=0\n', True, (8, 0, 1)),
+    ('say LAYER a required=9 executed=8 failed=0\n', True, (1, 0, 0)),
+]
+
+
+def run_row(fields):
+    """Last line and exit status of the runner over a list of one row."""
+    with tempfile.NamedTemporaryFile('w', suffix='.toml') as table:
+        table.write(f"[[layer]]\nname = 'runner-self'\n{fields}\n")
+        table.flush()
+        done = subprocess.run([sys.executable, RUNNER, '--table', table.name], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.splitlines()[-1], done.returncode
+
+
+def main():
+    executed = failed = 0
+    for fields, last, status in ROWS:
+        got = run_row(fields)
+        executed += 1
+        if got != (last, status):
+            failed += 1
+            print(f'FAILED: {fields!r}: {got}, wanted {(last, status)}')
+    for text, exit_ok, wanted in OUTPUTS:
+        result = test_layers.Result('x')
+        test_layers.count_output(text, exit_ok, result, 'x')
+        got = (result.executed, result.failed, len(result.reasons))
+        executed += 1
+        if got != wanted:
+            failed += 1
+            print(f'FAILED: {text!r}: {got}, wanted {wanted}')
+    required = len(ROWS) + len(OUTPUTS)
+    print(f'LAYER runner-self required={required} executed={executed} failed={failed}')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
