@@ -37,8 +37,8 @@ typedef struct {
 } BlobInfo;
 /* Digest of all bytes so far; the writer takes no more afterwards. May be asked again. */
 void blob_writer_digest(BlobWriter *writer, Sha256 *out);
-/* Writes table and footer, syncs the file, renames it into blobs/ab/cd/, syncs the directories. On OK
- * the extent is durable (but an orphan until an entry names it). The writer is then only freed.
+/* Writes table and footer, syncs the file, renames it into blobs/ab/cd/, syncs the directories. On
+ * OK the extent is durable (but an orphan until an entry names it). The writer is then only freed.
  * Errors: ERR_NO_SPACE, ERR_SYSTEM: only this extent is lost. ERR_IO: so is it, in a write.
  * ERR_ROOT_FAILED: a sync or what follows it failed: the root must be given up (rule 1 of
  * TESTING.md), and these Blobs finish nothing more. */
@@ -52,8 +52,8 @@ void blob_writer_free(BlobWriter *writer);
 MUST_USE ErrCode blob_reader_open(Blobs *blobs, BodyId body, uint32_t extent, BlobReader **out,
                                   Err *err);
 const BlobFooter *blob_reader_footer(const BlobReader *reader);
-/* Plain bytes of chunk number i (below footer->chunk_count) into data (footer->chunk_size bytes of room), verified against its
- * CRC32C; *len bytes. ERR_CORRUPT, ERR_IO. */
+/* Plain bytes of chunk number i (below footer->chunk_count) into data (footer->chunk_size bytes of
+ * room), verified against its CRC32C; *len bytes. ERR_CORRUPT, ERR_IO. */
 MUST_USE ErrCode blob_reader_chunk(BlobReader *reader, uint64_t i, void *data, size_t *len,
                                    Err *err);
 /* For sendfile of plain extents: the file's descriptor or -1. */
@@ -63,8 +63,8 @@ void blob_reader_free(BlobReader *reader);
 /* Unlinks an extent; OK if it is not there. Not synced: after a crash it may be back, an orphan. */
 MUST_USE ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err);
 typedef ErrCode (*BlobListFn)(void *ctx, BodyId body, uint32_t extent, Err *err);
-/* Every extent in blobs/, in no order: to find orphans and to rebuild. By name only: what a file is,
- * blob_reader_open() tells. fn may remove extents. */
+/* Every extent in blobs/, in no order: to find orphans and to rebuild. By name only: what a file
+ * is, blob_reader_open() tells. fn may remove extents. */
 MUST_USE ErrCode blobs_list(Blobs *blobs, BlobListFn fn, void *ctx, Err *err);
 
 AUTO_DEFINE(Blobs, blobs_free);

@@ -64,15 +64,13 @@ static ErrCode scan_padding(Scan *scan, uint64_t at, bool *out, Err *err)
     return OK;
 }
 
-/* Is there a mark at `at` that says where the batch before it, in this pack, ended? */
+/* The mark at `at`, if there is a good one that was written there. */
 static ErrCode scan_mark(Scan *scan, uint64_t at, PackMark *mark, bool *found, Err *err)
 {
-    PackRecord record;
-    size_t len = 0;
-    *found = false;
-    TRY(scan_record(scan, at, &record, &len, err));
-    if (len == 0 || !pack_mark_parse(&record, scan->packs->root, mark)) return OK;
-    *found = mark->pack == scan->file->number && mark->end <= at && at - mark->end < PACK_BLOCK;
+    Str view;
+    TRY(scan_view(scan, at, PACK_MARK_LEN, &view, err));
+    *found = pack_mark_decode(view, mark) && id128_eq(mark->root, scan->packs->root) &&
+             mark->pack == scan->file->number && mark->offset == at;
     return OK;
 }
 
@@ -92,39 +90,44 @@ static ErrCode scan_bad(Scan *scan, uint64_t *torn_at, Err *err)
     return OK;
 }
 
-/* Goes from batch to batch; *bad if it ends at something else than the end. */
-static ErrCode scan_records(Scan *scan, PackScanFn fn, void *ctx, bool *bad, Err *err)
+/* One batch from *at on: *at is then behind its zeros; *bad if there is none, or it ends early. */
+static ErrCode scan_batch(Scan *scan, PackScanFn fn, void *ctx, uint64_t *at, bool *bad, Err *err)
+{
+    uint64_t number = scan->file->number;
+    PackMark mark;
+    bool found = false;
+    TRY(scan_mark(scan, *at, &mark, &found, err));
+    bool first = *at == PACK_HEADER_LEN;
+    *bad = !found ||
+           (!first && (mark.synced.pack != number || mark.synced.end != scan->records_end));
+    if (*bad) return OK;
+
+    uint64_t pos = *at + PACK_MARK_LEN;
+    scan->records_end = pos;
+    while (pos < scan->end) {
+        PackRecord record;
+        size_t len = 0;
+        TRY(scan_record(scan, pos, &record, &len, err));
+        if (len == 0) break;
+        PackPlace place = {.pack = number, .offset = pos, .length = (uint32_t)len};
+        TRY(fn(ctx, &record, &place, err));
+        pos += len;
+        scan->records_end = pos;
+    }
+    bool zeros = false;
+    TRY(scan_padding(scan, pos, &zeros, err));
+    *at = ALIGN_UP(pos, (uint64_t)PACK_BLOCK);
+    *bad = !zeros || *at > scan->end;
+    return OK;
+}
+
+static ErrCode scan_batches(Scan *scan, PackScanFn fn, void *ctx, bool *bad, Err *err)
 {
     uint64_t at = PACK_HEADER_LEN;
-    *bad = false;
     scan->records_end = at;
-    while (at < scan->end) {
-        PackRecord record;
-        PackMark mark;
-        size_t len = 0;
-        TRY(scan_record(scan, at, &record, &len, err));
-        if (len == 0) {
-            bool zeros = false;
-            uint64_t next = ALIGN_UP(at, (uint64_t)PACK_BLOCK);
-            TRY(scan_padding(scan, at, &zeros, err));
-            *bad = !zeros || at == next || next > scan->end;
-            if (*bad) return OK;
-            at = next;
-            continue;
-        }
-        bool is_mark = pack_mark_parse(&record, scan->packs->root, &mark);
-        if (is_mark && at != PACK_HEADER_LEN) {
-            *bad = mark.pack != scan->file->number || mark.end != scan->records_end;
-        } else if (!is_mark) {
-            *bad = at != scan->records_end || at == PACK_HEADER_LEN;
-        }
-        if (*bad) return OK;
-        if (!is_mark) {
-            PackPlace place = {.pack = scan->file->number, .offset = at, .length = (uint32_t)len};
-            TRY(fn(ctx, &record, &place, err));
-        }
-        at += len;
-        scan->records_end = at;
+    *bad = false;
+    while (!*bad && at < scan->end) {
+        TRY(scan_batch(scan, fn, ctx, &at, bad, err));
     }
     return OK;
 }
@@ -134,23 +137,16 @@ static ErrCode scan_records(Scan *scan, PackScanFn fn, void *ctx, bool *bad, Err
 static ErrCode next_pack_says(Packs *packs, uint64_t number, uint64_t *out, Err *err)
 {
     Err ignored = {0};
-    PackMark mark = {0};
-    Scan scan = {.packs = packs};
-    PackRecord record;
-    size_t len = 0;
+    PackMark mark;
+    bool found = false;
+    Scan scan = {.packs = packs, .end = PACK_HEADER_LEN + PACK_MARK_LEN};
     *out = 0;
     ErrCode code = pack_files_take(&packs->files, number + 1, &scan.file, &ignored);
     if (code == ERR_NOT_FOUND || code == ERR_CORRUPT || code == ERR_FOREIGN) return OK;
-    if (code != OK) {
-        if (err != NULL) *err = ignored;
-        return code;
-    }
-    buf_init(&scan.window, SCAN_WINDOW);
-    scan.end = PACK_HEADER_LEN + PACK_MARK_MAX;
-    code = scan_record(&scan, PACK_HEADER_LEN, &record, &len, err);
-    if (code == OK && len > 0 && pack_mark_parse(&record, packs->root, &mark) &&
-        mark.pack == number)
-        *out = mark.end;
+    if (code != OK) return err_set(err, code, "%s", err_text(&ignored));
+    buf_init(&scan.window, PACK_MARK_LEN);
+    code = scan_mark(&scan, PACK_HEADER_LEN, &mark, &found, err);
+    if (code == OK && found && mark.synced.pack == number) *out = mark.synced.end;
     buf_deinit(&scan.window);
     pack_files_give(&packs->files, scan.file);
     return code;
@@ -161,7 +157,7 @@ static ErrCode scan_limits(Scan *scan, Err *err)
 {
     Packs *packs = scan->packs;
     lock_take(&packs->files.lock);
-    PackMark shared = packs->shared;
+    PackEnd shared = packs->shared;
     lock_give(&packs->files.lock);
     TRY(disk_size(scan->file->file, &scan->end, err));
     if (shared.pack == scan->file->number) {
@@ -182,7 +178,7 @@ ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx, uint
     TRY(pack_files_take(&packs->files, number, &scan.file, err));
     buf_init(&scan.window, MAX((size_t)SCAN_WINDOW, (size_t)PACK_RECORD_MAX));
     ErrCode code = scan_limits(&scan, err);
-    if (code == OK) code = scan_records(&scan, fn, ctx, &bad, err);
+    if (code == OK) code = scan_batches(&scan, fn, ctx, &bad, err);
     if (code == OK && (bad || scan.records_end < scan.synced_end))
         code = scan_bad(&scan, &torn, err);
     buf_deinit(&scan.window);

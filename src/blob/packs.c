@@ -113,26 +113,6 @@ void packs_free(Packs *packs)
 
 /* ---- appending ---- */
 
-void pack_mark_record(const PackMark *mark, Uuid root, uint64_t time_ms, PackRecord *out)
-{
-    *out = (PackRecord){.type = PACK_META,
-                        .entry = {.op = OP_NOOP,
-                                  .shard = SHARD_SYSTEM,
-                                  .bucket = mark->pack,
-                                  .target = {.lsn = mark->end},
-                                  .file = root,
-                                  .time_ms = time_ms}};
-}
-
-bool pack_mark_parse(const PackRecord *record, Uuid root, PackMark *out)
-{
-    const Entry *entry = &record->entry;
-    if (record->type != PACK_META || entry->op != OP_NOOP || entry->lsn != 0) return false;
-    if (!id128_eq(entry->file, root)) return false;
-    *out = (PackMark){.pack = entry->bucket, .end = entry->target.lsn};
-    return true;
-}
-
 /* Passes code on, and ends the appender unless the call can be made again. */
 static ErrCode packs_fail(Packs *packs, ErrCode code)
 {
@@ -170,7 +150,7 @@ static ErrCode batch_sync(Packs *packs, Err *err)
 }
 
 /* Tells readers how much of the pack being written is synced. */
-static void packs_share(Packs *packs, PackMark synced)
+static void packs_share(Packs *packs, PackEnd synced)
 {
     lock_take(&packs->files.lock);
     packs->shared = synced;
@@ -198,7 +178,7 @@ ErrCode packs_sync(Packs *packs, Err *err)
         return err_wrap(err, code, "sync pack %" PRIu64, atomic_load(&packs->newest));
     }
     packs->batch_open = false;
-    packs->synced = (PackMark){.pack = atomic_load(&packs->newest), .end = end};
+    packs->synced = (PackEnd){.pack = atomic_load(&packs->newest), .end = end};
     packs_share(packs, packs->synced);
     packs_check(packs);
     return OK;
@@ -220,7 +200,7 @@ static ErrCode pack_begin(Packs *packs, Err *err)
     code = disk_open(packs->disk, path, DISK_OPEN_WRITE, &packs->active, err);
     if (code != OK) return packs_fail(packs, err_wrap(err, code, "make %s", path));
     packs->written = PACK_HEADER_LEN;
-    packs_share(packs, (PackMark){.pack = number, .end = PACK_HEADER_LEN});
+    packs_share(packs, (PackEnd){.pack = number, .end = PACK_HEADER_LEN});
     return OK;
 }
 
@@ -229,14 +209,14 @@ static ErrCode batch_room(Packs *packs, size_t len, Err *err)
 {
     uint64_t end = packs->written + packs->batch.len;
     bool empty = end == PACK_HEADER_LEN;
-    if (packs->active != NULL && !empty && end + PACK_MARK_MAX + len > packs->pack_size) {
+    if (packs->active != NULL && !empty && end + PACK_MARK_LEN + len > packs->pack_size) {
         TRY(packs_sync(packs, err));
         disk_close(packs->active);
         packs->active = NULL;
     }
     if (packs->active == NULL) TRY(pack_begin(packs, err));
     if (packs->batch.len + len > BATCH_WRITE_BYTES) TRY(batch_write(packs, err));
-    return buf_reserve(&packs->batch, PACK_MARK_MAX + len, err);
+    return buf_reserve(&packs->batch, PACK_MARK_LEN + len, err);
 }
 
 static void batch_add(Packs *packs, const PackRecord *record, size_t len)
@@ -250,11 +230,14 @@ static void batch_add(Packs *packs, const PackRecord *record, size_t len)
 
 static void batch_begin(Packs *packs)
 {
-    PackRecord mark;
-    pack_mark_record(&packs->synced, packs->root, clock_wall_ms(packs->clock), &mark);
-    size_t len = pack_record_len(&mark);
-    ASSERT(len <= PACK_MARK_MAX);
-    batch_add(packs, &mark, len);
+    Buf *batch = &packs->batch;
+    PackMark mark = {.root = packs->root,
+                     .pack = atomic_load(&packs->newest),
+                     .offset = packs->written,
+                     .synced = packs->synced};
+    ASSERT(batch->len == 0 && batch->capacity >= PACK_MARK_LEN);
+    pack_mark_encode(&mark, batch->data);
+    batch->len = PACK_MARK_LEN;
     packs->batch_open = true;
 }
 
@@ -284,9 +267,6 @@ static ErrCode record_check_body(const PackRecord *record, Err *err)
     if (record->type != PACK_BODY) return OK;
     if (record->chunk_flags != 0)
         return err_set(err, ERR_FORMAT_VERSION, "the body is stored in a form not known here");
-    if (record->stored_body.len != entry->size)
-        return err_set(err, ERR_CORRUPT, "the body has %zu bytes instead of %" PRIu64,
-                       record->stored_body.len, entry->size);
     if ((entry->flags & ENTRY_FLAG_DIGEST_KNOWN) == 0) return OK;
     Sha256 digest = sha256_of(record->stored_body.ptr, record->stored_body.len);
     if (!sha256_eq(&digest, &entry->body_digest))

@@ -18,13 +18,14 @@ typedef struct {
     Clock *clock;
 } PacksOptions;
 
-/* Opens packs/ (made if absent). The clock must outlive it. Never appends to a pack of an earlier process. */
+/* Opens packs/ (made if absent). The clock must outlive it. Never appends to a pack of an earlier
+ * process. */
 MUST_USE ErrCode packs_open(Disk *disk, const PacksOptions *options, Packs **out, Err *err);
 void packs_free(Packs *packs);
 /* Appends a record to the batch; *place is where it will stand, and may be read from when
  * packs_sync() has returned. Not durable until then. Errors: ERR_TOO_BIG; ERR_NO_SPACE, ERR_SYSTEM,
- * ERR_NO_MEMORY: nothing is given up, the call can be made again; ERR_IO, after which the Packs take
- * nothing more (ERR_ROOT_FAILED); reading goes on. */
+ * ERR_NO_MEMORY: nothing is given up, the call can be made again; ERR_IO, after which the Packs
+ * take nothing more (ERR_ROOT_FAILED); reading goes on. */
 MUST_USE ErrCode packs_append(Packs *packs, const PackRecord *record, PackPlace *place, Err *err);
 /* Writes and syncs the batch: all that was appended is durable then. Errors as packs_append(), but
  * of the sync itself every one is final. OK without a batch. */
@@ -45,8 +46,8 @@ typedef ErrCode (*PackScanFn)(void *ctx, const PackRecord *record, const PackPla
  * of a process nothing says so: there the caller compares *torn_at with what the index knows. */
 MUST_USE ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx,
                             uint64_t *torn_at, Err *err);
-/* Unlinks a pack that no row needs any more; OK if it is not there. Not synced. ERR_BUSY: the newest
- * pack, whose number must not come up again. */
+/* Unlinks a pack that no row needs any more; OK if it is not there. Not synced. ERR_BUSY: the
+ * newest pack, whose number must not come up again. */
 MUST_USE ErrCode packs_remove(Packs *packs, uint64_t number, Err *err);
 
 AUTO_DEFINE(Packs, packs_free);

@@ -3,26 +3,24 @@
  *
  *   header 4096 | batch | batch | ...      batch: mark, record, record ..., zeros up to a block
  *
- * What stands between two packs_sync() is one batch. It begins at a multiple of PACK_BLOCK, so a
- * sector that was synced is never written again, and it begins with a mark: a META record of
- * OP_NOOP with lsn 0 that says where the batch before it ended, in this pack or (first batch) in the
- * one before, and that this was synced when the mark was written. A bad record before such an end is
- * damage; behind the last one it is the torn end of a batch that nobody was told of. */
+ * What stands between two packs_sync() is one batch, which begins with a mark (format/pack_mark.h):
+ * a bad record before a place that some mark says was synced is damage; behind the last such place
+ * it is the torn end of a batch that nobody was told of. */
 #ifndef HOLDFAST_BLOB_PACKS_PRIV_H
 #define HOLDFAST_BLOB_PACKS_PRIV_H
 
 #include "base/buf.h"
 #include "base/lock.h"
 #include "blob/packs.h"
+#include "format/pack_mark.h"
 #include <stdatomic.h>
 
-#define PACK_BLOCK 4096
-#define PACK_FILES_MAX 64                        /* descriptors kept open */
-#define PACK_RECORD_MAX (ENTRY_MAX + PACK_BLOCK) /* bytes of one record, padding included */
-#define PACK_MARK_MAX 512                        /* bytes of a mark at most */
+#define PACK_FILES_MAX 64                                           /* descriptors kept open */
+#define PACK_RECORD_MAX (PACK_RECORD_HEADER_LEN + PACK_PAYLOAD_MAX) /* bytes, with padding */
 #define PACK_PATH_MAX 40
 
-/* An open pack file. Its File is read by any threads; the counts belong to the lock of PackFiles. */
+/* An open pack file. Its File is read by any threads; the counts belong to the lock of PackFiles.
+ */
 typedef struct {
     uint64_t number;
     File *file;
@@ -41,12 +39,6 @@ typedef struct {
     uint64_t forgotten; /* number of pack_files_forget() calls */
 } PackFiles;
 
-/* Position up to which a pack was synced, as a mark tells it. */
-typedef struct {
-    uint64_t pack; /* 0: nothing known */
-    uint64_t end;  /* bytes: end of its last record, without the zeros behind */
-} PackMark;
-
 struct Packs {
     Disk *disk;
     Uuid root;
@@ -61,10 +53,10 @@ struct Packs {
     uint64_t written; /* offset in the pack where batch goes */
     bool batch_open;  /* a mark was appended since the last sync */
     bool failed;      /* for good */
-    PackMark synced;  /* where the last synced batch ended; what the next mark says */
+    PackEnd synced;   /* where the last synced batch ended; what the next mark says */
 
     /* Under files.lock, for readers: how much of the pack being written is synced. */
-    PackMark shared;
+    PackEnd shared;
 };
 
 void pack_files_init(PackFiles *files, Disk *disk, Uuid root);
@@ -80,10 +72,5 @@ void pack_files_forget(PackFiles *files, uint64_t number);
 
 /* packs/NUMBER.pack */
 void pack_path(uint64_t number, char out[PACK_PATH_MAX]);
-
-/* The record that begins a batch. */
-void pack_mark_record(const PackMark *mark, Uuid root, uint64_t time_ms, PackRecord *out);
-/* False if record is no mark of this root. */
-bool pack_mark_parse(const PackRecord *record, Uuid root, PackMark *out);
 
 #endif
