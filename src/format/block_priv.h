@@ -12,8 +12,8 @@
 Enc block_begin(uint8_t out[BLOCK_LEN], uint64_t magic, uint32_t format);
 /* Fills up with zeros and adds the CRC. */
 void block_end(Enc *enc);
-/* Checks length, magic, CRC and format; *fields stands behind the format, with the zeros and without
- * the CRC. what: "segment header", for messages. ERR_CORRUPT, ERR_FORMAT_VERSION. */
+/* Checks length, magic, CRC and format; *fields stands behind the format, with the zeros and
+ * without the CRC. what: "segment header", for messages. ERR_CORRUPT, ERR_FORMAT_VERSION. */
 MUST_USE ErrCode block_open(Str data, uint64_t magic, uint32_t format, const char *what,
                             Dec *fields, Err *err);
 /* Nothing failed and only zeros are left. ERR_CORRUPT. */

@@ -1,6 +1,6 @@
-/* ShardConfig, format 1: u8 format, cfg_uid 16, parent_uid 16, varints version, term, min_isr; varint
- * count of members, each root uuid 16 and varint incarnation; learners likewise; u16 isr, u16 elr,
- * u16 primary; varint unclean_epoch. */
+/* ShardConfig, format 1: u8 format, cfg_uid 16, parent_uid 16, varints version, term, min_isr;
+ * varint count of members, each root uuid 16 and varint incarnation; learners likewise; u16 isr,
+ * u16 elr, u16 primary; varint unclean_epoch. */
 #include "format/config_entry.h"
 
 #include <inttypes.h>

@@ -56,8 +56,8 @@ void frame_encode(const Frame *frame, Str payload, uint8_t out[FRAME_LEN]);
  * wrong; ERR_FORMAT_VERSION for an unknown kind or flag with a right CRC. */
 MUST_USE ErrCode frame_decode(Str data, Frame *out, Str *payload, Err *err);
 
-/* Payload of FRAME_TRUNCATE: entries of shard from lsn `from` (≥ 1) on are void; hash is the checksum
- * of the entry before (zero for from 1). */
+/* Payload of FRAME_TRUNCATE: entries of shard from lsn `from` (≥ 1) on are void; hash is the
+ * checksum of the entry before (zero for from 1). */
 typedef struct {
     ShardId shard;
     Lsn from;

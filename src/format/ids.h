@@ -6,7 +6,7 @@
 #include "base/codec.h"
 #include "base/rng.h"
 
-/* A shard: class (4 bits) and number in its class (12 bits). Class 0 number 0 is the system shard. */
+/* A shard: class (4 bits), number in its class (12 bits). Class 0 number 0 is the system shard. */
 typedef uint16_t ShardId;
 #define SHARD_SYSTEM ((ShardId)0)
 #define SHARD_CLASS_MAX 15
@@ -83,7 +83,7 @@ bool version_id_parse(Str text, VersionId *out);
  * byte, key) modulo shard_count (1..4096). */
 ShardId shard_of_key(unsigned class_number, unsigned shard_count, BucketUid bucket, Str key);
 
-/* 3..63 of [a-z0-9.-], first and last a letter or digit, no "..", not shaped like an IPv4 address. */
+/* 3..63 of [a-z0-9.-], first and last a letter or digit, no "..", not shaped like IPv4. */
 bool bucket_name_valid(Str name);
 /* 1..1024 bytes of well-formed UTF-8 without NUL. */
 bool key_valid(Str key);

@@ -5,13 +5,14 @@
  *    12  reserved, zero     4     48  zeros
  *    16  root uuid         16   4092  crc32c        4
  *
- * Record: u32 magic "HPR1", u8 type, u8 chunk flags, u16 zero, u32 payload length, u32 crc32c, payload,
- * zeros up to a multiple of 8 (not covered, not looked at).
+ * Record: u32 magic "HPR1", u8 type, u8 chunk flags, u16 zero, u32 payload length, u32 crc32c,
+ * payload, zeros up to a multiple of 8 (not covered, not looked at).
  * Payload: varint core length, core, stored body.
  * Core: u8 op, varint flags, varint fields (CoreField bits: what follows), u16 shard, varint term,
- * varint lsn, [file 16], [bucket u64], [target: varint term, varint lsn], zigzag varint of time_ms minus
- * the file id's milliseconds, [body 16], [varint size], [digest 32], [varint attributes' bytes],
- * [varint extents' count], attributes, extents. A field in [] is there exactly when it is not zero. */
+ * varint lsn, [file 16], [bucket u64], [target: varint term, varint lsn], zigzag varint of time_ms
+ * minus the file id's milliseconds, [body 16], [varint size], [digest 32], [varint attributes'
+ * bytes], [varint extents' count], attributes, extents. A field in [] is there exactly when it is
+ * not zero. */
 #include "format/pack.h"
 
 #include "base/crc.h"

@@ -3,7 +3,8 @@
  * blobs alone.
  *
  *   file header 4096: magic, format, root uuid, pack number, time, crc
- *   record: magic u32 | type u8 | flags u8 | reserved u16 | length u32 | crc32c u32 | payload | pad 8
+ *   record: magic u32 | type u8 | flags u8 | reserved u16 | length u32 | crc32c u32
+ *           payload | zeros up to a multiple of 8
  *
  * crc32c covers the record's header with the field zero and the whole payload. payload = entry core
  * (length-prefixed: op, flags, shard, term, lsn, file, bucket, target, time, body, size, digest,

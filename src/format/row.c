@@ -1,8 +1,9 @@
 /* FileRow, value: u8 fields (RowField bits: what follows), varint flags, file 16, [zigzag varint of
  * created_ms minus the file id's], [zigzag varint of updated_ms minus created_ms], varint size,
- * [body 16], [digest 32], [varint pack, offset, length], [varint extents' count, extents], attributes up
- * to the end. A field in [] is there exactly when it is not zero. Left out of the attributes: the key,
- * which is in the row's key, and the request's id and hash, which have a row of their own. */
+ * [body 16], [digest 32], [varint pack, offset, length], [varint extents' count, extents],
+ * attributes up to the end. A field in [] is there exactly when it is not zero. Left out of the
+ * attributes: the key, which is in the row's key, and the request's id and hash, which have a row
+ * of their own. */
 #include "format/row.h"
 
 #include "format/varint_priv.h"

@@ -33,7 +33,7 @@ enum {
 };
 
 /* One version of a file. Encoding leaves ATTR_KEY out of attrs (it is in the row's key), and the
- * request's id and hash (they have a RequestRow); decoding leaves version zero (it is in the key). */
+ * request's id and hash (they have a RequestRow); decoding leaves version zero (in the key). */
 typedef struct {
     FileId file;
     VersionId version; /* in the key */
@@ -73,8 +73,8 @@ typedef struct {
     uint64_t bytes;
 } BucketStatRow;
 
-/* Keys: written into out (capacity ROW_KEY_MAX); return the length. A file's key has 1..KEY_MAX bytes
- * without NUL, a key_prefix 0..KEY_MAX: asserted, so check what comes from outside before. */
+/* Keys: written into out (capacity ROW_KEY_MAX); return the length. A file's key has 1..KEY_MAX
+ * bytes without NUL, a key_prefix 0..KEY_MAX: asserted, so check what comes from outside before. */
 size_t row_key_name(uint8_t *out, BucketUid bucket, Str key, VersionId version);
 /* The prefix all versions of a name share: without the version. */
 size_t row_key_name_prefix(uint8_t *out, BucketUid bucket, Str key);
@@ -104,7 +104,7 @@ void bucket_stat_encode(const BucketStatRow *row, Enc *enc);
 bool bucket_stat_decode(Str data, BucketStatRow *out);
 
 /* The row that entry (CREATE, UPDATE, delete marker) makes; created_ms from ATTR_CREATED_MS or the
- * file id. Views into entry; place is left zero. attrs still holds ATTR_KEY, which encoding drops. */
+ * file id. Views into entry; place is left zero. attrs still holds what encoding drops. */
 void file_row_of_entry(const Entry *entry, FileRow *out);
 /* The etag without quotes: ATTR_ETAG, else the first 40 hex digits of the digest and "-1", else the
  * version's text. out has ETAG_MAX bytes. */

@@ -8,9 +8,10 @@
  *    40  segment uuid      16   4092  crc32c         4
  *    56  segment id         8
  *
- * State: varint length of the rest, then fixed fields of 90 bytes (replica_state_encode() names them in
- * order), varint length of the config and the config. Whatever follows in that length was added by a
- * later release and is passed over: what must not be passed over raises the feature level. */
+ * State: varint length of the rest, then fixed fields of 90 bytes (replica_state_encode() names
+ * them in order), varint length of the config and the config. Whatever follows in that length was
+ * added by a later release and is passed over: what must not be passed over raises the feature
+ * level. */
 #include "format/segment.h"
 
 #include "format/block_priv.h"
