@@ -72,6 +72,8 @@ BROKEN = [
     ('guard', 'src/format/ids.h', '#pragma once\nint ids_one(int a);\n'),
     ('guard', 'src/format/ids.h', IDS_H + 'int more(void);\n'),
     ('void-cast', 'src/format/ids.c', IDS_C.replace('    /* The result has no meaning. */\n', '')),
+    ('void-cast', 'src/format/ids.c',
+     IDS_C.replace('result has no meaning. */\n', 'result */\n' + lines(3))),
     ('void-casts', 'src/format/ids.c',
      IDS_C.replace('    return a', '    (void)a->b.c[a](1); /* no */\n    return a')),
     ('nolint', 'src/format/ids.c', IDS_C + '/* NOLINT */\n/* NOLINTNEXTLINE */\n'),

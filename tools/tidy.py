@@ -21,6 +21,7 @@ FUNCTION_LINES_MAX = 70
 TEST_FUNCTION_LINES_MAX = 100
 FILE_LINES_MAX = 800
 COLUMNS_MAX = 100
+VOID_REASON_LINES = 3  # a comment above a helper of one line counts
 
 # Headers of libraries, as prefixes, and the name that tools/layers.txt gives the library.
 LIBRARIES = {
@@ -62,7 +63,7 @@ PURE_LIBC = set(
 # ... and functions of base. They compute, and get time, chance and memory from their caller.
 PURE_BASE = re.compile(
     r'^(check_failed|err_\w+|str_\w+|enc_\w+|dec_\w+|get_u\d+\w*|put_u\d+\w*|crc32c\w*|sha256_\w+|'
-    r'hmac_\w+|rng_(u64|below|bytes|chance|init)|queue_never)$')
+    r'hmac_\w+|hex_\w+|rng_(u64|below|bytes|chance|init))$')
 PURE_BASE_HEAP = re.compile(r'^(mem_\w+|buf_\w+|arena_\w+|hash_\w+)$')
 PURE_LIBC_HEAP = {'qsort', 'qsort_r'}
 PURE_LIBRARY = {
@@ -212,16 +213,16 @@ class Tidy:
                              f'{end - start + 1} lines, at most {limit}')
 
     def check_void(self, path, lines, code_lines):
-        """A result cast to void has its reason beside it or above."""
+        """A result cast to void has its reason beside it or at most VOID_REASON_LINES above."""
         for number, line in enumerate(code_lines):
             found = len(VOID_CALL_RE.findall(line))
             if found == 0:
                 continue
             if path.startswith('src/'):
                 self.count('void-casts', found)
-            before = lines[number - 1].strip() if number > 0 else ''
-            if not ('/*' in lines[number] or '//' in lines[number] or before.endswith('*/')
-                    or before.startswith('//')):
+            near = lines[max(0, number - VOID_REASON_LINES):number]
+            if '/*' not in lines[number] and not any(
+                    '*/' in line for line in near):
                 self.problem(path, number + 1, 'void-cast',
                              'a dropped result needs a comment that says why')
 

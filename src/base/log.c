@@ -70,8 +70,8 @@ static void line_add_cstr(Line *line, const char *piece)
     line_add(line, str_from_cstr(piece));
 }
 
-/* One character of s (1..4 bytes of well-formed UTF-8, or one byte that is none) as it stands inside
- * a JSON string; *used bytes of s are done. escape has room for 7. */
+/* One character of s (1..4 bytes of well-formed UTF-8, or one byte that is none) as it stands
+ * inside a JSON string; *used bytes of s are done. escape has room for 7. */
 static Str escape_one(Str s, char *escape, size_t *used)
 {
     static const char plain[] = "\"\"\\\\\nn\rr\tt"; /* byte and its short escape, in pairs */

@@ -29,9 +29,9 @@ void log_set_common(const char *pairs);
 
 /* format makes `key=value` pairs; values with spaces stand in double quotes, as LOG_STR writes
  * them. They become fields of the JSON object: quoted ones strings, plain decimal numbers, true and
- * false themselves, all others strings (so quote ids that may be all digits). Words that are no pair
- * become the field `message`. A line holds at most LOG_LINE_MAX bytes; fields that do not fit are
- * left out and the line says cut=true. */
+ * false themselves, all others strings (so quote ids that may be all digits). Words that are no
+ * pair become the field `message`. A line holds at most LOG_LINE_MAX bytes; fields that do not fit
+ * are left out and the line says cut=true. */
 #define LOG_LINE_MAX 4096 /* a pipe takes this much in one piece */
 void log_write(LogLevel level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);
 void log_write_to(LogStream stream, LogLevel level, const char *event, const char *format, ...)
@@ -49,8 +49,8 @@ void log_write_to(LogStream stream, LogLevel level, const char *event, const cha
     } while (0)
 /* For values that may hold anything: LOG(INFO, "x", "path=" LOG_STR, LOG_ARG(s)) */
 #define LOG_STR "\"%s\""
-/* Escapes s as JSON does (quotes, backslashes, control bytes; what is not UTF-8 becomes U+FFFD) into
- * one of 8 rotating buffers of 512 bytes of the calling thread; longer values end in "...". */
+/* Escapes s as JSON does (quotes, backslashes, control bytes; what is not UTF-8 becomes U+FFFD)
+ * into one of 8 rotating buffers of 512 bytes of the calling thread; longer values end in "...". */
 const char *log_arg(Str s);
 #define LOG_ARG(s) log_arg(s)
 #define LOG_CSTR(s) log_arg(str_from_cstr(s))

@@ -1,5 +1,6 @@
 /* Queue: a bounded queue of pointers between threads; ownership of what is pushed moves to who
- * pops. Any number of threads on both sides. A full queue is ERR_BUSY: back-pressure, not growth. */
+ * pops. Any number of threads on both sides. A full queue is ERR_BUSY: back-pressure,
+ * not growth. */
 #ifndef HOLDFAST_BASE_QUEUE_H
 #define HOLDFAST_BASE_QUEUE_H
 

@@ -36,7 +36,8 @@ Str str_slice(Str s, size_t from, size_t len);
 size_t str_find_char(Str s, char c);
 /* Without spaces and tabs at both ends. */
 Str str_trim(Str s);
-/* Splits at the first sep: *head before it, *tail after it; false (head = s, tail empty) without. */
+/* Splits at the first sep: *head before it, *tail after it; false (head = s, tail
+ * empty) without. */
 bool str_split(Str s, char sep, Str *head, Str *tail);
 /* Decimal digits only, no sign, no spaces, 1..20 digits: false if not, or beyond max. */
 bool str_to_u64(Str s, uint64_t max, uint64_t *out);

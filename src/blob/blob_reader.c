@@ -1,5 +1,6 @@
-#include "base/crc.h"
 #include "blob/blobs_priv.h"
+
+#include "base/crc.h"
 #include "format/pack.h"
 #include <inttypes.h>
 #include <string.h>

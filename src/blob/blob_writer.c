@@ -1,6 +1,7 @@
+#include "blob/blobs_priv.h"
+
 #include "base/crc.h"
 #include "base/fault.h"
-#include "blob/blobs_priv.h"
 #include "format/pack.h"
 #include <inttypes.h>
 #include <string.h>

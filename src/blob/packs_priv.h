@@ -19,8 +19,8 @@
 #define PACK_RECORD_MAX (PACK_RECORD_HEADER_LEN + PACK_PAYLOAD_MAX) /* bytes, with padding */
 #define PACK_PATH_MAX 40
 
-/* An open pack file. Its File is read by any threads; the counts belong to the lock of PackFiles.
- */
+/* An open pack file. Its File is read by any threads; the counts belong to the lock
+ * of PackFiles. */
 typedef struct {
     uint64_t number;
     File *file;

@@ -1,7 +1,7 @@
-/* Control store: who is in which configuration (REPLICATION.md section 1), and nothing else. A table
- * of functions; drivers: local (one process: control.json in every root, the highest version on a
- * majority of the roots wins), postgres and sim with the copies and scale issues. All drivers pass
- * the same conformance tests (test/unit/control).
+/* Control store: who is in which configuration (REPLICATION.md section 1), and nothing else. A
+ * table of functions; drivers: local (one process: control.json in every root, the highest version
+ * on a majority of the roots wins), postgres and sim with the copies and scale issues. All drivers
+ * pass the same conformance tests (test/unit/control).
  *
  * Called from the core thread; a call may block for a disk sync or a round trip. An answer of
  * ERR_OUTCOME_UNKNOWN means just that: never taken as failed. */
@@ -33,8 +33,9 @@ typedef struct {
     ErrCode (*register_root)(Control *control, Uuid root, uint64_t *incarnation, Err *err);
     ErrCode (*set_verdict)(Control *control, Uuid root, RootVerdict verdict, Err *err);
     ErrCode (*list_roots)(Control *control, ControlRoot *out, size_t max, size_t *count, Err *err);
-    ErrCode (*each_shard)(Control *control, ErrCode (*fn)(void *ctx, const ControlShard *row, Err *err),
-                          void *ctx, Err *err);
+    ErrCode (*each_shard)(Control *control,
+                          ErrCode (*fn)(void *ctx, const ControlShard *row, Err *err), void *ctx,
+                          Err *err);
 } ControlOps;
 struct Control {
     const ControlOps *ops;
@@ -42,15 +43,18 @@ struct Control {
 
 void control_free(Control *control); /* NULL is fine */
 /* The row of shard; found=false if it was never made. */
-MUST_USE ErrCode control_get(Control *control, ShardId shard, ShardConfig *out, bool *found, Err *err);
+MUST_USE ErrCode control_get(Control *control, ShardId shard, ShardConfig *out, bool *found,
+                             Err *err);
 /* For each row: the row in force must have cfg_uid == row.config.parent_uid (zero: there is no row
  * yet), and is replaced; all rows or none, durable on OK. ERR_PRECONDITION: one was not so, nothing
  * changed. ERR_OUTCOME_UNKNOWN. */
 MUST_USE ErrCode control_cas(Control *control, const ControlShard *rows, size_t count, Err *err);
 /* A root comes up: its incarnation is raised by one (1 for a new root) and given back. A root whose
- * incarnation changed leaves isr and elr of rows with other members in sync in the same transaction;
- * rows of which it is the only member follow it. ERR_FORBIDDEN: it was declared LOST. */
-MUST_USE ErrCode control_register_root(Control *control, Uuid root, uint64_t *incarnation, Err *err);
+ * incarnation changed leaves isr and elr of rows with other members in sync in the same
+ * transaction; rows of which it is the only member follow it. ERR_FORBIDDEN: it was
+ * declared LOST. */
+MUST_USE ErrCode control_register_root(Control *control, Uuid root, uint64_t *incarnation,
+                                       Err *err);
 MUST_USE ErrCode control_set_verdict(Control *control, Uuid root, RootVerdict verdict, Err *err);
 MUST_USE ErrCode control_list_roots(Control *control, ControlRoot *out, size_t max, size_t *count,
                                     Err *err);

@@ -13,19 +13,14 @@
 static ErrCode code_of_errno(int saved)
 {
     switch (saved) {
-    case ENOENT:
-        return ERR_NOT_FOUND;
-    case EEXIST:
-        return ERR_EXISTS;
+    case ENOENT: return ERR_NOT_FOUND;
+    case EEXIST: return ERR_EXISTS;
     case ENOSPC:
-    case EDQUOT:
-        return ERR_NO_SPACE;
+    case EDQUOT: return ERR_NO_SPACE;
     case EMFILE:
     case ENFILE:
-    case ENOMEM:
-        return ERR_SYSTEM;
-    default:
-        return ERR_IO;
+    case ENOMEM: return ERR_SYSTEM;
+    default: return ERR_IO;
     }
 }
 
@@ -36,7 +31,8 @@ ErrCode disk_fail(Err *err, int saved, const char *verb, const char *path)
                          path[0] == '\0' ? "." : path);
 }
 
-/* The injected failure of point, if there is one now. In the dispatch, so that each driver has it. */
+/* The injected failure of point, if there is one now. In the dispatch, so that each driver
+ * has it. */
 static ErrCode injected(const char *point, const char *verb, const char *path, Err *err)
 {
     int saved = fault_point(point);

@@ -97,15 +97,11 @@ static void posix_free(Disk *disk)
 static int open_flags(DiskOpenMode mode)
 {
     switch (mode) {
-    case DISK_OPEN_WRITE:
-        return O_RDWR;
-    case DISK_OPEN_CREATE:
-        return O_RDWR | O_CREAT | O_EXCL;
-    case DISK_OPEN_ENSURE:
-        return O_RDWR | O_CREAT;
+    case DISK_OPEN_WRITE: return O_RDWR;
+    case DISK_OPEN_CREATE: return O_RDWR | O_CREAT | O_EXCL;
+    case DISK_OPEN_ENSURE: return O_RDWR | O_CREAT;
     case DISK_OPEN_READ:
-    default:
-        return O_RDONLY;
+    default: return O_RDONLY;
     }
 }
 

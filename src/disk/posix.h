@@ -7,7 +7,8 @@
 
 #include "disk/disk.h"
 
-/* dir: made durably (with parents) if absent. Errors: ERR_IO, ERR_SYSTEM, ERR_CONFIG if it is no directory. */
+/* dir: made durably (with parents) if absent. Errors: ERR_IO, ERR_SYSTEM, ERR_CONFIG if it is no
+ * directory. */
 MUST_USE ErrCode disk_posix_open(const char *dir, Disk **out, Err *err);
 
 #endif

@@ -1,7 +1,7 @@
-/* The simulated driver of Disk: a durable image in memory, plus pending writes and pending directory
- * entries, for tests. A crash keeps, drops or tears each pending change at 512 bytes, independently
- * (a rename is atomic but may be lost; a file whose directory entry was lost is gone whole).
- * Deterministic from its seed. One thread, or any threads with their own order. */
+/* The simulated driver of Disk: a durable image in memory, plus pending writes and pending
+ * directory entries, for tests. A crash keeps, drops or tears each pending change at 512 bytes,
+ * independently (a rename is atomic but may be lost; a file whose directory entry was lost is gone
+ * whole). Deterministic from its seed. One thread, or any threads with their own order. */
 #ifndef HOLDFAST_DISK_SIM_H
 #define HOLDFAST_DISK_SIM_H
 

@@ -36,26 +36,16 @@ _Static_assert(ENTRY_HEADER_LEN + ATTRS_MAX + EXTENTS_MAX * EXTENT_LEN + INLINE_
 const char *op_name(Op op)
 {
     switch (op) {
-    case OP_CREATE:
-        return "CREATE";
-    case OP_UPDATE:
-        return "UPDATE";
-    case OP_DELETE:
-        return "DELETE";
-    case OP_META:
-        return "META";
-    case OP_CONFIG:
-        return "CONFIG";
-    case OP_START:
-        return "START";
-    case OP_CLOSE:
-        return "CLOSE";
-    case OP_REOPEN:
-        return "REOPEN";
-    case OP_SNAPSHOT:
-        return "SNAPSHOT";
-    case OP_NOOP:
-        return "NOOP";
+    case OP_CREATE: return "CREATE";
+    case OP_UPDATE: return "UPDATE";
+    case OP_DELETE: return "DELETE";
+    case OP_META: return "META";
+    case OP_CONFIG: return "CONFIG";
+    case OP_START: return "START";
+    case OP_CLOSE: return "CLOSE";
+    case OP_REOPEN: return "REOPEN";
+    case OP_SNAPSHOT: return "SNAPSHOT";
+    case OP_NOOP: return "NOOP";
     }
     return "?";
 }

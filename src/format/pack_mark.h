@@ -1,14 +1,14 @@
-/* Mark: the first 64 bytes of each batch of a pack (format/pack.h). A batch is what was made durable
- * by one sync; it begins at a multiple of PACK_BLOCK, after zeros, so that a sector that was synced is
- * never written again. Little endian:
+/* Mark: the first 64 bytes of each batch of a pack (format/pack.h). A batch is what was made
+ * durable by one sync; it begins at a multiple of PACK_BLOCK, after zeros, so that a sector that
+ * was synced is never written again. Little endian:
  *
  *   magic u64 | root uuid 16 | pack u64 | offset u64 | synced pack u64 | synced end u64 |
  *   crc32c u32 | zero u32
  *
- * pack, offset: the mark's own place. synced: everything of that pack before that offset was durable
- * when this was written (attestation): where the batch before it ended, in this pack or, in the
- * first batch, in the one that its process wrote before; zeros if there is none. crc32c covers the
- * bytes before it. Pure. */
+ * pack, offset: the mark's own place. synced: everything of that pack before that offset was
+ * durable when this was written (attestation): where the batch before it ended, in this pack or, in
+ * the first batch, in the one that its process wrote before; zeros if there is none. crc32c covers
+ * the bytes before it. Pure. */
 #ifndef HOLDFAST_FORMAT_PACK_MARK_H
 #define HOLDFAST_FORMAT_PACK_MARK_H
 

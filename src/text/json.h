@@ -10,11 +10,11 @@
 
 /* Writes one value. A failure (Buf full) sticks and is told once, by json_writer_end(). */
 typedef struct {
-    Buf *out;                     /* not owned */
-    ErrCode code;                 /* first failure */
-    unsigned depth;               /* open objects and arrays */
-    bool comma[JSON_DEPTH_MAX];   /* something stands before the next member of this level */
-    bool after_key;               /* a value must follow */
+    Buf *out;                   /* not owned */
+    ErrCode code;               /* first failure */
+    unsigned depth;             /* open objects and arrays */
+    bool comma[JSON_DEPTH_MAX]; /* something stands before the next member of this level */
+    bool after_key;             /* a value must follow */
 } JsonWriter;
 
 void json_writer_init(JsonWriter *writer, Buf *out);
@@ -61,7 +61,6 @@ MUST_USE ErrCode json_get_optional_str(const json_t *object, const char *key, St
 MUST_USE ErrCode json_get_u64(const json_t *object, const char *key, uint64_t *out, Err *err);
 MUST_USE ErrCode json_get_optional_u64(const json_t *object, const char *key, uint64_t *out,
                                        Err *err);
-MUST_USE ErrCode json_get_optional_bool(const json_t *object, const char *key, bool *out,
-                                        Err *err);
+MUST_USE ErrCode json_get_optional_bool(const json_t *object, const char *key, bool *out, Err *err);
 
 #endif

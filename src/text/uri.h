@@ -25,8 +25,8 @@ MUST_USE ErrCode uri_query_get(Arena *arena, Str query, Str name, bool *found, S
                                Err *err);
 
 typedef enum {
-    URI_ENCODE_ALL,  /* all but A-Z a-z 0-9 - . _ ~ : a query value, one segment, SigV4 */
-    URI_ENCODE_PATH  /* the same, but '/' stays */
+    URI_ENCODE_ALL, /* all but A-Z a-z 0-9 - . _ ~ : a query value, one segment, SigV4 */
+    URI_ENCODE_PATH /* the same, but '/' stays */
 } UriEncode;
 /* Appends raw, encoded with upper-case hex digits. Errors: as buf_append(). */
 MUST_USE ErrCode uri_encode(Buf *out, UriEncode mode, Str raw, Err *err);

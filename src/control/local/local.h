@@ -1,6 +1,6 @@
-/* The control store of one process: control.json in every root, replaced durably on each change. The
- * highest version that stands on a majority of the roots is in force; with one root that is its own.
- * JSON: {"format":1,"version":N,"roots":[…],"shards":[…]}, docs/format.md. */
+/* The control store of one process: control.json in every root, replaced durably on each change.
+ * The highest version that stands on a majority of the roots is in force; with one root that is its
+ * own. JSON: {"format":1,"version":N,"roots":[…],"shards":[…]}, docs/format.md. */
 #ifndef HOLDFAST_CONTROL_LOCAL_LOCAL_H
 #define HOLDFAST_CONTROL_LOCAL_LOCAL_H
 
@@ -9,8 +9,8 @@
 
 #define CONTROL_FILE "control.json"
 
-/* disks (not owned, count 1..MEMBERS_MAX) are the process's roots. A disk without the file counts as
- * version 0. ERR_CORRUPT: no majority can be read; ERR_FORMAT_VERSION; ERR_IO. */
+/* disks (not owned, count 1..MEMBERS_MAX) are the process's roots. A disk without the file counts
+ * as version 0. ERR_CORRUPT: no majority can be read; ERR_FORMAT_VERSION; ERR_IO. */
 MUST_USE ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err *err);
 
 #endif
