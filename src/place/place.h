@@ -8,9 +8,10 @@
 #include "format/config_entry.h"
 #include "format/ids.h"
 
-#define PLACE_CLASS_SYSTEM 0   /* buckets, identities, settings: one shard, which every node reads \
-                                */
-#define PLACE_CLASS_STANDARD 1 /* "standard": buckets that name no class */
+/* buckets, identities, settings: one shard, which every node reads \
+ */
+#define PLACE_CLASS_SYSTEM 0
+#define PLACE_CLASS_STANDARD 1  /* "standard": buckets that name no class */
 #define PLACE_SHARDS_DEFAULT 64 /* of a class made without a number */
 #define PLACE_SHARDS_MAX (SHARD_NUMBER_MAX + 1)
 #define PLACE_COPIES_MAX MEMBERS_MAX
