@@ -8,8 +8,7 @@
 #include "format/config_entry.h"
 #include "format/ids.h"
 
-/* buckets, identities, settings: one shard, which every node reads \
- */
+/* Buckets, identities, settings: one shard, which every node reads. */
 #define PLACE_CLASS_SYSTEM 0
 #define PLACE_CLASS_STANDARD 1  /* "standard": buckets that name no class */
 #define PLACE_SHARDS_DEFAULT 64 /* of a class made without a number */
