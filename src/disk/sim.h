@@ -1,7 +1,8 @@
 /* The simulated driver of Disk: a durable image in memory, plus pending writes and pending
  * directory entries, for tests. A crash keeps, drops or tears each pending change at 512 bytes,
  * independently (a rename is atomic but may be lost; a file whose directory entry was lost is gone
- * whole). Deterministic from its seed. One thread, or any threads with their own order. */
+ * whole). The exact model stands in sim.c. Deterministic from its seed. Any threads, one lock;
+ * deterministic with threads only if their order is. Files only are renamed, no directories. */
 #ifndef HOLDFAST_DISK_SIM_H
 #define HOLDFAST_DISK_SIM_H
 
@@ -18,7 +19,7 @@ typedef struct {
     uint32_t no_space;    /* ENOSPC on write */
     uint32_t lost_write;  /* a write that is acknowledged and synced but never arrives */
     uint32_t misdirected; /* a write that lands at another block of the file */
-    uint64_t capacity;    /* bytes; 0: no limit */
+    uint64_t capacity;    /* bytes, whole blocks of 4 KiB are counted; 0: no limit */
 } SimDiskFaults;
 
 MUST_USE ErrCode disk_sim_new(uint64_t seed, Disk **out, Err *err);
@@ -31,23 +32,27 @@ void disk_sim_kill(Disk *disk);
 /* Flips one bit of the durable image and cache of path. */
 MUST_USE ErrCode disk_sim_flip(Disk *disk, const char *path, uint64_t bit, Err *err);
 
-/* Crash states: number of operations (write, sync, create, rename, unlink, truncate …) since the
- * last mark. */
+/* Crash states: how many operations changed something or made it durable (write, sync, create,
+ * mkdir, rename, unlink, truncate, sync of a directory) since disk_sim_stop_at() was last called,
+ * or since the beginning. Calls that fail for what they are given do not count. */
 uint64_t disk_sim_op_count(const Disk *disk);
-/* From now on the operation number stop_at (0 = next) and all later ones fail with ERR_IO, as if
- * power had gone just before it; UINT64_MAX: never. */
+/* Counts from 0 again and stops at operation number stop_at (0 = next; UINT64_MAX: never): that one
+ * and every later call of any kind fail with ERR_IO, as if power had gone just before it. A crash
+ * or a kill lifts it. */
 void disk_sim_stop_at(Disk *disk, uint64_t stop_at);
 bool disk_sim_stopped(const Disk *disk);
-/* Pending units that a crash could each keep or drop: 512-byte sectors of un-synced writes and
- * un-synced directory changes. */
+/* Pending units that a crash could each keep or drop: un-synced directory changes (first, in their
+ * order), and for each file its un-synced size and its un-synced sectors. */
 size_t disk_sim_pending(const Disk *disk);
 /* A copy of the disk as a crash would leave it that keeps exactly those pending units whose bit is
- * set in keep (bit i of keep[i/64]; words ≥ (pending+63)/64). The copy has nothing pending. */
+ * set in keep (bit i%64 of keep[i/64]; (pending+63)/64 words). The copy has nothing pending, no
+ * faults, no stop, and shares memory with the disk until either changes: it costs microseconds. */
 MUST_USE ErrCode disk_sim_crash_image(const Disk *disk, const uint64_t *keep, uint64_t seed,
                                       Disk **out, Err *err);
-/* SHA-256-based 64-bit fingerprint of the durable image: to count distinct images. */
+/* 64-bit hash of the durable image (names, sizes, bytes), to count distinct images: not
+ * cryptographic, and it remembers the hashes of blocks that did not change. */
 uint64_t disk_sim_fingerprint(const Disk *disk);
-/* Writes durable and cached contents to a directory of the host, to look at. */
+/* Writes durable and cached contents to DIR/durable and DIR/cached on the host, to look at. */
 MUST_USE ErrCode disk_sim_dump(const Disk *disk, const char *dir, Err *err);
 
 #endif
