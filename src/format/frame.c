@@ -16,7 +16,7 @@
 #define CRC_AT 12
 
 _Static_assert(FRAME_LEN == 64 && FRAME_LEN % 8 == 0, "the table above");
-_Static_assert(TRUNCATE_LEN == 2 + 8 + SHA256_LEN, "shard, lsn, hash");
+_Static_assert(TRUNCATE_LEN == 2 + 8 + 4 + SHA256_LEN, "shard, lsn, term, hash");
 
 int wal_pos_cmp(WalPos a, WalPos b)
 {
@@ -93,6 +93,7 @@ void truncate_encode(const Truncate *truncate, uint8_t out[TRUNCATE_LEN])
     Enc enc = enc_of(out, TRUNCATE_LEN);
     enc_u16(&enc, truncate->shard);
     enc_u64(&enc, truncate->from);
+    enc_u32(&enc, truncate->term);
     enc_bytes(&enc, truncate->hash.bytes, SHA256_LEN);
     ASSERT(!enc.failed && enc.len == TRUNCATE_LEN);
 }
@@ -104,6 +105,7 @@ ErrCode truncate_decode(Str payload, Truncate *out, Err *err)
     Dec dec = dec_of(payload.ptr, payload.len);
     Truncate truncate = {.shard = dec_u16(&dec)};
     truncate.from = dec_u64(&dec);
+    truncate.term = dec_u32(&dec);
     dec_bytes(&dec, truncate.hash.bytes, SHA256_LEN);
     ASSERT(dec_done(&dec));
     if (truncate.from == 0) return err_set(err, ERR_CORRUPT, "truncation from lsn 0");

@@ -56,14 +56,15 @@ void frame_encode(const Frame *frame, Str payload, uint8_t out[FRAME_LEN]);
  * wrong; ERR_FORMAT_VERSION for an unknown kind or flag with a right CRC. */
 MUST_USE ErrCode frame_decode(Str data, Frame *out, Str *payload, Err *err);
 
-/* Payload of FRAME_TRUNCATE: entries of shard from lsn `from` (≥ 1) on are void; hash is the
- * checksum of the entry before (zero for from 1). */
+/* Payload of FRAME_TRUNCATE: entries of shard from lsn `from` (≥ 1) on are void; term and hash are
+ * the term and checksum of the entry before, the new tail (zero for from 1). */
 typedef struct {
     ShardId shard;
     Lsn from;
+    Term term;
     Sha256 hash;
 } Truncate;
-#define TRUNCATE_LEN 42
+#define TRUNCATE_LEN 46
 
 void truncate_encode(const Truncate *truncate, uint8_t out[TRUNCATE_LEN]);
 /* ERR_CORRUPT for any other length and for lsn 0. */

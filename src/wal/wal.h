@@ -1,12 +1,17 @@
-/* Wal: the write-ahead log of one storage root, shared by all its shards. Formats: format/segment.h,
- * format/frame.h, format/entry.h; docs/format.md.
+/* Wal: the write-ahead log of one storage root, shared by all its shards. Formats:
+ * format/segment.h, format/frame.h, format/entry.h; docs/format.md.
  *
- * Threads: wal_append(), wal_sync(), wal_attest(), wal_close() belong to one thread, the WAL
- * writer; wal_read(), wal_note(), wal_cut(), wal_stats() to any.
+ * Threads: wal_append*(), wal_sync(), wal_attest(), wal_rotate(), wal_close() and the functions
+ * about ReplicaState belong to one thread, the WAL writer; wal_read(), wal_note(), wal_cut(),
+ * wal_prepare_spare(), wal_stats() to any.
  *
  *   wal.active                  being written      -> rotation: synced, renamed to
  *   wal.segments/segment_N.wal  closed             -> wal_cut(): renamed to
  *   wal.spare.K                 zeros or stale frames that can never chain (other segment uuid)
+ *
+ * A spare gets its header (fresh uuid, id, exact end of the segment before) and its CHECKPOINT,
+ * synced, while it still has the spare's name; only then is it renamed to wal.active. So a file of
+ * that name always has a whole head, and a bad head there is damage, never a torn write.
  *
  * A record is durable when wal_sync() returned OK after its append. After ERR_IO from append or
  * sync the Wal is failed: it takes no more appends in this process (fsyncgate), reads go on. */
@@ -22,7 +27,8 @@
 typedef struct Wal Wal;
 
 #define WAL_SEGMENT_SIZE_DEFAULT (1 * MIB)
-#define WAL_BATCH_MAX (4 * MIB) /* bytes one group commit may hold; a batch never spans segments */
+#define WAL_BATCH_MAX (4 * MIB) /* bytes one group commit may hold; a batch never spans segments   \
+                                 */
 
 typedef struct {
     Uuid root;
@@ -62,37 +68,55 @@ void wal_free(Wal *wal); /* NULL is fine; syncs nothing, as if killed */
 
 /* Appends a sealed, encoded entry, given in two parts that are joined (head: header, attributes,
  * extents; body: the inline body; either may be empty), copied into the batch. *pos is where its
- * frame stands. Not durable until wal_sync(). Rotates first if it does not fit; an entry larger than
- * a segment gets one of its own. Errors: ERR_TOO_BIG (> ENTRY_MAX), ERR_IO, ERR_NO_SPACE. */
+ * frame stands. Not durable until wal_sync(). Rotates first if it does not fit; an entry larger
+ * than a segment gets one of its own. Errors: ERR_TOO_BIG (> ENTRY_MAX), ERR_IO, ERR_NO_SPACE. */
 MUST_USE ErrCode wal_append(Wal *wal, const Entry *entry, Str head, Str body, WalPos *pos,
                             Err *err);
-/* Appends a FRAME_STATE: what a replica promises (term, vote, CONFIG). Not durable until wal_sync(). */
+/* Appends a FRAME_STATE: what a replica promises: max_term, voted_for, config. Not durable until
+ * wal_sync(). The other fields are the Wal's own (see wal_replica_state()). A max_term below the
+ * one known changes neither it nor the vote, an empty config neither it nor config_lsn.
+ * ERR_TOO_BIG: config beyond WAL_CONFIG_MAX. */
+#define WAL_CONFIG_MAX (64 * KIB)
 MUST_USE ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err);
-/* Appends a FRAME_TRUNCATE: entries of shard from lsn `from` on are void; hash is the checksum of the
- * entry before. */
-MUST_USE ErrCode wal_append_truncate(Wal *wal, ShardId shard, Lsn from, const Sha256 *hash,
-                                     Err *err);
+/* Appends a FRAME_TRUNCATE. If a CONFIG is among the voided entries, a wal_append_state() that says
+ * which one holds again must follow. */
+MUST_USE ErrCode wal_append_truncate(Wal *wal, const Truncate *truncate, Err *err);
 /* Writes the batch, padded to 4 KiB, and makes it durable with one sync. With nothing appended it
  * does nothing. */
 MUST_USE ErrCode wal_sync(Wal *wal, Err *err);
-/* Attests the last batch by an ATTEST record, synced, unless that is done: after 10 ms of silence. */
+/* Attests the last batch by an ATTEST record, synced, unless that is done: after 10 ms of silence.
+ */
 MUST_USE ErrCode wal_attest(Wal *wal, Err *err);
 bool wal_needs_attest(const Wal *wal);
 bool wal_failed(const Wal *wal);
 
-/* Reads and verifies the record whose frame stands at pos; *payload is a view into buf (cleared
- * first). ERR_NOT_FOUND: that segment was cut or recycled meanwhile, look the file up again;
- * ERR_CORRUPT; ERR_IO. */
+/* Reads and verifies the record whose frame stands at pos, which is durable; *payload is a view
+ * into buf (cleared first). ERR_NOT_FOUND: that segment was cut or recycled meanwhile, look the
+ * file up again (or pos is not durable yet); ERR_CORRUPT; ERR_IO; ERR_TOO_BIG: buf's maximum. */
 MUST_USE ErrCode wal_read(Wal *wal, WalPos pos, size_t payload_len, Buf *buf, Str *payload,
                           Err *err);
 /* Tells what the next CHECKPOINT should say of shard's commit and applied lsn. */
 void wal_note(Wal *wal, ShardId shard, Lsn commit_lsn, Lsn applied_lsn);
-/* Gives up every closed segment that ends at or before keep_from.segment (exclusive): recycled as a
- * spare or unlinked. Caller proved that packs and blobs are synced and the index is checkpointed and
- * synced for all in them, and that the newest CHECKPOINT carries all votes. */
+/* What the log says of shard: its tail from the entries appended, promises from FRAME_STATE
+ * (and an entry of a higher term raises max_term, a CONFIG entry sets config), commit and applied
+ * from wal_note().
+ * False if the log never heard of it. out->config is a view until the next append. */
+bool wal_replica_state(Wal *wal, ShardId shard, ReplicaState *out);
+/* The same for all shards in rising order: *cursor starts at 0; false behind the last. */
+bool wal_replica_next(Wal *wal, size_t *cursor, ReplicaState *out);
+/* Gives up every closed segment before number keep_from_segment, oldest first, each durably:
+ * recycled as a spare or unlinked. ERR_BUSY: another wal_cut() or wal_prepare_spare() is at work.
+ * ERR_IO, after which the Wal is failed. Caller proved that packs and blobs are synced and the
+ * index is checkpointed and synced for all in them. */
 MUST_USE ErrCode wal_cut(Wal *wal, uint64_t keep_from_segment, Err *err);
-/* Ends the active segment now, so that it can be cut later (writer thread). */
+/* Ends the active segment now, so that it can be cut later (writer thread). Syncs what was appended
+ * and attests it. */
 MUST_USE ErrCode wal_rotate(Wal *wal, Err *err);
+/* True if fewer spares than WalOptions.spares are ready. */
+bool wal_needs_spare(Wal *wal);
+/* Makes one spare (zeros, synced) if one is lacking, so that rotation need not: for a background
+ * thread. ERR_BUSY as for wal_cut(); ERR_NO_SPACE; ERR_IO, after which the Wal is failed. */
+MUST_USE ErrCode wal_prepare_spare(Wal *wal, Err *err);
 
 typedef struct {
     uint64_t first_segment; /* oldest kept */

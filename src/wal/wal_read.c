@@ -1,0 +1,217 @@
+/* The table of segments. Readers take a reference to an open file under the lock and read outside
+ * it; when a segment is cut meanwhile, the file may be written again under them, which the frame's
+ * segment uuid and checksum show, and the table tells apart from damage. */
+#include "wal/wal_priv.h"
+
+#include "base/metric.h"
+#include <inttypes.h>
+#include <string.h>
+
+static Metric segments_metric = {
+    .kind = METRIC_GAUGE,
+    .name = "holdfast_wal_segments",
+    .help = "Log segments kept, the active ones included.",
+    .labels = "",
+};
+
+void wal_segments_metric_register(void)
+{
+    metric_register(&segments_metric);
+}
+
+static WalFile *file_new(File *file)
+{
+    WalFile *shared = mem_new(sizeof *shared);
+    shared->file = file;
+    shared->refs = 1;
+    return shared;
+}
+
+/* Under the lock. Closing inside it is rare and short. */
+static void file_put(WalFile *shared)
+{
+    if (shared == NULL) return;
+    ASSERT(shared->refs > 0);
+    if (--shared->refs > 0) return;
+    disk_close(shared->file);
+    mem_free(shared);
+}
+
+void wal_table_push(Wal *wal, const SegmentHeader *header, bool active, File *file)
+{
+    WalFile *shared = file == NULL ? NULL : file_new(file);
+    lock_take(&wal->lock);
+    if (wal->segment_count == wal->segment_capacity) {
+        wal->segment_capacity = MAX((size_t)16, wal->segment_capacity * 2);
+        wal->segments = mem_resize(wal->segments, wal->segment_capacity * sizeof *wal->segments);
+    }
+    ASSERT(wal->segment_count == 0 || wal->segments[wal->segment_count - 1].id + 1 == header->id);
+    wal->segments[wal->segment_count++] = (WalSegment){
+        .id = header->id,
+        .uuid = header->uuid,
+        .size = header->capacity,
+        .active = active,
+        .file = shared,
+    };
+    lock_give(&wal->lock);
+    metric_add(&segments_metric, 1);
+}
+
+/* The segment of that id, or NULL. Under the lock. */
+static WalSegment *table_find(Wal *wal, uint64_t id)
+{
+    if (wal->segment_count == 0) return NULL;
+    uint64_t first = wal->segments[0].id; /* ids have no gaps */
+    if (id < first || id - first >= wal->segment_count) return NULL;
+    WalSegment *segment = &wal->segments[id - first];
+    ASSERT(segment->id == id);
+    return segment;
+}
+
+/* Closes the descriptor that was not used for longest, if there are too many. Under the lock. */
+static void table_limit_files(Wal *wal)
+{
+    if (wal->open_files <= WAL_OPEN_FILES_MAX) return;
+    WalSegment *oldest = NULL;
+    for (size_t i = 0; i < wal->segment_count; i++) {
+        WalSegment *segment = &wal->segments[i];
+        if (segment->active || segment->file == NULL) continue;
+        if (oldest == NULL || segment->used_at < oldest->used_at) oldest = segment;
+    }
+    ASSERT(oldest != NULL);
+    file_put(oldest->file);
+    oldest->file = NULL;
+    wal->open_files--;
+}
+
+void wal_table_close_active(Wal *wal)
+{
+    lock_take(&wal->lock);
+    ASSERT(wal->segment_count > 0);
+    WalSegment *segment = &wal->segments[wal->segment_count - 1];
+    segment->active = false;
+    segment->used_at = ++wal->ticks;
+    if (segment->file != NULL) wal->open_files++;
+    table_limit_files(wal);
+    lock_give(&wal->lock);
+    wal->file = NULL;
+}
+
+bool wal_table_pop(Wal *wal, uint64_t keep_from, WalSegment *out)
+{
+    lock_take(&wal->lock);
+    /* The last one stays, even when a failed rotation left it closed. */
+    bool found = wal->segment_count > 1 && wal->segments[0].id < keep_from;
+    if (found) {
+        *out = wal->segments[0];
+        ASSERT(!out->active);
+        if (out->file != NULL) wal->open_files--;
+        file_put(out->file);
+        out->file = NULL;
+        wal->segment_count--;
+        memmove(&wal->segments[0], &wal->segments[1], wal->segment_count * sizeof *wal->segments);
+    }
+    lock_give(&wal->lock);
+    if (found) metric_add(&segments_metric, -1);
+    return found;
+}
+
+void wal_table_free(Wal *wal)
+{
+    for (size_t i = 0; i < wal->segment_count; i++)
+        file_put(wal->segments[i].file);
+    metric_add(&segments_metric, -(int64_t)wal->segment_count);
+    mem_free(wal->segments);
+}
+
+/* A reference to the open file of pos's segment and its uuid. Under the lock. */
+static ErrCode table_open(Wal *wal, WalPos pos, WalFile **out, Uuid *uuid, Err *err)
+{
+    WalSegment *segment = table_find(wal, pos.segment);
+    if (segment == NULL) {
+        return err_set(err, ERR_NOT_FOUND, "log segment %" PRIu64 " was cut", pos.segment);
+    }
+    if (wal_pos_cmp(pos, wal->durable) >= 0) {
+        return err_set(err, ERR_NOT_FOUND, "position %" PRIu64 ":%" PRIu64 " is not durable yet",
+                       pos.segment, pos.offset);
+    }
+    if (segment->file == NULL) {
+        char path[DISK_PATH_MAX];
+        File *file = NULL;
+        ASSERT(!segment->active);
+        wal_segment_path(segment->id, path);
+        TRY(disk_open(wal->disk, path, DISK_OPEN_READ, &file, err));
+        segment->file = file_new(file);
+        segment->used_at = ++wal->ticks;
+        wal->open_files++;
+        table_limit_files(wal);
+    }
+    ASSERT(segment->file != NULL);
+    segment->used_at = ++wal->ticks;
+    segment->file->refs++;
+    *out = segment->file;
+    *uuid = segment->uuid;
+    return OK;
+}
+
+/* Reads the record and verifies that it is the one meant. */
+static ErrCode record_read(File *file, WalPos pos, Uuid uuid, size_t len, Buf *buf, Str *payload,
+                           Err *err)
+{
+    Frame frame;
+    buf_clear(buf);
+    TRY(buf_append_zeros(buf, FRAME_LEN + len, err));
+    TRY(disk_read_all(file, pos.offset, buf->data, buf->len, err));
+    TRY(frame_decode(buf_str(buf), &frame, payload, err));
+    if (!id128_eq(frame.segment_uuid, uuid) || wal_pos_cmp(frame.pos, pos) != 0 ||
+        frame.length != len) {
+        return err_set(err, ERR_CORRUPT, "another record stands there");
+    }
+    return OK;
+}
+
+ErrCode wal_read(Wal *wal, WalPos pos, size_t payload_len, Buf *buf, Str *payload, Err *err)
+{
+    WalFile *shared = NULL;
+    Uuid uuid;
+    lock_take(&wal->lock);
+    ErrCode code = table_open(wal, pos, &shared, &uuid, err);
+    lock_give(&wal->lock);
+    TRY(code);
+
+    Str found;
+    code = record_read(shared->file, pos, uuid, payload_len, buf, &found, err);
+    lock_take(&wal->lock);
+    file_put(shared);
+    bool cut = table_find(wal, pos.segment) == NULL;
+    lock_give(&wal->lock);
+    if (code == OK) {
+        *payload = found;
+        return OK;
+    }
+    if (code == ERR_TOO_BIG || code == ERR_NO_MEMORY) return code;
+    if (cut) return err_set(err, ERR_NOT_FOUND, "log segment %" PRIu64 " was cut", pos.segment);
+    if (code == ERR_END || code == ERR_FORMAT_VERSION) code = ERR_CORRUPT;
+    return err_wrap(err, code, "read the log at %" PRIu64 ":%" PRIu64, pos.segment, pos.offset);
+}
+
+void wal_stats(Wal *wal, WalStats *out)
+{
+    WalStats stats = {0};
+    lock_take(&wal->lock);
+    if (wal->segment_count > 0) {
+        stats.first_segment = wal->segments[0].id;
+        stats.active_segment = wal->segments[wal->segment_count - 1].id;
+    }
+    for (size_t i = 0; i < wal->segment_count; i++)
+        stats.segment_bytes += wal->segments[i].size;
+    stats.active_bytes = wal->durable.offset;
+    stats.spares = wal->spare_count;
+    stats.appended = wal->appended;
+    stats.syncs = wal->syncs;
+    stats.durable = wal->durable;
+    stats.attested = wal->attested;
+    stats.failed = wal->failed;
+    lock_give(&wal->lock);
+    *out = stats;
+}
