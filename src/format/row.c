@@ -123,11 +123,35 @@ size_t row_key_request_expiry(uint8_t *out, uint64_t expiry_ms, ShardId shard, R
     return key_end(&enc);
 }
 
-size_t row_key_body(uint8_t *out, BodyId body)
+static size_t key_extent(uint8_t *out, char kind, BodyId body, uint32_t number)
 {
-    Enc enc = key_begin(out, 'b');
+    Enc enc = key_begin(out, kind);
     enc_bytes(&enc, body.bytes, sizeof body.bytes);
+    enc_u32_be(&enc, number);
     return key_end(&enc);
+}
+
+size_t row_key_extent(uint8_t *out, BodyId body, uint32_t number)
+{
+    return key_extent(out, 'b', body, number);
+}
+
+size_t row_key_garbage(uint8_t *out, BodyId body, uint32_t number)
+{
+    return key_extent(out, 'g', body, number);
+}
+
+bool row_key_garbage_parse(Str row_key, BodyId *body, uint32_t *number)
+{
+    Dec dec = dec_of(row_key.ptr, row_key.len);
+    BodyId id;
+    bool kind = dec_u8(&dec) == 'g';
+    dec_bytes(&dec, id.bytes, sizeof id.bytes);
+    uint32_t extent = dec_u32_be(&dec);
+    if (!kind || !dec_done(&dec)) return false;
+    *body = id;
+    *number = extent;
+    return true;
 }
 
 size_t row_key_pack(uint8_t *out, uint64_t pack)

@@ -6,7 +6,8 @@
  *   'a' shard be16                                     -> AppliedRow
  *   'r' shard be16, request id                         -> RequestRow
  *   'x' expiry ms be64, shard be16, request id         -> (empty)   to drop old request rows
- *   'b' body id                                        -> varint references
+ *   'b' body id, extent number be32                    -> varint references
+ *   'g' body id, extent number be32                    -> (empty)   extent to unlink
  *   'p' pack number be64                               -> PackRow
  *   'u' bucket uid be64                                -> BucketStatRow: files and bytes
  * Pure. */
@@ -85,7 +86,10 @@ size_t row_key_file(uint8_t *out, FileId file);
 size_t row_key_applied(uint8_t *out, ShardId shard);
 size_t row_key_request(uint8_t *out, ShardId shard, RequestId id);
 size_t row_key_request_expiry(uint8_t *out, uint64_t expiry_ms, ShardId shard, RequestId id);
-size_t row_key_body(uint8_t *out, BodyId body);
+/* An extent that rows name, and one that no row names any more and that is still to be unlinked. */
+size_t row_key_extent(uint8_t *out, BodyId body, uint32_t number);
+size_t row_key_garbage(uint8_t *out, BodyId body, uint32_t number);
+bool row_key_garbage_parse(Str row_key, BodyId *body, uint32_t *number);
 size_t row_key_pack(uint8_t *out, uint64_t pack);
 size_t row_key_bucket_stat(uint8_t *out, BucketUid bucket);
 

@@ -1,0 +1,31 @@
+/* root.json: who a storage root is. Made when an empty directory is first used; the directory is
+ * locked for this process by the file "lock". JSON: docs/format.md. */
+#ifndef HOLDFAST_STORE_ROOT_H
+#define HOLDFAST_STORE_ROOT_H
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "disk/disk.h"
+#include "format/ids.h"
+
+#define ROOT_FORMAT 1
+#define ROOT_FILE "root.json"
+#define ROOT_LOCK_FILE "lock"
+
+typedef struct {
+    Uuid uuid;
+    Uuid cluster;
+    uint64_t incarnation;
+    uint64_t created_ms;
+    uint32_t feature_level;
+} RootInfo;
+
+/* Locks the directory and reads root.json, or makes it in a directory that holds nothing else (but
+ * "lost+found" and "lock"). who: what a second process is told ("pid 123, http 127.0.0.1:9001").
+ * Errors: ERR_IN_USE (names the holder); ERR_FORMAT_VERSION (newer release); ERR_CORRUPT;
+ * ERR_FOREIGN: other files are there but no root.json. */
+MUST_USE ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Err *err);
+/* Writes info durably. */
+MUST_USE ErrCode root_save(Disk *disk, const RootInfo *info, Err *err);
+
+#endif

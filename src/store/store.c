@@ -1,0 +1,201 @@
+#include "store/store.h"
+
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "store/store_priv.h"
+
+StoreShard *store_shard(Store *store, ShardId shard)
+{
+    if (store->shards[shard] == NULL) store->shards[shard] = mem_new(sizeof(StoreShard));
+    return store->shards[shard];
+}
+
+static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
+{
+    const StoreOptions *o = &store->options;
+    PacksOptions packs = {.root = o->root.uuid, .pack_size = o->pack_size, .clock = o->clock};
+    ErrCode code = packs_open(store->disk, &packs, &store->packs, err);
+    if (code != OK) return err_wrap(err, code, "open packs");
+    BlobsOptions blobs = {.root = o->root.uuid, .chunk_size = o->chunk_size};
+    code = blobs_open(store->disk, &blobs, &store->blobs, err);
+    if (code != OK) return err_wrap(err, code, "open blobs");
+    IndexOptions index = {.cache_bytes = o->index_cache_bytes};
+    code = index_open(store->disk, &index, &store->index, &opened->index_created, err);
+    if (code != OK) return err_wrap(err, code, "open index.db");
+    return OK;
+}
+
+ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOpened *opened,
+                   Err *err)
+{
+    ASSERT(options->clock != NULL);
+    ASSERT(!id128_is_zero(options->root.uuid));
+    AUTO(Store, store_free) store = mem_new(sizeof *store);
+    store->disk = disk;
+    store->options = *options;
+    rng_init(&store->rng, options->seed);
+    lock_init(&store->lock, LOCK_RANK_STORE);
+    store->table = table_new(options->seed);
+    buf_init(&store->apply_buf, ENTRY_MAX + FRAME_LEN);
+    buf_init(&store->value_buf, ROW_VALUE_MAX);
+    StoreOpened found = {0};
+    TRY(open_parts(store, &found, err));
+    TRY(store_recover(store, &found, err));
+    *opened = found;
+    *out = TAKE(store);
+    return OK;
+}
+
+void store_free(Store *store)
+{
+    if (store == NULL) return;
+    wal_free(store->wal);
+    index_free(store->index);
+    packs_free(store->packs);
+    blobs_free(store->blobs);
+    table_free(store->table);
+    for (size_t i = 0; i < SHARD_COUNT_MAX; i++) mem_free(store->shards[i]);
+    buf_deinit(&store->apply_buf);
+    buf_deinit(&store->value_buf);
+    lock_deinit(&store->lock);
+    mem_free(store);
+}
+
+ErrCode store_close(Store *store, Err *err)
+{
+    size_t applied = 0;
+    do {
+        TRY(store_apply(store, STORE_APPLY_BATCH, &applied, err));
+    } while (applied > 0);
+    if (!wal_failed(store->wal) && table_count(store->table) == 0) {
+        /* A fresh segment whose CHECKPOINT says all is applied: nothing to replay. */
+        TRY(wal_rotate(store->wal, err));
+    }
+    store->dirty = true;
+    TRY(store_checkpoint(store, err));
+    return wal_failed(store->wal) ? OK : wal_close(store->wal, err);
+}
+
+void store_replica_state(Store *store, ShardId shard, ReplicaState *out)
+{
+    *out = (ReplicaState){.shard = shard};
+    wal_replica_state(store->wal, shard, out);
+    const StoreShard *s = store->shards[shard];
+    if (s == NULL) return;
+    out->applied_lsn = s->applied_lsn;
+    if (out->commit_lsn < s->applied_lsn) out->commit_lsn = s->applied_lsn;
+    if (out->last_lsn < s->applied_lsn) { /* the log was cut to nothing behind the index */
+        out->last_lsn = s->applied_lsn;
+        out->last_term = s->applied_term;
+        out->last_hash = s->applied_hash;
+    }
+    if (out->max_term < out->last_term) out->max_term = out->last_term;
+}
+
+Record *store_replayed(Store *store, ShardId shard)
+{
+    return store->shards[shard] == NULL ? NULL : store->shards[shard]->replayed;
+}
+
+ErrCode store_add(Store *store, const Entry *sealed, Record **out, Err *err)
+{
+    Record *record = NULL;
+    TRY(record_new(sealed, &record, err));
+    record->min_segment = store->logged_segment;
+    table_add(store->table, record);
+    (void)store_shard(store, sealed->shard); /* made here so that no other thread has to */
+    *out = record;
+    return OK;
+}
+
+void store_logged(Store *store, Record *record)
+{
+    ASSERT(record->log_pos.segment >= store->logged_segment);
+    store->logged_segment = record->log_pos.segment;
+    table_logged(store->table, record, record->log_pos);
+}
+
+void store_committed(Store *store, Record *record)
+{
+    table_commit(store->table, record);
+    StoreShard *shard = store_shard(store, record->entry.shard);
+    lock_take(&store->lock);
+    ASSERT(record->entry.lsn > shard->commit_lsn);
+    shard->commit_lsn = record->entry.lsn;
+    record->next = NULL;
+    if (store->apply_last == NULL) store->apply_first = record;
+    else store->apply_last->next = record;
+    store->apply_last = record;
+    lock_give(&store->lock);
+}
+
+size_t store_backlog(const Store *store)
+{
+    return table_count(store->table);
+}
+
+ErrCode store_log_append(Store *store, Record *record, Err *err)
+{
+    WalPos pos = {0};
+    TRY(wal_append(store->wal, &record->entry, buf_str(&record->head), buf_str(&record->body), &pos,
+                   err));
+    record->log_pos = pos; /* the writer's field; the core takes it over in store_logged() */
+    return OK;
+}
+
+ErrCode store_log_state(Store *store, const ReplicaState *state, Err *err)
+{
+    return wal_append_state(store->wal, state, err);
+}
+
+ErrCode store_log_sync(Store *store, Err *err)
+{
+    return wal_sync(store->wal, err);
+}
+
+ErrCode store_log_idle(Store *store, Err *err)
+{
+    return wal_attest(store->wal, err);
+}
+
+bool store_log_needs_idle(const Store *store)
+{
+    return wal_needs_attest(store->wal);
+}
+
+Blobs *store_blobs(Store *store)
+{
+    return store->blobs;
+}
+
+Wal *store_wal(Store *store)
+{
+    return store->wal;
+}
+
+Disk *store_disk(Store *store)
+{
+    return store->disk;
+}
+
+const RootInfo *store_root(const Store *store)
+{
+    return &store->options.root;
+}
+
+void store_status(Store *store, StoreStatus *out)
+{
+    *out = (StoreStatus){0};
+    wal_stats(store->wal, &out->wal);
+    index_stats(store->index, &out->index);
+    out->unapplied = table_count(store->table);
+    out->applied = atomic_load(&store->applied);
+    out->failed = atomic_load(&store->failed) || out->wal.failed;
+    DiskSpace space = {0};
+    if (disk_space(store->disk, &space, NULL) == OK) {
+        out->disk_total = space.total;
+        out->disk_free = space.free;
+    }
+}

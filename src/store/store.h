@@ -1,0 +1,168 @@
+/* Store: one storage root. The log is the truth; packs, blobs and index are views of it that the
+ * applier makes in large batches, and behind which the log is cut.
+ *
+ * Threads:  core          store_add, store_committed, lookups with STORE_PENDING
+ *           WAL writer    store_log_*
+ *           applier       store_apply, store_checkpoint
+ *           any           StoreReader, one a thread; store_status
+ *
+ *  record: store_add -> store_log_append, store_log_sync -> store_logged -> store_committed
+ *          -> store_apply (pack or blob, index) -> removed */
+#ifndef HOLDFAST_STORE_STORE_H
+#define HOLDFAST_STORE_STORE_H
+
+#include "base/clock.h"
+#include "blob/blobs.h"
+#include "blob/packs.h"
+#include "index/index.h"
+#include "store/root.h"
+#include "store/table.h"
+#include "wal/wal.h"
+
+#define STORE_BACKLOG_MAX 100000  /* un-applied records at which writers wait */
+#define STORE_APPLY_BATCH 20000   /* records of one index batch at most */
+#define STORE_REQUEST_KEEP_MS (24ULL * 3600 * 1000)
+
+typedef struct {
+    RootInfo root;            /* with the incarnation of this start */
+    uint64_t wal_segment_size;
+    unsigned wal_spares;
+    uint32_t chunk_size;
+    uint64_t pack_size;
+    uint64_t index_cache_bytes; /* per connection */
+    Clock *clock;
+    uint64_t seed;            /* of ids of segments, packs, table levels */
+    /* Called while the log is replayed: records and bytes so far; may be NULL. */
+    void (*progress)(void *ctx, uint64_t records, uint64_t bytes);
+    void *progress_ctx;
+} StoreOptions;
+
+typedef struct Store Store;
+typedef struct StoreReader StoreReader;
+
+typedef struct {
+    WalOpened wal;
+    uint64_t unapplied;     /* records that the log holds beyond the index */
+    bool index_created;
+} StoreOpened;
+
+/* Opens packs, blobs, index and log, replays the log into the table. What is not in the index stands
+ * in the table as pending, in lsn order per shard, until the shard's replica commits it.
+ * Errors: ERR_CORRUPT (names what, and what to do), ERR_FORMAT_VERSION, ERR_FOREIGN, ERR_IO, … */
+MUST_USE ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out,
+                            StoreOpened *opened, Err *err);
+/* Clean stop: everything committed is applied before (store_apply until 0), then the log is attested,
+ * the index checkpointed, the log cut: nothing is left to replay. Readers must be closed. */
+MUST_USE ErrCode store_close(Store *store, Err *err);
+/* As kill -9 would: nothing is written. NULL is fine. */
+void store_free(Store *store);
+
+/* What the log knows of a shard (tail, term, vote, commit); all zero for an unknown one. */
+void store_replica_state(Store *store, ShardId shard, ReplicaState *out);
+/* Pending records of shard found at start, oldest first, linked by ->next; the caller walks them. */
+Record *store_replayed(Store *store, ShardId shard);
+
+/* --- core --- */
+/* Takes a record for a sealed entry in. *out stays valid until it is applied. */
+MUST_USE ErrCode store_add(Store *store, const Entry *sealed, Record **out, Err *err);
+/* The log holds record at its pos (set by store_log_append). */
+void store_logged(Store *store, Record *record);
+/* Committed: visible to readers from here on; the applier may have it. */
+void store_committed(Store *store, Record *record);
+/* Un-applied records, for back-pressure. Any thread. */
+size_t store_backlog(const Store *store);
+
+/* --- WAL writer --- */
+/* Into the batch; durable after store_log_sync(). Sets record's place for store_logged(). */
+MUST_USE ErrCode store_log_append(Store *store, Record *record, Err *err);
+MUST_USE ErrCode store_log_state(Store *store, const ReplicaState *state, Err *err);
+MUST_USE ErrCode store_log_sync(Store *store, Err *err);
+/* After 10 ms of silence. */
+MUST_USE ErrCode store_log_idle(Store *store, Err *err);
+bool store_log_needs_idle(const Store *store);
+
+/* --- applier --- */
+/* Applies up to max committed records: bodies into packs, packs synced, rows and applied lsns into
+ * the index in one transaction. *applied: how many. After ERR_IO the views fall behind but nothing
+ * is lost: the log is not cut; the store takes no more writes. */
+MUST_USE ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err);
+/* Checkpoints the index and cuts the log behind it (REPLICATION.md section 7), then unlinks bodies
+ * that nothing names any more. Cheap when there is nothing to do. */
+MUST_USE ErrCode store_checkpoint(Store *store, Err *err);
+/* Is enough log behind the index to be worth a checkpoint? */
+bool store_wants_checkpoint(const Store *store);
+/* Unlinks bodies in blobs/ that neither index nor table names: left by a crash between a body's
+ * arrival and its entry. Before the first upload of this process; *removed: how many. */
+MUST_USE ErrCode store_sweep_orphans(Store *store, uint64_t *removed, Err *err);
+
+/* --- reading, any thread --- */
+typedef enum {
+    STORE_COMMITTED = 1, /* what clients may see */
+    STORE_PENDING        /* core only: what will be, if everything appended commits */
+} StoreView;
+
+typedef struct {
+    FileRow row;        /* views into the reader, until its next call */
+    BucketUid bucket;
+    Str key;
+    bool in_log;        /* the body is in the log, at pos */
+    WalPos pos;
+    uint32_t log_len;
+    bool pending;       /* STORE_PENDING: rests on a record that is not committed … */
+    ShardId shard;      /* … of this shard and lsn; set with absence by a pending DELETE too */
+    Lsn lsn;
+} StoreFound;
+
+MUST_USE ErrCode store_reader_open(Store *store, StoreReader **out, Err *err);
+void store_reader_free(StoreReader *reader);
+/* The newest version of a name (or file), or with version != NULL that one. found=false: absent, or
+ * the newest is a delete marker (then out->row.flags says so). */
+MUST_USE ErrCode store_find(StoreReader *reader, BucketUid bucket, Str key, const VersionId *version,
+                            StoreView view, StoreFound *out, bool *found, Err *err);
+MUST_USE ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version,
+                               StoreView view, StoreFound *out, bool *found, Err *err);
+/* The whole small body of what was found, verified; view into the reader. ERR_NOT_FOUND: it moved
+ * meanwhile, find again. ERR_FILE_DAMAGED. */
+MUST_USE ErrCode store_body(StoreReader *reader, const StoreFound *found, Str *body, Err *err);
+/* Lists names of bucket in byte order, newest versions, delete markers left out. */
+typedef struct {
+    BucketUid bucket;
+    Str prefix;
+    Str after;        /* names behind this one; empty: from the start */
+    char delimiter;   /* 0: none. Names are rolled up to the first delimiter behind prefix */
+} StoreListOptions;
+typedef struct StoreList StoreList;
+MUST_USE ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options,
+                                 StoreList **out, Err *err);
+/* Next file (*is_prefix false, *file) or rolled-up prefix (*is_prefix true, file->key alone). Views
+ * until the next call. *found false at the end. */
+MUST_USE ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool *found,
+                                 Err *err);
+void store_list_close(StoreList *list);
+/* Has bucket no file at all, pending ones included? (core) */
+MUST_USE ErrCode store_bucket_empty(StoreReader *reader, BucketUid bucket, bool *empty, Err *err);
+MUST_USE ErrCode store_bucket_stat(StoreReader *reader, BucketUid bucket, BucketStatRow *out,
+                                   Err *err);
+
+/* Large bodies: staging, see blob/blobs.h. */
+Blobs *store_blobs(Store *store);
+Wal *store_wal(Store *store);
+Disk *store_disk(Store *store);
+const RootInfo *store_root(const Store *store);
+
+typedef struct {
+    WalStats wal;
+    IndexStats index;
+    size_t unapplied;
+    uint64_t applied;      /* records since start */
+    uint64_t disk_total;   /* bytes */
+    uint64_t disk_free;
+    bool failed;
+} StoreStatus;
+void store_status(Store *store, StoreStatus *out);
+
+AUTO_DEFINE(Store, store_free);
+AUTO_DEFINE(StoreReader, store_reader_free);
+AUTO_DEFINE(StoreList, store_list_close);
+
+#endif

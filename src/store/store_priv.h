@@ -1,0 +1,67 @@
+/* What the files of this folder share. */
+#ifndef HOLDFAST_STORE_STORE_PRIV_H
+#define HOLDFAST_STORE_STORE_PRIV_H
+
+#include <stdatomic.h>
+
+#include "store/store.h"
+
+/* A shard as the store knows it. */
+typedef struct {
+    Lsn applied_lsn;     /* in the index */
+    Term applied_term;
+    Sha256 applied_hash;
+    Lsn synced_lsn;      /* in the index when it was last checkpointed */
+    Lsn commit_lsn;      /* highest given to store_committed() */
+    Lsn replay_lsn;      /* tail while replaying */
+    Sha256 replay_hash;
+    Record *replayed;    /* pending at start, oldest first */
+    Record *replayed_last;
+} StoreShard;
+
+struct Store {
+    Disk *disk;
+    StoreOptions options;
+    Rng rng;
+    Wal *wal;
+    Packs *packs;
+    Blobs *blobs;
+    Index *index;
+    Table *table;
+    StoreShard *shards[SHARD_COUNT_MAX]; /* NULL: never seen */
+    Lock lock;               /* LOCK_RANK_STORE: the apply queue and StoreShard.commit_lsn */
+    Record *apply_first;     /* committed, in commit order, linked by next */
+    Record *apply_last;
+    _Atomic uint64_t apply_generation; /* raised after an index commit, before the table shrinks */
+    _Atomic uint64_t applied;
+    _Atomic bool failed;     /* the applier failed: views stand still */
+    bool dirty;              /* applier: batches were committed since the last checkpoint */
+    uint64_t logged_segment; /* core: segment of the newest record in the log */
+    uint64_t replayed_records;
+    uint64_t replayed_bytes;
+    Buf apply_buf;           /* applier: one log record */
+    Buf value_buf;           /* applier: one encoded row */
+};
+
+struct StoreReader {
+    Store *store;
+    IndexReader *index; /* point look-ups */
+    IndexReader *scan;  /* cursors of lists */
+    Buf row;            /* the encoded head or row that StoreFound points into */
+    Buf key;
+    Buf body;           /* log record or pack record */
+};
+
+/* The shard's state, made if it was never seen. */
+StoreShard *store_shard(Store *store, ShardId shard);
+/* Reads log and index at start (recover.c). */
+MUST_USE ErrCode store_recover(Store *store, StoreOpened *opened, Err *err);
+/* store_find() for records the caller looks up by name in any view; see read.c. */
+MUST_USE ErrCode store_find_name(StoreReader *reader, BucketUid bucket, Str key,
+                                 const VersionId *version, StoreView view, StoreFound *out,
+                                 bool *found, Err *err);
+/* Opens a list in a view. */
+MUST_USE ErrCode store_list_open_view(StoreReader *reader, const StoreListOptions *options,
+                                      StoreView view, StoreList **out, Err *err);
+
+#endif

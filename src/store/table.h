@@ -1,0 +1,82 @@
+/* Table: the records of one root that the index does not show yet, from their append on: pending
+ * (their fate is open), then committed, then gone when the applier has put them into packs and index.
+ * It holds metadata and log positions, not bodies.
+ *
+ * Threads: the core adds and commits, the applier removes, readers on any thread look; guarded by a
+ * read-write lock (LOCK_RANK_TABLE). A reader looks here first and into the index afterwards, and the
+ * applier commits to the index before it removes here: so nothing is ever missed.
+ *
+ *   by name   'n' bucket key 0  -> newest record of that name, chained to older ones
+ *   by id     'i' file id       -> newest record of that file */
+#ifndef HOLDFAST_STORE_TABLE_H
+#define HOLDFAST_STORE_TABLE_H
+
+#include "base/lock.h"
+#include "base/omap.h"
+#include "format/entry.h"
+#include "format/frame.h"
+
+typedef enum {
+    RECORD_PENDING = 1, /* has an lsn; not committed */
+    RECORD_COMMITTED,
+    RECORD_APPLIED      /* only in passing, while the applier removes it */
+} RecordState;
+
+/* One un-applied entry. Fields are set at birth but state, pos and the chain pointers, which change
+ * under the table's lock. */
+typedef struct Record Record;
+struct Record {
+    RecordState state;
+    bool failed;        /* the log refused it: its outcome is unknown in this process */
+    Entry entry;        /* views into head; inline_body is empty once it is logged */
+    Str key;            /* of the file, view into head */
+    Buf head;           /* encoded header, attributes, extents */
+    Buf body;           /* inline body until it is in the log, then released */
+    WalPos log_pos;     /* the WAL writer's, before the core takes it over as pos */
+    WalPos pos;         /* of its frame, once logged */
+    uint64_t min_segment; /* of the log, that pos will not be below, while it is not logged */
+    uint32_t log_len;   /* payload bytes: head and inline body */
+    Record *older;      /* next older un-applied record of this name */
+    Record *newer;
+    Record *older_id;   /* the same by file id */
+    Record *newer_id;
+    Record *next;       /* in the owner's list: log queue, shard's uncommitted list, apply queue */
+    void *request;      /* the engine's: who waits for it */
+};
+
+/* A record for a sealed entry, copying its parts; entry.inline_body ≤ INLINE_MAX. ERR_NO_MEMORY. */
+MUST_USE ErrCode record_new(const Entry *sealed, Record **out, Err *err);
+void record_free(Record *record); /* must be out of the table; NULL is fine */
+/* Does it change what a name or id shows (CREATE, UPDATE, DELETE, META)? */
+bool record_has_name(const Record *record);
+
+typedef struct Table Table;
+Table *table_new(uint64_t seed);
+void table_free(Table *table); /* and all records in it */
+/* Adds record (owned by the table from here on) as the newest of its name. */
+void table_add(Table *table, Record *record);
+/* The frame of record stands at pos; releases the body. */
+void table_logged(Table *table, Record *record, WalPos pos);
+void table_commit(Table *table, Record *record);
+/* Removes and frees. */
+void table_remove(Table *table, Record *record);
+size_t table_count(const Table *table); /* any thread, may be a moment old */
+/* Calls fn for each record, in no order, under the read lock. */
+void table_each(Table *table, void (*fn)(void *ctx, const Record *record), void *ctx);
+/* The lowest log segment that a record of the table stands in (or will); UINT64_MAX if empty. */
+uint64_t table_oldest_segment(Table *table);
+
+/* For readers: the lock must be held over these and the use of what they give. */
+void table_read_lock(Table *table);
+void table_unlock(Table *table);
+/* Newest record of a name or file; with committed_only, the newest committed one. NULL: none here. */
+const Record *table_find(const Table *table, BucketUid bucket, Str key, bool committed_only);
+const Record *table_find_id(const Table *table, FileId file, bool committed_only);
+/* First name ≥ (the row key prefix) from within bucket that has records; *key is its key. */
+const Record *table_next_name(const Table *table, BucketUid bucket, Str from_key, bool inclusive,
+                              bool committed_only, Str *key);
+
+AUTO_DEFINE(Table, table_free);
+AUTO_DEFINE(Record, record_free);
+
+#endif
