@@ -1,0 +1,12 @@
+/* Blob footers and chunk rows: test/lib/format_checks.h says what must hold. */
+#include "format_checks.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    Str input = str_of(data, size);
+    check_blob_footer(input);
+    check_chunk_row(input);
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* Pack headers, records and marks: test/lib/format_checks.h says what must hold. */
+#include "format_checks.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    Str input = str_of(data, size);
+    check_pack_header(input);
+    check_pack_record(input);
+    check_pack_mark(input);
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* Segment headers, CHECKPOINT and STATE payloads: test/lib/format_checks.h says what must hold. */
+#include "format_checks.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    Str input = str_of(data, size);
+    check_segment_header(input);
+    check_checkpoint(input);
+    check_replica_state(input);
+    return 0;
+}
