@@ -1,11 +1,14 @@
 /* Index: an ordered map of bytes to bytes on disk, where each file of a root is (rows:
  * format/row.h). A view that can be made again from packs, blobs and log, so another engine could
- * stand behind this header. Driver: SQLite, one table k BLOB PRIMARY KEY, v BLOB WITHOUT ROWID, in WAL
- * mode, through our own VFS over Disk with a checksum in every page's reserved bytes.
+ * stand behind this header. Driver: SQLite, one table k BLOB PRIMARY KEY, v BLOB WITHOUT ROWID, in
+ * WAL mode, through our own VFS over Disk with a checksum in every page's reserved bytes:
+ * README.md. Keys sort by memcmp, a prefix first.
  *
  * Threads: one writer (the index writer thread) owns the Index's batch functions; each reading
  * thread has its own IndexReader. Durability: a committed batch survives a crash only after
- * index_checkpoint(); before that a crash may lose the newest batches, always whole and in order. */
+ * index_checkpoint(); before that a crash may lose the newest batches, always whole and in order.
+ * Errors: when a write or sync fails for another reason than a full disk, the Index takes no more
+ * batches and checkpoints (ERR_ROOT_FAILED; fsyncgate) and still answers readers. */
 #ifndef HOLDFAST_INDEX_INDEX_H
 #define HOLDFAST_INDEX_INDEX_H
 
@@ -16,36 +19,50 @@ typedef struct Index Index;
 typedef struct IndexReader IndexReader;
 typedef struct IndexCursor IndexCursor;
 
+#define INDEX_KEY_MAX 2048            /* bytes, at least 1 */
+#define INDEX_VALUE_MAX (1024 * 1024) /* bytes */
+
 typedef struct {
     uint64_t cache_bytes; /* per connection page cache; 0: 2 MiB */
 } IndexOptions;
 
-/* Opens or makes index.db on disk. ERR_CORRUPT: it is damaged (the caller may remove and rebuild it);
- * ERR_FORMAT_VERSION: made by a newer release; ERR_IO. *created: it was not there. */
+/* Opens or makes index.db on disk, which must outlive the Index and belong to this process alone.
+ * ERR_CORRUPT: it is damaged (the caller may index_remove() and rebuild it); ERR_FORMAT_VERSION:
+ * made by a newer release; ERR_IO. *created: it was not there. */
 MUST_USE ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *created,
                             Err *err);
 /* All readers must be freed before. Clean: checkpoints; an error then is only lost speed. */
 void index_free(Index *index);
 
-/* One batch at a time. After any error but ERR_INVALID the batch is rolled back and over. */
+/* Removes index.db and its log, durably and in an order that a crash cannot hurt; absent is fine.
+ */
+MUST_USE ErrCode index_remove(Disk *disk, Err *err);
+
+/* One batch at a time. After any error but ERR_INVALID (no batch is open, or one is open already; a
+ * key or value is longer than allowed) the batch is rolled back and over. A batch whose commit
+ * failed with ERR_IO may still come back whole after a restart: its outcome is unknown. */
 MUST_USE ErrCode index_begin(Index *index, Err *err);
 MUST_USE ErrCode index_put(Index *index, Str key, Str value, Err *err);
 MUST_USE ErrCode index_delete(Index *index, Str key, Err *err); /* absent is fine */
 /* Reads within the batch (the writer's view); *value is valid until the next call on this Index. */
 MUST_USE ErrCode index_batch_get(Index *index, Str key, Str *value, bool *found, Err *err);
-/* First key ≥ from that starts with prefix, in the writer's view. Views valid until the next call. */
+/* First key ≥ from that starts with prefix, in the writer's view. Views valid until the next call.
+ */
 MUST_USE ErrCode index_batch_first(Index *index, Str from, Str prefix, Str *key, Str *value,
                                    bool *found, Err *err);
 /* Visible to readers from here on. */
 MUST_USE ErrCode index_commit(Index *index, Err *err);
-void index_rollback(Index *index);
-/* Moves committed batches into the database file and syncs it: everything committed before this
- * call is durable when it returns OK. */
+void index_rollback(Index *index); /* no batch is fine */
+/* Syncs the log, moves committed batches into index.db as far as open cursors allow, and syncs
+ * that: everything committed before this call is durable when it returns OK. Not within a batch
+ * (ERR_INVALID). May wait some 50 ms for cursors once the log is longer than 16 MiB. ERR_NO_SPACE:
+ * can be called again. */
 MUST_USE ErrCode index_checkpoint(Index *index, Err *err);
 
 MUST_USE ErrCode index_reader_open(Index *index, IndexReader **out, Err *err);
 void index_reader_free(IndexReader *reader);
-/* *value: view, valid until the next call on this reader. ERR_CORRUPT if a page fails its checksum. */
+/* *value: view, valid until the next call on this reader. ERR_CORRUPT if a page fails its checksum.
+ */
 MUST_USE ErrCode index_get(IndexReader *reader, Str key, Str *value, bool *found, Err *err);
 /* Opens a cursor at the first key ≥ from. All it gives is one snapshot. One cursor per reader at a
  * time; no index_get() while it is open. */
@@ -61,9 +78,14 @@ typedef struct {
     uint64_t wal_bytes;
     uint64_t rows_written; /* since open */
 } IndexStats;
-void index_stats(Index *index, IndexStats *out);
-/* Reads every page: ERR_CORRUPT names the page. For tests and fsck. */
+void index_stats(const Index *index, IndexStats *out); /* any thread */
+/* Reads every page: ERR_CORRUPT names the page. For tests and fsck; the writer's thread, without a
+ * batch. Checkpoints first if it can. */
 MUST_USE ErrCode index_check(Index *index, Err *err);
+
+/* Makes SQLite's random numbers (only the salts of its log) a function of seed, in the whole
+ * process and for good. For the simulator, before the first index_open() of a run. */
+void index_seed_randomness(uint32_t seed);
 
 AUTO_DEFINE(Index, index_free);
 AUTO_DEFINE(IndexReader, index_reader_free);

@@ -1,0 +1,31 @@
+/* What index.c (writer) and reader.c share. */
+#ifndef HOLDFAST_INDEX_INDEX_PRIV_H
+#define HOLDFAST_INDEX_INDEX_PRIV_H
+
+#include "index/conn.h"
+#include "index/index.h"
+#include <stdatomic.h>
+
+typedef enum {
+    STMT_BEGIN,
+    STMT_COMMIT,
+    STMT_PUT,
+    STMT_DELETE,
+    STMT_GET,
+    STMT_FIRST,
+    STMT_COUNT,
+} StmtId;
+
+struct Index {
+    Vfs *vfs;
+    Conn conn; /* the writer's */
+    sqlite3_stmt *stmts[STMT_COUNT];
+    uint64_t cache_bytes;
+    bool in_batch;
+    Buf key;   /* what index_batch_first() gave */
+    Buf value; /* what index_batch_get() and _first() gave */
+    _Atomic uint64_t rows_written;
+    _Atomic unsigned readers;
+};
+
+#endif
