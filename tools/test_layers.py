@@ -22,6 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = 'build-logs'
 FIELDS = {'name', 'build', 'suite', 'command', 'count', 'required', 'minutes', 'quick'}
 MINUTES = 10  # that a layer may take unless its row says otherwise
+SANITIZER_SLOWER = 5  # how much longer a program may take in their builds
 TAIL = 80  # lines of a failed layer's log that are shown
 
 LAYER_RE = re.compile(
@@ -110,8 +111,9 @@ def run_suite(row, log, minutes, result):
         os.unlink(record)
     # TSan of clang 14 knows no address space randomised by more than 28 bits.
     prefix = 'setarch -R ' if row['build'] == 'build-tsan' else ''
+    slow = SANITIZER_SLOWER if row['build'] in ('build-asan', 'build-tsan') else 1
     status = run_logged(
-        f'{prefix}meson test -C {row["build"]} --no-rebuild --suite {row["suite"]} '
+        f'{prefix}meson test -C {row["build"]} --no-rebuild --suite {row["suite"]} -t {slow} '
         f'--logbase layer-{row["name"]} --print-errorlogs', log, minutes)
     if status is None:
         result.reasons.append(f'took longer than {minutes} minutes')
