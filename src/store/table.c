@@ -26,8 +26,6 @@ ErrCode record_new(const Entry *sealed, Record **out, Err *err)
     size_t head_len = entry_len(sealed) - sealed->inline_body.len;
     buf_init(&record->head, ENTRY_MAX);
     buf_init(&record->body, INLINE_MAX);
-    Entry head = *sealed;
-    head.inline_body = (Str){NULL, 0};
     TRY(buf_reserve(&record->head, head_len, err));
     TRY(buf_append_str(&record->body, sealed->inline_body, err));
     Enc enc = enc_of(record->head.data, head_len);
