@@ -16,6 +16,7 @@
  * holds. A full disk and a lack of descriptors or memory do not: nothing of the batch is given up,
  * and the same call can be made again. */
 
+#define PACK_OFFSET_MAX ((uint64_t)1 << 60) /* more is no offset but damage */
 #define BATCH_WRITE_BYTES MIB /* a batch is handed to the disk in pieces of about this size */
 
 static void packs_check(const Packs *packs)
@@ -301,8 +302,10 @@ ErrCode packs_read(Packs *packs, const PackPlace *place, bool check_body, Buf *b
                    Err *err)
 {
     PackFile *file = NULL;
-    if (place->pack == 0 || place->offset < PACK_HEADER_LEN ||
-        place->length < PACK_RECORD_HEADER_LEN || place->length > PACK_RECORD_MAX)
+    bool possible = place->pack != 0 && place->offset >= PACK_HEADER_LEN &&
+                    place->offset <= PACK_OFFSET_MAX && place->length >= PACK_RECORD_HEADER_LEN &&
+                    place->length <= PACK_RECORD_MAX;
+    if (!possible)
         return err_set(err, ERR_CORRUPT, "no place in a pack: %" PRIu64 ", %" PRIu64 "+%" PRIu32,
                        place->pack, place->offset, place->length);
     TRY(pack_files_take(&packs->files, place->pack, &file, err));

@@ -1,6 +1,6 @@
-/* Mark: the first 64 bytes of each batch of a pack (format/pack.h). A batch is what was made
- * durable by one sync; it begins at a multiple of PACK_BLOCK, after zeros, so that a sector that
- * was synced is never written again. Little endian:
+/* Mark: the first 64 bytes of each batch of a pack (format/pack.h). A batch is what one sync made
+ * durable; it begins at a multiple of PACK_BLOCK, after zeros, so that a sector that was synced is
+ * never written again. Little endian:
  *
  *   magic u64 | root uuid 16 | pack u64 | offset u64 | synced pack u64 | synced end u64 |
  *   crc32c u32 | zero u32

@@ -1,0 +1,279 @@
+#include "blob_fixture.h"
+
+#include "base/fault.h"
+#include "base/rng.h"
+#include "blob/blobs_priv.h"
+#include <errno.h>
+#include <string.h>
+
+static BodyId body_id(uint64_t n)
+{
+    BodyId body;
+    random_bytes(n + 500, body.bytes, sizeof body.bytes);
+    return body;
+}
+
+/* Writes extent 0 of body n: len bytes of random_bytes(n), in pieces. */
+static ErrCode blob_write(Blobs *blobs, uint64_t n, size_t len, size_t piece, Err *err)
+{
+    AUTO(BlobWriter, blob_writer_free) writer = NULL;
+    AUTO(uint8_t, mem_free) data = mem_new(len + 1);
+    Extent extent = {0};
+    random_bytes(n, data, len);
+    TRY(blob_writer_open(blobs, body_id(n), 0, &writer, err));
+    for (size_t at = 0; at < len; at += piece)
+        TRY(blob_writer_write(writer, data + at, MIN(piece, len - at), err));
+    TRY(blob_writer_finish(writer, &(BlobInfo){.shard = 1}, &extent, err));
+    Sha256 digest = sha256_of(data, len);
+    assert_true(id128_eq(extent.body, body_id(n)));
+    assert_int_equal(extent.number, 0);
+    assert_int_equal(extent.size, len);
+    assert_true(sha256_eq(&extent.digest, &digest));
+    return OK;
+}
+
+/* Reads it back; ERR_ABORTED for wrong bytes. */
+static ErrCode blob_check(Blobs *blobs, uint64_t n, size_t len, Err *err)
+{
+    AUTO(BlobReader, blob_reader_free) reader = NULL;
+    AUTO(uint8_t, mem_free) expected = mem_new(len + 1);
+    AUTO(uint8_t, mem_free) got = mem_new(len + CHUNK_SIZE_MIN);
+    size_t at = 0;
+    random_bytes(n, expected, len);
+    TRY(blob_reader_open(blobs, body_id(n), 0, &reader, err));
+    const BlobFooter *footer = blob_reader_footer(reader);
+    if (footer->plain_size != len) return err_set(err, ERR_ABORTED, "another size");
+    for (uint64_t i = 0; i < footer->chunk_count; i++) {
+        size_t part = 0;
+        TRY(blob_reader_chunk(reader, i, got + at, &part, err));
+        at += part;
+    }
+    if (at != len || memcmp(got, expected, len) != 0)
+        return err_set(err, ERR_ABORTED, "other bytes");
+    return OK;
+}
+
+static ErrCode count_name(void *ctx, const char *name, bool is_dir, Err *err)
+{
+    size_t *count = ctx;
+    UNUSED(name);
+    UNUSED(is_dir);
+    UNUSED(err);
+    ++*count;
+    return OK;
+}
+
+static size_t staged_count(Disk *disk)
+{
+    Err err = {0};
+    size_t count = 0;
+    assert_ok(disk_list(disk, "staging", count_name, &count, &err), &err);
+    return count;
+}
+
+static void test_pieces(void **state)
+{
+    Fixture *fixture = *state;
+    static const size_t pieces[] = {1000, 65535, 65536, 65537, 200000, 1000000};
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        Err err = {0};
+        assert_ok(blob_write(blobs, i, 300000 + i, pieces[i], &err), &err);
+        assert_ok(blob_check(blobs, i, 300000 + i, &err), &err);
+    }
+    assert_int_equal(staged_count(fixture->disk), 0);
+}
+
+static void test_digest(void **state)
+{
+    Err err = {0};
+    Extent extent;
+    Sha256 digest;
+    Sha256 expected = sha256_of("abcdef", 6);
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+    AUTO(BlobWriter, blob_writer_free) writer = NULL;
+    assert_ok(blob_writer_open(blobs, body_id(1), 0, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, "abc", 3, &err), &err);
+    assert_ok(blob_writer_write(writer, "", 0, &err), &err);
+    assert_int_equal(blob_writer_size(writer), 3);
+    assert_ok(blob_writer_write(writer, "def", 3, &err), &err);
+    assert_int_equal(blob_writer_size(writer), 6);
+    for (int i = 0; i < 2; i++) {
+        blob_writer_digest(writer, &digest);
+        assert_true(sha256_eq(&digest, &expected));
+    }
+    assert_ok(blob_writer_finish(writer, &(BlobInfo){0}, &extent, &err), &err);
+    assert_true(sha256_eq(&extent.digest, &expected));
+}
+
+static void test_unfinished(void **state)
+{
+    Err err = {0};
+    Fixture *fixture = *state;
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, NULL);
+    BlobWriter *writer = NULL;
+    BlobWriter *twin = NULL;
+    assert_ok(blob_writer_open(blobs, body_id(1), 0, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, "abc", 3, &err), &err);
+    assert_code(blob_writer_open(blobs, body_id(1), 0, &twin, &err), ERR_EXISTS, &err);
+    assert_null(twin);
+    assert_int_equal(staged_count(fixture->disk), 1); /* the first one's, still */
+    assert_code(blob_check(blobs, 1, 3, &err), ERR_NOT_FOUND, &err);
+    blob_writer_free(writer);
+    assert_int_equal(staged_count(fixture->disk), 0);
+    assert_code(blob_check(blobs, 1, 3, &err), ERR_NOT_FOUND, &err);
+    blob_writer_free(NULL);
+}
+
+static void test_extent_limit(void **state)
+{
+    Err err = {0};
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+    AUTO(BlobWriter, blob_writer_free) writer = NULL;
+    Extent extent;
+    assert_ok(blob_writer_open(blobs, body_id(1), 0, &writer, &err), &err);
+    assert_code(blob_writer_write(writer, "", EXTENT_SIZE_MAX + 1, &err), ERR_TOO_BIG, &err);
+    assert_ok(blob_writer_write(writer, "abc", 3, &err), &err);
+    assert_code(blob_writer_write(writer, "", EXTENT_SIZE_MAX - 2, &err), ERR_TOO_BIG, &err);
+    assert_ok(blob_writer_finish(writer, &(BlobInfo){0}, &extent, &err), &err);
+    assert_int_equal(extent.size, 3);
+}
+
+/* Each call in turn fails once, in each way. A write that was not finished leaves nothing but
+ * what the next start empties; the next try succeeds unless the root has failed. */
+static void test_nth_call_fails(void **state)
+{
+    static const struct {
+        const char *prefix;
+        int error;
+    } rows[] = {{"disk.", EIO},
+                {"disk.", ENOSPC},
+                {"disk.", EMFILE},
+                {"mem.", ENOMEM},
+                {"blob.finish", EIO}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        size_t failures = 0;
+        size_t fatal = 0;
+        uint64_t n = 1;
+        for (bool failed = true; failed; n++) {
+            Err err = {0};
+            fault_reset();
+            AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+            assert_ok(blob_write(blobs, 1000, 10, 10, &err), &err);
+            fault_arm_any(rows[i].prefix, rows[i].error, n, false);
+            ErrCode code = blob_write(blobs, n, 200000, 50000, &err);
+            failed = code != OK;
+            fault_reset();
+            if (code == OK) {
+                assert_ok(blob_check(blobs, n, 200000, &err), &err);
+                continue;
+            }
+            failures++;
+            if (rows[i].error == ENOSPC) assert_code(code, ERR_NO_SPACE, &err);
+            ErrCode left = blob_check(blobs, n, 200000, &err);
+            assert_true(left == OK || left == ERR_NOT_FOUND);
+            ErrCode again = blob_write(blobs, n, 200000, 200000, &err);
+            assert_code(again, code == ERR_ROOT_FAILED ? ERR_ROOT_FAILED : OK, &err);
+            fatal += code == ERR_ROOT_FAILED;
+            assert_ok(blob_check(blobs, 1000, 10, &err), &err);
+        }
+        assert_true(failures >= 1);
+        assert_true((fatal > 0) == (rows[i].error == EIO));
+        if (i == 0) assert_true(failures > 10);
+    }
+}
+
+/* ---- crashes ---- */
+
+#define CRASH_BLOBS 3
+static const size_t crash_sizes[CRASH_BLOBS] = {1500, 0, 66000};
+
+/* How many were finished. One more stays unfinished. */
+static size_t crash_workload(Disk *disk, const Fixture *fixture)
+{
+    Err err = {0};
+    Blobs *opened = NULL;
+    BlobsOptions options = {.root = fixture->root, .chunk_size = CHUNK_SIZE_MIN};
+    if (blobs_open(disk, &options, &opened, &err) != OK) return 0;
+    AUTO(Blobs, blobs_free) blobs = opened;
+    for (size_t i = 0; i < CRASH_BLOBS; i++)
+        if (blob_write(blobs, i, crash_sizes[i], 40000, &err) != OK) return i;
+    return CRASH_BLOBS;
+}
+
+static size_t crash_violations(Fixture *fixture, Disk *disk, size_t finished)
+{
+    size_t bad = 0;
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, disk);
+    bad += staged_count(disk);
+    for (size_t i = 0; i < CRASH_BLOBS; i++) {
+        Err err = {0};
+        ErrCode code = blob_check(blobs, i, crash_sizes[i], &err);
+        if (code == OK || (code == ERR_NOT_FOUND && i >= finished)) continue;
+        bad++;
+    }
+    return bad;
+}
+
+static size_t crash_everywhere(Fixture *fixture, size_t *images)
+{
+    size_t bad = 0;
+    Rng rng;
+    rng_init(&rng, 6);
+    *images = 0;
+    for (uint64_t stop = 0;; stop++) {
+        Err err = {0};
+        AUTO(Disk, disk_free) disk = NULL;
+        assert_ok(disk_sim_new(stop, &disk, &err), &err);
+        disk_sim_stop_at(disk, stop);
+        size_t finished = crash_workload(disk, fixture);
+        bool stopped = disk_sim_stopped(disk);
+        size_t words = (disk_sim_pending(disk) + 63) / 64 + 1;
+        AUTO(uint64_t, mem_free) keep = mem_new_array(words, sizeof *keep);
+        for (size_t way = 0; way < 8; way++) {
+            AUTO(Disk, disk_free) image = NULL;
+            for (size_t i = 0; i < words; i++) {
+                uint64_t random = rng_u64(&rng);
+                keep[i] = way == 0 ? 0 : way == 1 ? UINT64_MAX : random;
+                if (way > 4) keep[i] |= rng_u64(&rng);
+            }
+            assert_ok(disk_sim_crash_image(disk, keep, stop, &image, &err), &err);
+            bad += crash_violations(fixture, image, finished);
+            ++*images;
+        }
+        if (!stopped) return bad;
+    }
+}
+
+static void test_crash_states(void **state)
+{
+    size_t images = 0;
+    assert_int_equal(crash_everywhere(*state, &images), 0);
+    assert_true(images > 200);
+}
+
+static void test_planted_bugs_are_seen(void **state)
+{
+    static const char *const bugs[] = {"skip-blob-sync", "skip-blob-dir-sync"};
+    for (size_t i = 0; i < ARRAY_LEN(bugs); i++) {
+        size_t images = 0;
+        fault_plant(bugs[i], true);
+        size_t bad = crash_everywhere(*state, &images);
+        fault_reset();
+        if (bad == 0) fail_msg("%s was not seen", bugs[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_BOTH(test_pieces),
+        ON_BOTH(test_digest),
+        ON_BOTH(test_unfinished),
+        ON_SIM(test_extent_limit),
+        ON_SIM(test_nth_call_fails),
+        ON_SIM(test_crash_states),
+        ON_SIM(test_planted_bugs_are_seen),
+    };
+    return cmocka_run_group_tests_name("blob_writer", tests, NULL, NULL);
+}
