@@ -42,7 +42,7 @@ ErrCode buf_reserve(Buf *buf, size_t extra, Err *err)
     }
     /* Doubling keeps the cost of appending constant per byte. */
     size_t wanted = MAX(buf->len + extra, (size_t)BUF_FIRST);
-    if (buf->capacity <= buf->max / 2) wanted = MAX(wanted, buf->capacity * 2);
+    wanted = buf->capacity <= buf->max / 2 ? MAX(wanted, buf->capacity * 2) : buf->max;
     wanted = MIN(wanted, buf->max);
     void *data = buf->data;
     TRY(mem_retake(&data, wanted + 1, err));

@@ -55,6 +55,7 @@ typedef struct {
     size_t len;
     size_t max; /* bytes that pieces may fill */
     bool full;
+    bool cut; /* something was left out */
 } Line;
 
 static void line_add(Line *line, Str piece)
@@ -63,6 +64,15 @@ static void line_add(Line *line, Str piece)
     if (line->full || piece.len == 0) return;
     memcpy(line->text + line->len, piece.ptr, piece.len);
     line->len += piece.len;
+}
+
+/* Where a field did not fit, takes back what of it did; shorter ones behind it may fit again. */
+static void line_end_field(Line *line, size_t len_before)
+{
+    if (!line->full) return;
+    line->len = len_before;
+    line->full = false;
+    line->cut = true;
 }
 
 static void line_add_cstr(Line *line, const char *piece)
@@ -201,20 +211,20 @@ static void add_json_pair(Line *line, const Pair *pair)
     line_add_cstr(line, bare ? "\":" : "\":\"");
     line_add_escaped(line, pair->value, pair->quoted);
     if (!bare) line_add_cstr(line, "\"");
-    if (line->full) line->len = len_before;
+    line_end_field(line, len_before);
 }
 
 static void add_json_fields(Line *line, Str text)
 {
     Pair pair;
     bool words = false;
-    for (Str rest = text; !line->full && next_pair(&rest, &pair);) {
+    for (Str rest = text; next_pair(&rest, &pair);) {
         if (pair.key.len > 0)
             add_json_pair(line, &pair);
         else
             words = true;
     }
-    if (!words || line->full) return;
+    if (!words) return;
     size_t len_before = line->len;
     line_add_cstr(line, ",\"message\":\"");
     bool first = true;
@@ -225,7 +235,7 @@ static void add_json_fields(Line *line, Str text)
         line_add_escaped(line, pair.value, false);
     }
     line_add_cstr(line, "\"");
-    if (line->full) line->len = len_before;
+    line_end_field(line, len_before);
 }
 
 /* The text as it is, but on one line and without control bytes. */
@@ -262,7 +272,7 @@ static void write_line(const Line *line)
     /* A log that can't be written has nobody to tell; the store goes on. */
 }
 
-static void log_text(LogStream stream, LogLevel level, const char *event, Str text)
+static void log_text(LogStream stream, LogLevel level, const char *event, Str text, bool cut)
 {
     int errno_before = errno;
     char ts[32];
@@ -272,6 +282,7 @@ static void log_text(LogStream stream, LogLevel level, const char *event, Str te
     line.len = 0;
     line.max = sizeof line.text - CUT_RESERVE;
     line.full = false;
+    line.cut = cut;
     if (json) {
         line_add_cstr(&line, "{\"ts\":\"");
         line_add_cstr(&line, ts);
@@ -295,10 +306,9 @@ static void log_text(LogStream stream, LogLevel level, const char *event, Str te
         line_add_cstr(&line, log_common[0] != '\0' ? " " : "");
         add_text_fields(&line, str_from_cstr(log_common));
     }
-    bool cut = line.full;
-    line.full = false;
+    line_end_field(&line, line.len);
     line.max = sizeof line.text;
-    if (cut) line_add_cstr(&line, json ? ",\"cut\":true" : " cut=true");
+    if (line.cut) line_add_cstr(&line, json ? ",\"cut\":true" : " cut=true");
     line_add_cstr(&line, json ? "}\n" : "\n");
     write_line(&line);
     errno = errno_before;
@@ -312,7 +322,14 @@ static void log_vwrite(LogStream stream, LogLevel level, const char *event, cons
     char text[LOG_LINE_MAX];
     int len = vsnprintf(text, sizeof text, format, args);
     ASSERT(len >= 0);
-    log_text(stream, level, event, str_of(text, MIN((size_t)len, sizeof text - 1)));
+    bool cut = (size_t)len >= sizeof text;
+    if (cut) {
+        /* Half a number would be another number: no half words. */
+        len = (int)sizeof text - 1;
+        while (len > 0 && text[len - 1] != ' ')
+            len--;
+    }
+    log_text(stream, level, event, str_of(text, (size_t)len), cut);
 }
 
 void log_write(LogLevel level, const char *event, const char *format, ...)

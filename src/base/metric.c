@@ -4,8 +4,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static Lock list_lock = LOCK_INIT(LOCK_RANK_METRIC);
@@ -60,7 +58,8 @@ static double metric_scale(const Metric *metric)
 void metric_observe(Metric *metric, uint64_t value)
 {
     ASSERT(metric->kind == METRIC_HISTOGRAM);
-    double in_unit = (double)value * metric_scale(metric);
+    /* 1000 ns are not more than 1e-06 s, though 1000 * 1e-9 is, by one bit. */
+    double in_unit = (double)value * metric_scale(metric) * (1 - 1e-12);
     size_t at = 0;
     while (at < metric->bound_count && in_unit > metric->bounds[at])
         at++;
@@ -73,15 +72,10 @@ int64_t metric_value(const Metric *metric)
     return atomic_load_explicit(&metric->value, memory_order_relaxed);
 }
 
-/* The shortest text that reads back as value: 0.005, not 0.0050000000000000001. */
+/* 15 digits: what every double holds, so that 0.005 is not 0.0050000000000000001. */
 static ErrCode print_double(Buf *out, double value, Err *err)
 {
-    char text[32];
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (!(strtod(text, NULL) < value) && !(strtod(text, NULL) > value)) break;
-    }
-    return buf_append_str(out, str_from_cstr(text), err);
+    return buf_printf(out, err, "%.15g", value);
 }
 
 /* The metric's value or sum in its unit: whole where the scale is 1. */
