@@ -1,7 +1,7 @@
 /* Replays inputs into a fuzz target without libFuzzer, so that every build runs the corpus as a
  * test. Arguments: files, or directories whose files are taken in the order of their names. A
- * target that finds something wrong aborts, as under libFuzzer; a missing argument is an error,
- * so that a lost corpus cannot pass. The empty input always runs first. */
+ * target that finds something wrong aborts, as under libFuzzer; a missing argument is an error, and
+ * so is an empty corpus, so that a lost one cannot pass. The empty input always runs first. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -85,6 +85,6 @@ int main(int argc, char **argv)
     int failed = 0;
     for (int i = 1; i < argc; i++)
         failed |= replay(argv[i]);
-    printf("%zu inputs replayed\n", inputs_run);
-    return failed;
+    printf("LAYER corpus required=%d executed=%zu failed=%d\n", argc, inputs_run, failed);
+    return failed != 0 || inputs_run < (size_t)argc;
 }
