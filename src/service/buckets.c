@@ -1,0 +1,130 @@
+#include "service/buckets.h"
+
+#include <string.h>
+
+#include "base/lock.h"
+
+typedef struct {
+    char name[BUCKET_NAME_MAX + 1];
+    BucketRecord record; /* extra left out: nobody here reads it */
+} Bucket;
+
+struct Buckets {
+    RwLock lock;
+    OMap *by_name; /* Bucket */
+    OMap *by_uid;  /* the same, key: 8 bytes of the uid */
+};
+
+Buckets *buckets_new(void)
+{
+    Buckets *buckets = mem_new(sizeof *buckets);
+    rwlock_init(&buckets->lock, LOCK_RANK_TABLE);
+    buckets->by_name = omap_new(1);
+    buckets->by_uid = omap_new(2);
+    return buckets;
+}
+
+void buckets_free(Buckets *buckets)
+{
+    if (buckets == NULL) return;
+    const OMapNode *node = omap_first(buckets->by_name, (Str){NULL, 0});
+    for (; node != NULL; node = omap_next(node)) mem_free(omap_value(node));
+    omap_free(buckets->by_name);
+    omap_free(buckets->by_uid);
+    rwlock_deinit(&buckets->lock);
+    mem_free(buckets);
+}
+
+static Str uid_key(const BucketUid *uid)
+{
+    return str_of(uid, sizeof *uid);
+}
+
+ErrCode buckets_load(Buckets *buckets, StoreReader *reader, Err *err)
+{
+    StoreListOptions options = {.bucket = BUCKET_UID_SYSTEM, .prefix = STR(BUCKET_KEY_PREFIX)};
+    AUTO(StoreList, store_list_close) list = NULL;
+    TRY(store_list_open(reader, &options, &list, err));
+    for (;;) {
+        StoreFound file;
+        bool is_prefix = false;
+        bool found = false;
+        TRY(store_list_next(list, &file, &is_prefix, &found, err));
+        if (!found) return OK;
+        Str value;
+        BucketRecord record;
+        if (!attr_get(file.row.attrs, ATTR_BUCKET_RECORD, &value)) {
+            return err_set(err, ERR_CORRUPT, "%.*s has no bucket record", STR_ARG(file.key));
+        }
+        TRY(bucket_record_decode(value, &record, err));
+        Str name = str_slice(file.key, sizeof BUCKET_KEY_PREFIX - 1, file.key.len);
+        if (!bucket_name_valid(name)) {
+            return err_set(err, ERR_CORRUPT, "%.*s is no bucket name", STR_ARG(file.key));
+        }
+        buckets_put(buckets, name, &record);
+    }
+}
+
+bool buckets_find(Buckets *buckets, Str name, BucketRecord *out)
+{
+    rwlock_read(&buckets->lock);
+    const Bucket *bucket = omap_get(buckets->by_name, name);
+    if (bucket != NULL) *out = bucket->record;
+    rwlock_give(&buckets->lock);
+    return bucket != NULL;
+}
+
+bool buckets_name(Buckets *buckets, BucketUid uid, char *name)
+{
+    rwlock_read(&buckets->lock);
+    const Bucket *bucket = omap_get(buckets->by_uid, uid_key(&uid));
+    if (bucket != NULL) memcpy(name, bucket->name, sizeof bucket->name);
+    rwlock_give(&buckets->lock);
+    return bucket != NULL;
+}
+
+void buckets_put(Buckets *buckets, Str name, const BucketRecord *record)
+{
+    Bucket *bucket = mem_new(sizeof *bucket);
+    bool fits = str_to_cstr(name, bucket->name, sizeof bucket->name);
+    ASSERT(fits); /* names are checked before they get here */
+    bucket->record = *record;
+    bucket->record.extra = (Str){NULL, 0};
+    rwlock_write(&buckets->lock);
+    Bucket *old = omap_put(buckets->by_name, name, bucket);
+    if (old != NULL) (void)omap_remove(buckets->by_uid, uid_key(&old->record.uid)); /* = old */
+    (void)omap_put(buckets->by_uid, uid_key(&record->uid), bucket); /* a uid is new or its own */
+    rwlock_give(&buckets->lock);
+    mem_free(old);
+}
+
+void buckets_remove(Buckets *buckets, Str name)
+{
+    rwlock_write(&buckets->lock);
+    Bucket *old = omap_remove(buckets->by_name, name);
+    if (old != NULL) (void)omap_remove(buckets->by_uid, uid_key(&old->record.uid)); /* = old */
+    rwlock_give(&buckets->lock);
+    mem_free(old);
+}
+
+size_t buckets_count(Buckets *buckets)
+{
+    rwlock_read(&buckets->lock);
+    size_t count = omap_count(buckets->by_name);
+    rwlock_give(&buckets->lock);
+    return count;
+}
+
+bool buckets_next(Buckets *buckets, Str after, char name[BUCKET_NAME_MAX + 1], BucketRecord *out)
+{
+    rwlock_read(&buckets->lock);
+    const OMapNode *node = omap_first(buckets->by_name, after);
+    if (node != NULL && after.len > 0 && str_eq(omap_key(node), after)) node = omap_next(node);
+    if (node != NULL) {
+        const Bucket *bucket = omap_value(node);
+        memcpy(name, bucket->name, sizeof bucket->name);
+        *out = bucket->record;
+    }
+    rwlock_give(&buckets->lock);
+    return node != NULL;
+}
