@@ -190,6 +190,10 @@ static void decide_by_name(Engine *engine, Mutation *m)
         refuse(engine, m, ERR_NO_BUCKET, &found);
         return;
     }
+    if (code == OK && found.pending) {
+        stall(engine, m); /* no file may be kept in a bucket that is not itself kept yet */
+        return;
+    }
     Str key = m->key;
     if (code == OK && m->type == MUTATION_CREATE && key.len == 0) {
         char text[ID128_TEXT_LEN + 1];

@@ -5,8 +5,6 @@
 #include "base/log.h"
 #include "service/engine_priv.h"
 
-#define STALLED_MAX 65536 /* mutations that wait for room */
-
 static void carry_out(Engine *engine, EngineShard *shard);
 
 EngineShard *engine_shard(const Engine *engine, ShardId shard)
@@ -286,6 +284,8 @@ static void become_ready(Engine *engine)
 
 static void let_on(Engine *engine)
 {
+    if (store_backlog(engine->store) >= engine->options.backlog_max) return;
+    if (engine->log_items >= ENGINE_LOG_MAX / 2) return;
     Mutation *list = engine->stalled_first;
     engine->stalled_first = NULL;
     engine->stalled_last = NULL;

@@ -25,6 +25,38 @@ struct StoreList {
     bool done;
 };
 
+/* The list goes on behind key. */
+static ErrCode move_behind(StoreList *list, Str key, Err *err)
+{
+    buf_clear(&list->from);
+    TRY(buf_append_str(&list->from, key, err));
+    return buf_append(&list->from, "\x01", 1, err);
+}
+
+/* Length of the rolled-up prefix that key falls under; 0: none. */
+static size_t group_len(const StoreList *list, Str key)
+{
+    if (list->delimiter == 0 || !str_starts_with(key, buf_str(&list->prefix))) return 0;
+    Str rest = str_slice(key, list->prefix.len, key.len);
+    size_t at = str_find_char(rest, list->delimiter);
+    return at == rest.len ? 0 : list->prefix.len + at + 1;
+}
+
+/* The list goes on behind every name that starts with the group. */
+static ErrCode move_behind_group(StoreList *list, Err *err)
+{
+    buf_clear(&list->from);
+    TRY(buf_append_str(&list->from, buf_str(&list->group), err));
+    uint8_t *last = &list->from.data[list->from.len - 1];
+    ASSERT(*last < 0xff); /* the delimiter is ASCII */
+    (*last)++;
+    if (list->cursor == NULL) return OK;
+    uint8_t key[ROW_KEY_MAX];
+    size_t len = row_key_bucket_prefix(key, list->bucket, buf_str(&list->from));
+    list->index_ahead = false;
+    return list->index_done ? OK : index_seek(list->cursor, str_of(key, len), err);
+}
+
 ErrCode store_list_open_view(StoreReader *reader, const StoreListOptions *options, StoreView view,
                              StoreList **out, Err *err)
 {
@@ -42,7 +74,11 @@ ErrCode store_list_open_view(StoreReader *reader, const StoreListOptions *option
     }
     TRY(buf_append_str(&list->prefix, options->prefix, err));
     Str after = options->after;
-    if (after.len > 0 && str_cmp(after, options->prefix) >= 0) {
+    if (after.len > 0 && group_len(list, after) == after.len) {
+        /* A page that ended with a rolled-up prefix: behind all names under it. */
+        TRY(buf_append_str(&list->group, after, err));
+        TRY(move_behind_group(list, err));
+    } else if (after.len > 0 && str_cmp(after, options->prefix) >= 0) {
         TRY(buf_append_str(&list->from, after, err));
         /* No name lies between `after` and `after` 0x01, for names have no NUL. */
         TRY(buf_append(&list->from, "\x01", 1, err));
@@ -149,38 +185,6 @@ static ErrCode next_name(StoreList *list, Buf *out, bool *found, bool *outrun, E
     }
     table_unlock(store->table);
     return code;
-}
-
-/* The list goes on behind key. */
-static ErrCode move_behind(StoreList *list, Str key, Err *err)
-{
-    buf_clear(&list->from);
-    TRY(buf_append_str(&list->from, key, err));
-    return buf_append(&list->from, "\x01", 1, err);
-}
-
-/* Length of the rolled-up prefix that key falls under; 0: none. */
-static size_t group_len(const StoreList *list, Str key)
-{
-    if (list->delimiter == 0) return 0;
-    Str rest = str_slice(key, list->prefix.len, key.len);
-    size_t at = str_find_char(rest, list->delimiter);
-    return at == rest.len ? 0 : list->prefix.len + at + 1;
-}
-
-/* The list goes on behind every name that starts with the group. */
-static ErrCode move_behind_group(StoreList *list, Err *err)
-{
-    buf_clear(&list->from);
-    TRY(buf_append_str(&list->from, buf_str(&list->group), err));
-    uint8_t *last = &list->from.data[list->from.len - 1];
-    ASSERT(*last < 0xff); /* the delimiter is ASCII */
-    (*last)++;
-    if (list->cursor == NULL) return OK;
-    uint8_t key[ROW_KEY_MAX];
-    size_t len = row_key_bucket_prefix(key, list->bucket, buf_str(&list->from));
-    list->index_ahead = false;
-    return list->index_done ? OK : index_seek(list->cursor, str_of(key, len), err);
 }
 
 ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool *found, Err *err)
