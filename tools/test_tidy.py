@@ -88,6 +88,8 @@ FINE = [
     ('src/format/ids.c', IDS_C.replace('return a', "return my_open(a) + '\\'' + \"\\\"open(\"[0]")),
     ('src/format/ids.c', IDS_C.replace('    return a;\n', lines(65))),
     ('src/format/ids.c', IDS_C.replace('return a', '(void)a;\n    return sizeof "XXXXXX"')),
+    ('src/format/ids.c', IDS_C.replace('    /* The result has no meaning. */\n', '')
+     .replace('a, 8);', 'a,\n 8); /* no meaning */')),
     ('src/base/err.def', '/* ' + 'x' * 120 + ' */\n'),
     ('src/store/more.c', '#include <string.h>\n\n#include "store/x_priv.h"\n'),
 ]

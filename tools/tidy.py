@@ -213,16 +213,19 @@ class Tidy:
                              f'{end - start + 1} lines, at most {limit}')
 
     def check_void(self, path, lines, code_lines):
-        """A result cast to void has its reason beside it or at most VOID_REASON_LINES above."""
+        """A result cast to void has its reason in the statement or at most VOID_REASON_LINES above."""
         for number, line in enumerate(code_lines):
             found = len(VOID_CALL_RE.findall(line))
             if found == 0:
                 continue
             if path.startswith('src/'):
                 self.count('void-casts', found)
-            near = lines[max(0, number - VOID_REASON_LINES):number]
-            if '/*' not in lines[number] and not any(
-                    '*/' in line for line in near):
+            end = number
+            while end < len(lines) - 1 and ';' not in code_lines[end]:
+                end += 1
+            above = lines[max(0, number - VOID_REASON_LINES):number]
+            if not any('/*' in line for line in lines[number:end + 1]) and \
+                    not any('*/' in line for line in above):
                 self.problem(path, number + 1, 'void-cast',
                              'a dropped result needs a comment that says why')
 
