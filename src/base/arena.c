@@ -107,16 +107,14 @@ Str arena_printf(Arena *arena, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    va_list again;
-    va_copy(again, args);
     int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
     ASSERT(len >= 0);
     char *text = arena_alloc(arena, (size_t)len + 1);
-    if (text != NULL) {
-        int printed = vsnprintf(text, (size_t)len + 1, format, again);
-        ASSERT(printed == len);
-    }
-    va_end(again);
+    if (text == NULL) return (Str){NULL, 0};
+    va_start(args, format);
+    int printed = vsnprintf(text, (size_t)len + 1, format, args);
     va_end(args);
-    return text == NULL ? (Str){NULL, 0} : (Str){text, (size_t)len};
+    ASSERT(printed == len);
+    return (Str){text, (size_t)len};
 }

@@ -77,32 +77,23 @@ ErrCode buf_append_zeros(Buf *buf, size_t len, Err *err)
     return OK;
 }
 
-static size_t print_at(Buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
-/* Prints behind what is there, as far as there is room; the bytes that it takes in full. */
-static size_t print_at(Buf *buf, const char *format, va_list args)
-{
-    char *at = buf->data == NULL ? NULL : (char *)buf->data + buf->len;
-    size_t room = buf->data == NULL ? 0 : buf->capacity - buf->len + 1;
-    int wanted = vsnprintf(at, room, format, args);
-    ASSERT(wanted >= 0);
-    return (size_t)wanted;
-}
-
 ErrCode buf_printf(Buf *buf, Err *err, const char *format, ...)
 {
     buf_check(buf);
+    size_t room = buf->capacity - buf->len;
+    char *at = buf->data == NULL ? NULL : (char *)buf->data + buf->len;
     va_list args;
     va_start(args, format);
-    va_list again;
-    va_copy(again, args);
-    size_t wanted = print_at(buf, format, args);
-    ErrCode code = OK;
-    if (wanted > buf->capacity - buf->len) {
-        code = buf_reserve(buf, wanted, err);
-        if (code == OK) wanted = print_at(buf, format, again);
-    }
-    if (code == OK) buf->len += wanted;
-    va_end(again);
+    int wanted = vsnprintf(at, at == NULL ? 0 : room + 1, format, args);
     va_end(args);
-    return code;
+    ASSERT(wanted >= 0);
+    if ((size_t)wanted > room) {
+        TRY(buf_reserve(buf, (size_t)wanted, err));
+        va_start(args, format);
+        int printed = vsnprintf((char *)buf->data + buf->len, (size_t)wanted + 1, format, args);
+        va_end(args);
+        ASSERT(printed == wanted);
+    }
+    buf->len += (size_t)wanted;
+    return OK;
 }

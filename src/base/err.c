@@ -47,29 +47,20 @@ const ErrInfo *err_info(ErrCode code)
     return &infos[code];
 }
 
-/* Appends printf text to message (ERR_MESSAGE_MAX bytes, *len used); ends in "..." when cut. */
-static void message_vadd(char *message, size_t *len, const char *format, va_list args)
-    PRINTF_LIKE(3, 0);
-static void message_vadd(char *message, size_t *len, const char *format, va_list args)
+/* The length of a message whose end, behind `before` bytes, vsnprintf() just printed; `wanted` is
+ * what it returned. One that was cut ends in "...". */
+static size_t message_end(char *message, size_t before, int wanted)
 {
-    size_t room = ERR_MESSAGE_MAX - *len;
-    int wanted = vsnprintf(message + *len, room, format, args);
     ASSERT(wanted >= 0);
-    if ((size_t)wanted < room) {
-        *len += (size_t)wanted;
-        return;
-    }
+    if ((size_t)wanted < ERR_MESSAGE_MAX - before) return before + (size_t)wanted;
     memcpy(message + ERR_MESSAGE_MAX - 4, "...", 4);
-    *len = ERR_MESSAGE_MAX - 1;
+    return ERR_MESSAGE_MAX - 1;
 }
 
-static void message_add(char *message, size_t *len, const char *format, ...) PRINTF_LIKE(3, 4);
-static void message_add(char *message, size_t *len, const char *format, ...)
+static size_t message_add(char *message, size_t len, const char *text)
 {
-    va_list args;
-    va_start(args, format);
-    message_vadd(message, len, format, args);
-    va_end(args);
+    int wanted = snprintf(message + len, ERR_MESSAGE_MAX - len, ": %s", text);
+    return message_end(message, len, wanted);
 }
 
 ErrCode err_set_at(Err *err, ErrCode code, int errno_value, const char *file, int line,
@@ -79,17 +70,15 @@ ErrCode err_set_at(Err *err, ErrCode code, int errno_value, const char *file, in
     if (err == NULL) return code;
     /* Built aside: the arguments may point into err->message. */
     char message[ERR_MESSAGE_MAX];
-    size_t len = 0;
     va_list args;
     va_start(args, format);
-    message_vadd(message, &len, format, args);
+    size_t len = message_end(message, 0, vsnprintf(message, sizeof message, format, args));
     va_end(args);
     if (errno_value != 0) {
+        char number[32];
         const char *text = strerrordesc_np(errno_value);
-        if (text != NULL)
-            message_add(message, &len, ": %s", text);
-        else
-            message_add(message, &len, ": errno %d", errno_value);
+        snprintf(number, sizeof number, "errno %d", errno_value);
+        len = message_add(message, len, text != NULL ? text : number);
     }
     err->code = code;
     err->errno_value = errno_value;
@@ -104,13 +93,12 @@ ErrCode err_wrap_at(Err *err, ErrCode code, const char *format, ...)
     ASSERT((unsigned)code < ERR_CODE_COUNT && code != OK);
     if (err == NULL) return code;
     char message[ERR_MESSAGE_MAX];
-    size_t len = 0;
     va_list args;
     va_start(args, format);
-    message_vadd(message, &len, format, args);
+    size_t len = message_end(message, 0, vsnprintf(message, sizeof message, format, args));
     va_end(args);
     err->code = code;
-    message_add(message, &len, ": %s", err_text(err));
+    len = message_add(message, len, err_text(err));
     memcpy(err->message, message, len + 1);
     return code;
 }

@@ -314,13 +314,13 @@ static void log_text(LogStream stream, LogLevel level, const char *event, Str te
     errno = errno_before;
 }
 
-static void log_vwrite(LogStream stream, LogLevel level, const char *event, const char *format,
-                       va_list args) PRINTF_LIKE(4, 0);
-static void log_vwrite(LogStream stream, LogLevel level, const char *event, const char *format,
-                       va_list args)
+void log_write_to(LogStream stream, LogLevel level, const char *event, const char *format, ...)
 {
     char text[LOG_LINE_MAX];
+    va_list args;
+    va_start(args, format);
     int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
     ASSERT(len >= 0);
     bool cut = (size_t)len >= sizeof text;
     if (cut) {
@@ -330,22 +330,6 @@ static void log_vwrite(LogStream stream, LogLevel level, const char *event, cons
             len--;
     }
     log_text(stream, level, event, str_of(text, (size_t)len), cut);
-}
-
-void log_write(LogLevel level, const char *event, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    log_vwrite(LOG_STREAM_SYSTEM, level, event, format, args);
-    va_end(args);
-}
-
-void log_write_to(LogStream stream, LogLevel level, const char *event, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    log_vwrite(stream, level, event, format, args);
-    va_end(args);
 }
 
 const char *log_arg(Str s)

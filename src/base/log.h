@@ -33,9 +33,9 @@ void log_set_common(const char *pairs);
  * pair become the field `message`. A line holds at most LOG_LINE_MAX bytes; fields that do not fit
  * are left out and the line says cut=true. */
 #define LOG_LINE_MAX 4096 /* a pipe takes this much in one piece */
-void log_write(LogLevel level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);
 void log_write_to(LogStream stream, LogLevel level, const char *event, const char *format, ...)
     PRINTF_LIKE(4, 5);
+#define log_write(level, ...) log_write_to(LOG_STREAM_SYSTEM, (level), __VA_ARGS__)
 #define LOG(level, event, ...)                                                                     \
     do {                                                                                           \
         if (log_enabled(LOG_##level)) log_write(LOG_##level, event, __VA_ARGS__);                  \
