@@ -27,7 +27,8 @@ static char *node_key(const OMapNode *node)
 
 static OMapNode *node_new(unsigned levels, Str key, void *value)
 {
-    OMapNode *node = mem_new(sizeof *node + levels * sizeof node->next[0] + key.len);
+    ASSERT(key.len <= UINT32_MAX);
+    OMapNode *node = mem_new(sizeof *node + levels * sizeof(void *) + key.len);
     node->value = value;
     node->key_len = (uint32_t)key.len;
     node->levels = levels;
@@ -55,7 +56,7 @@ void omap_free(OMap *map)
     mem_free(map);
 }
 
-/* The first node with key ≥ key; before[] (may be NULL) gets the last node below it on each level. */
+/* The first node at or behind key; before[] (may be NULL) gets the last one below it, by level. */
 static OMapNode *find(const OMap *map, Str key, OMapNode *before[OMAP_LEVELS])
 {
     OMapNode *at = map->head;
@@ -85,8 +86,10 @@ void *omap_put(OMap *map, Str key, void *value)
         return old;
     }
     unsigned levels = 1;
-    while (levels < OMAP_LEVELS && rng_below(&map->rng, 4) == 0) levels++;
-    for (; map->levels < levels; map->levels++) before[map->levels] = map->head;
+    while (levels < OMAP_LEVELS && rng_below(&map->rng, 4) == 0)
+        levels++;
+    for (; map->levels < levels; map->levels++)
+        before[map->levels] = map->head;
     node = node_new(levels, key, value);
     for (unsigned level = 0; level < levels; level++) {
         node->next[level] = before[level]->next[level];
