@@ -4,43 +4,25 @@
 
 #include <string.h>
 
-void kit_records_add(KitRecords *records, FrameKind kind, WalPos pos, Str payload)
+static void records_add(KitRecords *records, WalPos pos, const Entry *entry, Str bytes)
 {
     if (records->count == records->capacity) {
         records->capacity = MAX((size_t)64, records->capacity * 2);
         records->items = mem_resize(records->items, records->capacity * sizeof *records->items);
     }
     records->items[records->count++] = (KitRecord){
-        .kind = kind,
         .pos = pos,
-        .len = payload.len,
-        .digest = sha256_of(payload.ptr, payload.len),
+        .len = bytes.len,
+        .digest = sha256_of(bytes.ptr, bytes.len),
+        .shard = entry->shard,
+        .lsn = entry->lsn,
     };
 }
 
-void kit_records_clear(KitRecords *records)
+static bool record_eq(const KitRecord *a, const KitRecord *b)
 {
-    records->count = 0;
-}
-
-void kit_records_deinit(KitRecords *records)
-{
-    mem_free(records->items);
-    *records = (KitRecords){0};
-}
-
-bool kit_records_prefix(const KitRecords *part, const KitRecords *whole)
-{
-    if (part->count > whole->count) return false;
-    for (size_t i = 0; i < part->count; i++) {
-        const KitRecord *a = &part->items[i];
-        const KitRecord *b = &whole->items[i];
-        if (a->kind != b->kind || a->len != b->len || wal_pos_cmp(a->pos, b->pos) != 0 ||
-            !sha256_eq(&a->digest, &b->digest)) {
-            return false;
-        }
-    }
-    return true;
+    return wal_pos_cmp(a->pos, b->pos) == 0 && a->len == b->len &&
+           sha256_eq(&a->digest, &b->digest) && a->shard == b->shard && a->lsn == b->lsn;
 }
 
 void kit_init(Kit *kit, Disk *disk, uint64_t seed)
@@ -59,25 +41,26 @@ void kit_init(Kit *kit, Disk *disk, uint64_t seed)
 void kit_deinit(Kit *kit)
 {
     wal_free(TAKE(kit->wal));
-    kit_records_deinit(&kit->replayed);
-    kit_records_deinit(&kit->appended);
+    mem_free(kit->replayed.items);
+    mem_free(kit->model.records.items);
+    kit->replayed = (KitRecords){0};
+    kit->model = (KitModel){0};
 }
 
 static ErrCode replay(void *ctx, const Frame *frame, Str payload, Err *err)
 {
     Kit *kit = ctx;
-    UNUSED(err);
-    if (frame->kind != FRAME_CHECKPOINT) {
-        kit_records_add(&kit->replayed, frame->kind, frame->pos, payload);
-    }
+    Entry entry;
+    if (frame->kind != FRAME_ENTRY) return OK;
+    TRY(entry_decode(payload, true, &entry, err));
+    records_add(&kit->replayed, frame->pos, &entry, payload);
     return OK;
 }
 
 ErrCode kit_open(Kit *kit, Err *err)
 {
     wal_free(TAKE(kit->wal));
-    kit_records_clear(&kit->replayed);
-    kit_records_clear(&kit->appended);
+    kit->replayed.count = 0;
     kit->options.incarnation++;
     return wal_open(kit->disk, &kit->options, replay, kit, &kit->wal, &kit->opened, err);
 }
@@ -121,7 +104,7 @@ ErrCode kit_append(Kit *kit, ShardId shard, size_t len, Err *err)
     Entry entry = {
         .op = OP_CREATE,
         .shard = shard,
-        .term = state.max_term,
+        .term = MAX(state.max_term, (Term)1),
         .lsn = state.last_lsn + 1,
         .record_id = {{1}},
         .prev_hash = state.last_hash,
@@ -141,12 +124,127 @@ ErrCode kit_append(Kit *kit, ShardId shard, size_t len, Err *err)
     WalPos pos;
     TRY(wal_append(kit->wal, &entry, str_slice(all, 0, head), str_slice(all, head, all.len), &pos,
                    err));
-    kit_records_add(&kit->appended, FRAME_ENTRY, pos, all);
+    records_add(&kit->model.records, pos, &entry, all);
     return OK;
 }
 
-ErrCode kit_append_vote(Kit *kit, ShardId shard, Term term, Err *err)
+static Uuid vote_in(Term term)
 {
-    ReplicaState state = {.shard = shard, .max_term = term, .voted_for = {{9, (uint8_t)term}}};
-    return wal_append_state(kit->wal, &state, err);
+    return (Uuid){{9, (uint8_t)term, (uint8_t)(term >> 8)}};
+}
+
+ErrCode kit_vote(Kit *kit, ShardId shard, Err *err)
+{
+    ASSERT(shard < KIT_SHARDS);
+    ReplicaState state = {0};
+    if (!wal_replica_state(kit->wal, shard, &state)) state.shard = shard;
+    state.max_term++;
+    state.voted_for = vote_in(state.max_term);
+    TRY(wal_append_state(kit->wal, &state, err));
+    kit->model.term[shard] = state.max_term;
+    return OK;
+}
+
+static void model_ack(KitModel *model)
+{
+    model->acked = model->records.count;
+    memcpy(model->acked_term, model->term, sizeof model->term);
+}
+
+ErrCode kit_sync(Kit *kit, Err *err)
+{
+    TRY(wal_sync(kit->wal, err));
+    model_ack(&kit->model);
+    return OK;
+}
+
+ErrCode kit_attest(Kit *kit, Err *err)
+{
+    TRY(wal_attest(kit->wal, err));
+    model_ack(&kit->model);
+    return OK;
+}
+
+ErrCode kit_rotate(Kit *kit, Err *err)
+{
+    TRY(wal_rotate(kit->wal, err));
+    model_ack(&kit->model);
+    return OK;
+}
+
+ErrCode kit_cut(Kit *kit, uint64_t keep_from, Err *err)
+{
+    WalStats stats;
+    wal_stats(kit->wal, &stats);
+    keep_from = MIN(keep_from, stats.active_segment);
+    kit->model.cut_asked = MAX(kit->model.cut_asked, keep_from);
+    TRY(wal_cut(kit->wal, keep_from, err));
+    kit->model.cut_done = MAX(kit->model.cut_done, keep_from);
+    return OK;
+}
+
+/* Index in the model of the first entry that must come in the replay. */
+static size_t first_expected(const KitModel *model, const KitRecords *replayed)
+{
+    size_t i = 0;
+    const KitRecord *items = model->records.items;
+    while (i < model->records.count && items[i].pos.segment < model->cut_done)
+        i++;
+    while (i < model->records.count && items[i].pos.segment < model->cut_asked &&
+           (replayed->count == 0 || !record_eq(&items[i], &replayed->items[0]))) {
+        i++;
+    }
+    return i;
+}
+
+/* The states of the shards when the model's first `end` entries are in the log. */
+static const char *verify_states(Kit *kit, const KitModel *model, size_t end)
+{
+    for (ShardId shard = 0; shard < KIT_SHARDS; shard++) {
+        ReplicaState state = {0};
+        bool known = wal_replica_state(kit->wal, shard, &state);
+        Lsn last = 0;
+        for (size_t i = 0; i < end; i++) {
+            if (model->records.items[i].shard == shard) last = model->records.items[i].lsn;
+        }
+        if (last > 0 && !known) return "a shard is forgotten";
+        if (state.last_lsn != last) return "a shard's tail is another one";
+        if (state.max_term < model->acked_term[shard]) return "a promised term is forgotten";
+        if (state.max_term > MAX(model->term[shard], (Term)1)) return "a term that nobody gave";
+        if (model->term[shard] > 0 && state.max_term > 0 && state.max_term != 1 &&
+            !id128_eq(state.voted_for, vote_in(state.max_term))) {
+            return "a vote changed";
+        }
+    }
+    return NULL;
+}
+
+const char *kit_verify(Kit *kit, const KitModel *model)
+{
+    const KitRecords *replayed = &kit->replayed;
+    size_t first = first_expected(model, replayed);
+    size_t end = first + replayed->count;
+    if (end > model->records.count) return "more entries than were appended";
+    if (end < model->acked) return "an acknowledged entry is gone";
+    for (size_t i = 0; i < replayed->count; i++) {
+        if (!record_eq(&replayed->items[i], &model->records.items[first + i])) {
+            return "an entry is not the one that was appended there";
+        }
+    }
+    return verify_states(kit, model, end);
+}
+
+void kit_settle(Kit *kit)
+{
+    KitModel *model = &kit->model;
+    model->records.count = first_expected(model, &kit->replayed) + kit->replayed.count;
+    for (ShardId shard = 0; shard < KIT_SHARDS; shard++) {
+        ReplicaState state = {0};
+        bool known = wal_replica_state(kit->wal, shard, &state);
+        if (model->term[shard] > 0) model->term[shard] = known ? state.max_term : 0;
+    }
+    model_ack(model);
+    WalStats stats;
+    wal_stats(kit->wal, &stats);
+    model->cut_done = model->cut_asked = stats.first_segment;
 }

@@ -1,17 +1,19 @@
-/* What the tests of wal share: a log of made-up entries, and a record of what replay gave. One
- * thread. Entries are chained, their bodies follow from (shard, lsn, seed), so that replayed bytes
- * can be compared with what was appended without keeping it. */
+/* What the tests of wal share: a log of made-up entries and a model of what it must keep. One
+ * thread. Entries are chained; their bodies follow from (shard, term, lsn, seed). */
 #ifndef HOLDFAST_TEST_LIB_WAL_KIT_H
 #define HOLDFAST_TEST_LIB_WAL_KIT_H
 
 #include "wal/wal.h"
 
-/* One record that replay gave or that was appended, by its digest. */
+#define KIT_SHARDS 4 /* shards 0..3 have promises in the model */
+
+/* An entry that replay gave or that was appended. */
 typedef struct {
-    FrameKind kind;
     WalPos pos;
-    size_t len;    /* payload bytes */
-    Sha256 digest; /* of the payload */
+    size_t len;    /* bytes */
+    Sha256 digest; /* of them */
+    ShardId shard;
+    Lsn lsn;
 } KitRecord;
 
 typedef struct {
@@ -20,13 +22,17 @@ typedef struct {
     size_t capacity;
 } KitRecords;
 
-void kit_records_add(KitRecords *records, FrameKind kind, WalPos pos, Str payload);
-void kit_records_clear(KitRecords *records);
-void kit_records_deinit(KitRecords *records);
-/* Is every record of part, in order, at the head of whole? Positions count too. */
-bool kit_records_prefix(const KitRecords *part, const KitRecords *whole);
+/* What the log must hold. */
+typedef struct {
+    KitRecords records;    /* entries appended, in order, cut ones too */
+    size_t acked;          /* of them acknowledged: a sync returned OK */
+    uint64_t cut_asked;    /* entries in segments below may be gone */
+    uint64_t cut_done;     /* entries in segments below are gone */
+    Term term[KIT_SHARDS]; /* voted in, last */
+    Term acked_term[KIT_SHARDS];
+} KitModel;
 
-/* A Wal with its options, its chains and its records. */
+/* A Wal with its options and its model. */
 typedef struct {
     Disk *disk;
     ManualClock clock;
@@ -34,8 +40,8 @@ typedef struct {
     WalOptions options;
     Wal *wal;
     WalOpened opened;
-    KitRecords replayed; /* by the last open, CHECKPOINTs left out */
-    KitRecords appended; /* since the last open */
+    KitRecords replayed; /* entries, by the last open */
+    KitModel model;
     uint64_t seed;
 } Kit;
 
@@ -47,7 +53,20 @@ void kit_deinit(Kit *kit);
 MUST_USE ErrCode kit_open(Kit *kit, Err *err);
 /* Appends the next entry of shard with len bytes of body; above INLINE_MAX of extents, about. */
 MUST_USE ErrCode kit_append(Kit *kit, ShardId shard, size_t len, Err *err);
-/* The same for a vote. */
-MUST_USE ErrCode kit_append_vote(Kit *kit, ShardId shard, Term term, Err *err);
+/* Appends a vote of shard (< KIT_SHARDS) in its next term. */
+MUST_USE ErrCode kit_vote(Kit *kit, ShardId shard, Err *err);
+/* The calls of the same names, told to the model. */
+MUST_USE ErrCode kit_sync(Kit *kit, Err *err);
+MUST_USE ErrCode kit_attest(Kit *kit, Err *err);
+MUST_USE ErrCode kit_rotate(Kit *kit, Err *err);
+MUST_USE ErrCode kit_cut(Kit *kit, uint64_t keep_from, Err *err);
+
+/* Does what kit's last open gave agree with model (of this Kit, or of one whose disk has crashed)?
+ * Everything acknowledged and not cut is there, byte for byte; what else is there was appended
+ * next, in order, without a gap; promises and tails are the ones of that place. NULL, or what is
+ * wrong. */
+const char *kit_verify(Kit *kit, const KitModel *model);
+/* After kit_verify() was content: the model is what is there, all of it acknowledged. */
+void kit_settle(Kit *kit);
 
 #endif
