@@ -83,7 +83,7 @@ static bool is_kept(const uint64_t *keep, size_t unit)
 static SimContent *content_after(const SimDisk *sim, const SimInode *inode, const uint64_t *keep)
 {
     SimContent *content = sim_content_share(inode->durable);
-    const SimUnit *units = sim->units + inode->unit_first;
+    const SimUnit *units = inode->unit_count == 0 ? NULL : sim->units + inode->unit_first;
     uint64_t limit = MAX(inode->durable->size, inode->cached->size);
     size_t i = 0;
 
