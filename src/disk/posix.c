@@ -181,8 +181,8 @@ static ErrCode posix_rename(Disk *disk, const char *from, const char *to, Err *e
     int dir_fd = disk_of(disk)->dir_fd;
 
     if (renameat(dir_fd, from, dir_fd, to) == 0) return OK;
-    int saved = errno;
-    return err_wrap(err, disk_fail(err, saved, "to", to), "rename %s", from);
+    ErrCode code = disk_fail(err, errno, "to", to);
+    return err_wrap(err, code, "rename %s", from);
 }
 
 static ErrCode posix_unlink(Disk *disk, const char *path, Err *err)

@@ -278,8 +278,9 @@ static ErrCode dump_inode(const SimInode *inode, bool cached, Disk *host, const 
     if (path[0] != '\0') TRY(disk_mkdir(host, path, err));
     for (size_t i = 0; i < table->count; i++) {
         char below[2 * DISK_PATH_MAX + 2];
+        /* Both are valid paths, so they fit: nothing is cut. */
         (void)snprintf(below, sizeof below, "%s%s%s", path, path[0] == '\0' ? "" : "/",
-                       table->entries[i].name); /* both are valid paths, so they fit */
+                       table->entries[i].name);
         TRY(dump_inode(table->entries[i].inode, cached, host, below, err));
     }
     return OK;

@@ -1,0 +1,221 @@
+/* What only the posix driver has: the host's directories, links, descriptors and partial calls. */
+#include "disk/posix.h"
+
+#include "base/fault.h"
+#include "testing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void test_makes_its_directory(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) deep = tmp_path(dir, "a//b/c/");
+    AUTO(Disk, disk_free) first = NULL;
+    AUTO(Disk, disk_free) second = NULL;
+    struct stat st;
+    Err err;
+
+    UNUSED(state);
+    assert_ok(disk_posix_open(deep, &first, &err), &err);
+    assert_ok(disk_posix_open(deep, &second, &err), &err);
+    assert_ok(disk_create_durable(first, "f", STR("x"), &err), &err);
+    AUTO(char, mem_free) file = tmp_path(dir, "a/b/c/f");
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    AUTO(char, mem_free) made = tmp_path(dir, "a/b/c");
+    assert_int_equal(stat(made, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    AUTO(Disk, disk_free) refused = NULL;
+    assert_code(disk_posix_open(file, &refused, &err), ERR_CONFIG, &err);
+    assert_code(disk_posix_open("", &refused, &err), ERR_CONFIG, &err);
+    AUTO(char, mem_free) below_file = tmp_path(file, "d");
+    assert_code(disk_posix_open(below_file, &refused, &err), ERR_IO, &err);
+    assert_null(refused);
+    disk_free(NULL);
+}
+
+static void test_relative_directory(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    char before[4096];
+    struct stat st;
+    Err err;
+
+    UNUSED(state);
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(dir), 0);
+    ErrCode code = disk_posix_open("new", &disk, &err);
+    assert_int_equal(chdir(before), 0);
+    assert_ok(code, &err);
+    AUTO(char, mem_free) made = tmp_path(dir, "new");
+    assert_int_equal(stat(made, &st), 0);
+}
+
+/* A link may not lead out of the root. */
+static void test_follows_no_links(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) link = tmp_path(dir, "link");
+    AUTO(Disk, disk_free) disk = NULL;
+    File *file = NULL;
+    DiskStat stat;
+    Err err;
+
+    UNUSED(state);
+    assert_int_equal(symlink("/etc/hostname", link), 0);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_code(disk_open(disk, "link", DISK_OPEN_READ, &file, &err), ERR_IO, &err);
+    assert_code(disk_open(disk, "link", DISK_OPEN_ENSURE, &file, &err), ERR_IO, &err);
+    assert_code(disk_lock(disk, "link", STR("x"), NULL, 0, &err), ERR_IO, &err);
+    assert_code(disk_mkdir(disk, "link", &err), ERR_EXISTS, &err);
+    assert_ok(disk_stat(disk, "link", &stat, &err), &err);
+    assert_true(stat.exists && !stat.is_dir);
+}
+
+/* Each system call moves half of what is asked: still all of it arrives. */
+static void test_short_calls(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    AUTO(File, disk_close) file = NULL;
+    uint8_t out[10000];
+    uint8_t in[10000];
+    FaultStat stats[FAULT_POINTS_MAX];
+    uint64_t fired = 0;
+    Err err;
+
+    UNUSED(state);
+    random_bytes(1, out, sizeof out);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_ok(disk_open(disk, "f", DISK_OPEN_CREATE, &file, &err), &err);
+    fault_arm("disk.write.short", EINTR, 1, true);
+    fault_arm("disk.read.short", EINTR, 1, true);
+    assert_ok(disk_write(file, 3, out, sizeof out, &err), &err);
+    assert_ok(disk_read_all(file, 3, in, sizeof in, &err), &err);
+    size_t count = fault_stats(stats, ARRAY_LEN(stats));
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(stats[i].name + strlen(stats[i].name) - 5, "short") == 0) {
+            fired += stats[i].fired;
+        }
+    }
+    fault_reset();
+    assert_true(fired > 20);
+    assert_memory_equal(in, out, sizeof in);
+}
+
+static void test_out_of_descriptors(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    AUTO(Disk, disk_free) other = NULL;
+    struct rlimit before;
+    File *file = NULL;
+    Err err;
+
+    UNUSED(state);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ErrCode opened = disk_open(disk, "f", DISK_OPEN_ENSURE, &file, NULL);
+    ErrCode listed = disk_list(disk, "", NULL, NULL, NULL);
+    ErrCode synced = disk_sync_dir(disk, "", NULL);
+    ErrCode locked = disk_lock(disk, "l", STR("x"), NULL, 0, NULL);
+    ErrCode rooted = disk_posix_open(dir, &other, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(opened, ERR_SYSTEM);
+    assert_int_equal(listed, ERR_SYSTEM);
+    assert_int_equal(synced, ERR_SYSTEM);
+    assert_int_equal(locked, ERR_SYSTEM);
+    assert_int_equal(rooted, ERR_SYSTEM);
+}
+
+/* /dev/full is the one file of a host that has no space without being root. */
+static void test_no_space(void **state)
+{
+    AUTO(Disk, disk_free) disk = NULL;
+    AUTO(File, disk_close) file = NULL;
+    Err err;
+
+    UNUSED(state);
+    assert_ok(disk_posix_open("/dev", &disk, &err), &err);
+    assert_ok(disk_open(disk, "full", DISK_OPEN_WRITE, &file, &err), &err);
+    assert_code(disk_write(file, 0, "x", 1, &err), ERR_NO_SPACE, &err);
+    assert_string_equal(err.message, "write full: No space left on device");
+}
+
+static void test_descriptor_for_sendfile(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    AUTO(File, disk_close) file = NULL;
+    char data[3];
+
+    UNUSED(state);
+    assert_ok(disk_posix_open(dir, &disk, NULL), NULL);
+    assert_ok(disk_create_durable(disk, "f", STR("abc"), NULL), NULL);
+    assert_ok(disk_open(disk, "f", DISK_OPEN_READ, &file, NULL), NULL);
+    assert_int_equal(pread(disk_fd(file), data, 3, 0), 3);
+    assert_memory_equal(data, "abc", 3);
+    assert_true((fcntl(disk_fd(file), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+/* A lock belongs to its Disk: another one is refused until that one is freed, or its process ends
+ * in any way. */
+static void test_lock_of_another_process(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    int ready[2];
+    char byte = 0;
+    char holder[32];
+    Err err;
+
+    UNUSED(state);
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        Disk *theirs = NULL;
+        bool good = disk_posix_open(dir, &theirs, NULL) == OK &&
+                    disk_lock(theirs, "lock", STR("the child"), NULL, 0, NULL) == OK;
+        if (good && write(ready[1], "x", 1) == 1) (void)pause(); /* until it is killed */
+        _exit(1);
+    }
+    assert_true(child > 0);
+    assert_int_equal(close(ready[1]), 0);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(close(ready[0]), 0);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_code(disk_lock(disk, "lock", STR("me"), holder, sizeof holder, &err), ERR_IN_USE, &err);
+    assert_string_equal(holder, "the child");
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_ok(disk_lock(disk, "lock", STR("me"), holder, sizeof holder, &err), &err);
+    disk_free(TAKE(disk));
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_ok(disk_lock(disk, "lock", STR("me again"), holder, sizeof holder, &err), &err);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_makes_its_directory),
+        cmocka_unit_test(test_relative_directory),
+        cmocka_unit_test(test_follows_no_links),
+        cmocka_unit_test(test_short_calls),
+        cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_descriptor_for_sendfile),
+        cmocka_unit_test(test_lock_of_another_process),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

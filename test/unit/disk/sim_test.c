@@ -1,0 +1,328 @@
+/* The simulated driver beside what both drivers promise (disk_test.c) and what a crash leaves
+ * (sim_crash_test.c): stops, kills, faults, capacity, flipped bits. */
+#include "disk/sim.h"
+
+#include "testing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ALWAYS 1000000
+
+static Disk *new_disk(uint64_t seed)
+{
+    Disk *disk = NULL;
+
+    assert_ok(disk_sim_new(seed, &disk, NULL), NULL);
+    return disk;
+}
+
+static File *open_file(Disk *disk, const char *path)
+{
+    File *file = NULL;
+
+    assert_ok(disk_open(disk, path, DISK_OPEN_ENSURE, &file, NULL), NULL);
+    return file;
+}
+
+static bool content_is(Disk *disk, const char *path, const char *text)
+{
+    char *data = NULL;
+    size_t len = 0;
+
+    if (disk_read_file(disk, path, 100000, &data, &len, NULL) != OK) return false;
+    bool same = str_eq(str_of(data, len), str_from_cstr(text));
+    mem_free(data);
+    return same;
+}
+
+/* Ten operations, each counted once, and nothing else. */
+static ErrCode ten_operations(Disk *disk)
+{
+    AUTO(File, disk_close) file = NULL;
+    DiskStat stat;
+    char byte = 0;
+
+    TRY(disk_mkdir(disk, "d", NULL));
+    TRY(disk_mkdir(disk, "d", NULL)); /* is there */
+    TRY(disk_sync_dir(disk, "", NULL));
+    TRY(disk_open(disk, "d/f", DISK_OPEN_CREATE, &file, NULL));
+    TRY(disk_write(file, 0, "abc", 3, NULL));
+    TRY(disk_truncate(file, 2, NULL));
+    TRY(disk_truncate(file, 2, NULL)); /* is so */
+    TRY(disk_read_all(file, 0, &byte, 1, NULL));
+    TRY(disk_sync(file, NULL));
+    if (disk_unlink(disk, "none", NULL) == OK) return ERR_EXISTS;
+    TRY(disk_rename(disk, "d/f", "d/g", NULL));
+    TRY(disk_sync_dir(disk, "d", NULL));
+    TRY(disk_stat(disk, "d/g", &stat, NULL));
+    TRY(disk_unlink(disk, "d/g", NULL));
+    return disk_sync_dir(disk, "d", NULL);
+}
+
+static void test_stop_at_each_operation(void **state)
+{
+    AUTO(Disk, disk_free) whole = new_disk(1);
+
+    UNUSED(state);
+    assert_ok(ten_operations(whole), NULL);
+    assert_int_equal(disk_sim_op_count(whole), 10);
+    for (uint64_t stop = 0; stop <= 10; stop++) {
+        AUTO(Disk, disk_free) disk = new_disk(1);
+        DiskStat stat;
+        disk_sim_stop_at(disk, stop);
+        assert_code(ten_operations(disk), stop < 10 ? ERR_IO : OK, NULL);
+        assert_int_equal(disk_sim_op_count(disk), stop);
+        assert_int_equal(disk_sim_stopped(disk), stop < 10);
+        if (stop < 10) {
+            DiskSpace space;
+            File *file = NULL;
+            assert_code(disk_stat(disk, "d", &stat, NULL), ERR_IO, NULL);
+            assert_code(disk_space(disk, &space, NULL), ERR_IO, NULL);
+            assert_code(disk_open(disk, "x", DISK_OPEN_READ, &file, NULL), ERR_IO, NULL);
+            assert_code(disk_list(disk, "", NULL, NULL, NULL), ERR_IO, NULL);
+            assert_code(disk_lock(disk, "l", STR("x"), NULL, 0, NULL), ERR_IO, NULL);
+        }
+        disk_sim_kill(disk);
+        assert_false(disk_sim_stopped(disk));
+        assert_ok(disk_stat(disk, "d", &stat, NULL), NULL);
+        assert_int_equal(stat.exists, stop > 0);
+        disk_sim_stop_at(disk, UINT64_MAX);
+        assert_int_equal(disk_sim_op_count(disk), 0);
+    }
+}
+
+static void test_kill_keeps_the_cache(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    AUTO(File, disk_close) file = open_file(disk, "f");
+    size_t got = 0;
+    uint64_t size = 0;
+    char byte = 0;
+
+    UNUSED(state);
+    assert_ok(disk_write(file, 0, "abc", 3, NULL), NULL);
+    assert_ok(disk_lock(disk, "lock", STR("me"), NULL, 0, NULL), NULL);
+    size_t pending = disk_sim_pending(disk);
+    assert_int_equal(pending, 3); /* the name, the size, the sector; the lock is none */
+    disk_sim_kill(disk);
+    assert_int_equal(disk_sim_pending(disk), pending);
+    assert_true(content_is(disk, "f", "abc"));
+    assert_code(disk_read(file, 0, &byte, 1, &got, NULL), ERR_IO, NULL);
+    assert_code(disk_write(file, 0, "x", 1, NULL), ERR_IO, NULL);
+    assert_code(disk_sync(file, NULL), ERR_IO, NULL);
+    assert_code(disk_size(file, &size, NULL), ERR_IO, NULL);
+    assert_code(disk_truncate(file, 0, NULL), ERR_IO, NULL);
+    assert_int_equal(disk_fd(file), -1);
+    assert_ok(disk_lock(disk, "lock", STR("me again"), NULL, 0, NULL), NULL);
+    disk_sim_crash(disk);
+    assert_ok(disk_lock(disk, "lock", STR("and again"), NULL, 0, NULL), NULL);
+    assert_true(content_is(disk, "lock", "and again"));
+}
+
+static void test_errors_by_chance(void **state)
+{
+    static const struct {
+        SimDiskFaults faults;
+        ErrCode read, write, sync;
+    } rows[] = {
+        {{.read_error = ALWAYS}, ERR_IO, OK, OK}, {{.write_error = ALWAYS}, OK, ERR_IO, OK},
+        {{.sync_error = ALWAYS}, OK, OK, ERR_IO}, {{.no_space = ALWAYS}, OK, ERR_NO_SPACE, OK},
+        {{.lost_write = ALWAYS}, OK, OK, OK},     {{.misdirected = ALWAYS}, OK, OK, OK},
+    };
+
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(Disk, disk_free) disk = new_disk(i);
+        AUTO(File, disk_close) file = open_file(disk, "f");
+        const SimDiskFaults none = {0};
+        size_t got = 0;
+        char data[4];
+        assert_ok(disk_write(file, 0, "old", 3, NULL), NULL);
+        disk_sim_set_faults(disk, &rows[i].faults);
+        assert_code(disk_read(file, 0, data, 3, &got, NULL), rows[i].read, NULL);
+        assert_code(disk_write(file, 0, "new", 3, NULL), rows[i].write, NULL);
+        assert_code(disk_sync(file, NULL), rows[i].sync, NULL);
+        assert_code(disk_sync_dir(disk, "", NULL), rows[i].sync, NULL);
+        disk_sim_set_faults(disk, &none);
+        assert_ok(disk_sync(file, NULL), NULL);
+    }
+}
+
+/* Rates are rates, and the same seed is the same run. */
+static void test_chance_and_seed(void **state)
+{
+    unsigned failed[3] = {0, 0, 0};
+    const uint64_t seeds[] = {1, 1, 2};
+    uint64_t prints[3];
+
+    UNUSED(state);
+    for (size_t i = 0; i < 3; i++) {
+        AUTO(Disk, disk_free) disk = new_disk(seeds[i]);
+        AUTO(File, disk_close) file = open_file(disk, "f");
+        const SimDiskFaults faults = {.write_error = ALWAYS / 10};
+        assert_ok(disk_sync_dir(disk, "", NULL), NULL);
+        disk_sim_set_faults(disk, &faults);
+        for (uint64_t k = 0; k < 1000; k++) {
+            failed[i] += disk_write(file, k * 600, "0123456789", 10, NULL) == OK ? 0 : 1;
+        }
+        disk_sim_crash(disk);
+        prints[i] = disk_sim_fingerprint(disk);
+    }
+    assert_in_range(failed[0], 50, 200);
+    assert_int_equal(failed[0], failed[1]);
+    assert_true(prints[0] == prints[1]);
+    assert_true(prints[0] != prints[2]);
+}
+
+/* What the page cache shows is not on the disk, and no later sync puts it there: fsyncgate, lost
+ * and misdirected writes. Writing the sectors again does. */
+static void test_lies_show_after_a_crash(void **state)
+{
+    static const SimDiskFaults rows[] = {
+        {.sync_error = ALWAYS}, {.lost_write = ALWAYS}, {.misdirected = ALWAYS}};
+    static char old[4 * 4096];
+    static char new[4096];
+
+    UNUSED(state);
+    memset(old, 'o', sizeof old);
+    memset(new, 'n', sizeof new);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        AUTO(Disk, disk_free) disk = new_disk(i);
+        AUTO(File, disk_close) file = open_file(disk, "f");
+        const SimDiskFaults none = {0};
+        bool again = i >= ARRAY_LEN(rows);
+        char data[sizeof old];
+        assert_ok(disk_write(file, 0, old, sizeof old, NULL), NULL);
+        assert_ok(disk_sync(file, NULL), NULL);
+        assert_ok(disk_sync_dir(disk, "", NULL), NULL);
+        disk_sim_set_faults(disk, &rows[i % ARRAY_LEN(rows)]);
+        assert_ok(disk_write(file, 4096, new, sizeof new, NULL), NULL);
+        if (rows[i % ARRAY_LEN(rows)].sync_error > 0) {
+            assert_code(disk_sync(file, NULL), ERR_IO, NULL);
+        }
+        disk_sim_set_faults(disk, &none);
+        assert_ok(disk_read_all(file, 0, data, sizeof data, NULL), NULL);
+        assert_memory_equal(data + 4096, new, sizeof new);
+        if (again) assert_ok(disk_write(file, 4096, new, sizeof new, NULL), NULL);
+        assert_ok(disk_sync(file, NULL), NULL);
+        assert_int_equal(disk_sim_pending(disk), 0);
+        disk_sim_crash(disk);
+        disk_close(TAKE(file));
+        file = open_file(disk, "f");
+        assert_ok(disk_read_all(file, 0, data, sizeof data, NULL), NULL);
+        bool there = memcmp(data + 4096, new, sizeof new) == 0;
+        bool others = memcmp(data, old, 4096) == 0 && memcmp(data + 8192, old, 8192) == 0;
+        assert_int_equal(there, again);
+        assert_int_equal(others, rows[i % ARRAY_LEN(rows)].misdirected == 0);
+    }
+}
+
+static void test_capacity(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    AUTO(File, disk_close) file = open_file(disk, "f");
+    AUTO(File, disk_close) other = open_file(disk, "g");
+    const SimDiskFaults faults = {.capacity = 16384};
+    static char data[8192];
+    DiskSpace space;
+    uint64_t size = 0;
+
+    UNUSED(state);
+    disk_sim_set_faults(disk, &faults);
+    assert_ok(disk_write(file, 0, data, 5000, NULL), NULL);
+    assert_ok(disk_space(disk, &space, NULL), NULL);
+    assert_int_equal(space.total, 16384);
+    assert_int_equal(space.free, 8192);
+    assert_ok(disk_write(file, 0, data, 8192, NULL), NULL); /* takes nothing new */
+    assert_ok(disk_write(other, 0, data, 4096, NULL), NULL);
+    assert_code(disk_write(other, 4096, data, 8192, NULL), ERR_NO_SPACE, NULL);
+    assert_ok(disk_size(other, &size, NULL), NULL);
+    assert_int_equal(size, 8192); /* as far as it went */
+    assert_code(disk_write(other, 8192, data, 1, NULL), ERR_NO_SPACE, NULL);
+    assert_ok(disk_space(disk, &space, NULL), NULL);
+    assert_int_equal(space.free, 0);
+    /* An unlinked file takes its space until its name is durably gone and nobody has it open. */
+    disk_close(TAKE(file));
+    assert_ok(disk_unlink(disk, "f", NULL), NULL);
+    assert_ok(disk_sync_dir(disk, "", NULL), NULL);
+    assert_ok(disk_space(disk, &space, NULL), NULL);
+    assert_int_equal(space.free, 8192);
+    assert_ok(disk_write(other, 8192, data, 8192, NULL), NULL);
+    assert_ok(disk_sync(other, NULL), NULL);
+    disk_sim_crash(disk);
+    assert_ok(disk_space(disk, &space, NULL), NULL);
+    assert_int_equal(space.free, 0);
+    assert_ok(disk_unlink(disk, "g", NULL), NULL);
+    assert_ok(disk_sync_dir(disk, "", NULL), NULL);
+    disk_close(TAKE(other)); /* died in the crash: counts no more */
+    assert_ok(disk_space(disk, &space, NULL), NULL);
+    assert_int_equal(space.free, 16384);
+}
+
+static void test_flip(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    Err err;
+
+    UNUSED(state);
+    assert_ok(disk_create_durable(disk, "f", STR("abc"), &err), &err);
+    uint64_t before = disk_sim_fingerprint(disk);
+    assert_ok(disk_sim_flip(disk, "f", 8, &err), &err);
+    assert_true(content_is(disk, "f", "acc"));
+    assert_int_equal(disk_sim_pending(disk), 0);
+    assert_true(disk_sim_fingerprint(disk) != before);
+    disk_sim_crash(disk);
+    assert_true(content_is(disk, "f", "acc"));
+    assert_ok(disk_sim_flip(disk, "f", 8, &err), &err);
+    assert_true(disk_sim_fingerprint(disk) == before);
+    assert_code(disk_sim_flip(disk, "f", 24, &err), ERR_INVALID, &err);
+    assert_code(disk_sim_flip(disk, "", 0, &err), ERR_INVALID, &err);
+    assert_code(disk_sim_flip(disk, "g", 0, &err), ERR_NOT_FOUND, &err);
+}
+
+/* The flipped bit is on the disk even where newer bytes wait in the cache. */
+static void test_flip_below_pending(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    AUTO(File, disk_close) file = NULL;
+    AUTO(Disk, disk_free) image = NULL;
+    uint64_t none = 0;
+
+    UNUSED(state);
+    assert_ok(disk_create_durable(disk, "f", STR("abc"), NULL), NULL);
+    file = open_file(disk, "f");
+    assert_ok(disk_write(file, 2, "d", 1, NULL), NULL);
+    assert_ok(disk_sim_flip(disk, "f", 0, NULL), NULL);
+    assert_true(content_is(disk, "f", "`bd"));
+    assert_ok(disk_sim_crash_image(disk, &none, 1, &image, NULL), NULL);
+    assert_true(content_is(image, "f", "`bc"));
+}
+
+static void test_no_directories_are_renamed(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+
+    UNUSED(state);
+    assert_ok(disk_mkdir(disk, "d", NULL), NULL);
+    assert_code(disk_rename(disk, "d", "e", NULL), ERR_IO, NULL);
+    assert_ok(disk_create_durable(disk, "f", STR(""), NULL), NULL);
+    assert_code(disk_rename(disk, "f/x", "e", NULL), ERR_IO, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stop_at_each_operation),
+        cmocka_unit_test(test_kill_keeps_the_cache),
+        cmocka_unit_test(test_errors_by_chance),
+        cmocka_unit_test(test_chance_and_seed),
+        cmocka_unit_test(test_lies_show_after_a_crash),
+        cmocka_unit_test(test_capacity),
+        cmocka_unit_test(test_flip),
+        cmocka_unit_test(test_flip_below_pending),
+        cmocka_unit_test(test_no_directories_are_renamed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
