@@ -30,7 +30,9 @@ LAYER_RE = re.compile(
 CMOCKA_RE = re.compile(r'^\[  (PASSED|FAILED)  \] (\d+) test\(s\)', re.M)
 
 ENVIRONMENT = {
-    'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1',
+    # Tests ask for more memory than there is and want NULL, as from malloc().
+    'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:'
+                    'allocator_may_return_null=1',
     'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
     'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1',
 }

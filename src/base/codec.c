@@ -23,6 +23,7 @@ static const uint8_t *dec_next(Dec *dec, size_t len)
         dec->failed = true;
         return NULL;
     }
+    if (len == 0 && dec->data == NULL) return (const uint8_t *)""; /* NULL + 0 is undefined */
     const uint8_t *at = dec->data + dec->pos;
     dec->pos += len;
     return at;

@@ -48,7 +48,7 @@ static void test_printf(void **state)
             assert_code(buf_printf(&buf, &err, "%0*d", len, 0), fits ? OK : ERR_TOO_BIG, &err);
             /* "%00d" prints "0" */
             assert_int_equal(buf.len, fits ? before + (size_t)MAX(len, 1) : before);
-            assert_int_equal(memcmp(buf.data, "abc", before), 0);
+            if (before > 0) assert_memory_equal(buf.data, "abc", before);
             if (fits) assert_int_equal(buf.data[buf.len - 1], '0');
         }
     }
