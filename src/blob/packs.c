@@ -82,6 +82,19 @@ ErrCode packs_list(Packs *packs, uint64_t **out, size_t *count, Err *err)
     return OK;
 }
 
+/* Syncs the newest pack: after kill -9 its end may stand in the page cache only, and who scans it
+ * must find the same after a power failure. The packs before it were synced when it was made. */
+static ErrCode newest_sync(Packs *packs, Err *err)
+{
+    char path[PACK_PATH_MAX];
+    AUTO(File, disk_close) file = NULL;
+    uint64_t newest = atomic_load(&packs->newest);
+    if (newest == 0) return OK;
+    pack_path(newest, path);
+    TRY(disk_open(packs->disk, path, DISK_OPEN_WRITE, &file, err));
+    return disk_sync(file, err);
+}
+
 ErrCode packs_open(Disk *disk, const PacksOptions *options, Packs **out, Err *err)
 {
     uint64_t *numbers = NULL;
@@ -99,6 +112,7 @@ ErrCode packs_open(Disk *disk, const PacksOptions *options, Packs **out, Err *er
     TRY(packs_list(packs, &numbers, &count, err));
     atomic_init(&packs->newest, count > 0 ? numbers[count - 1] : 0);
     mem_free(numbers);
+    TRY(newest_sync(packs, err));
     *out = TAKE(packs);
     return OK;
 }
