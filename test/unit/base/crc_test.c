@@ -3,6 +3,7 @@
 #include "base/crc.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 /* RFC 3720, appendix B.4, and the check value of the catalogue of parametrised CRCs. */
 static void test_known(void **state)
@@ -66,12 +67,30 @@ static void test_more(void **state)
     }
 }
 
+/* Longer than one call of isa-l takes: pages that are not written cost no memory. */
+static void test_huge(void **state)
+{
+    UNUSED(state);
+    size_t half = (size_t)1 << 29;
+    size_t len = 2 * half + 4096;
+    uint8_t *data = mmap(NULL, len, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_ptr_not_equal(data, MAP_FAILED);
+    (void)madvise(data, len, MADV_HUGEPAGE); /* fewer page faults, where there are such pages */
+    data[0] = 1;
+    data[len - 1] = 2;
+    uint32_t crc = crc32c_more(crc32c(data, half), data + half, half);
+    assert_int_equal(crc32c(data, len), crc32c_more(crc, data + 2 * half, 4096));
+    munmap(data, len);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_against_slow),
         cmocka_unit_test(test_more),
+        cmocka_unit_test(test_huge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,6 +212,13 @@ static void test_utf8(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         assert_int_equal(str_is_utf8(rows[i].s), rows[i].valid);
     }
+    /* The view ends within a character; what stands behind it is not looked at. */
+    static const Str whole[] = {S("\xc2\x80"), S("\xe2\x82\xac"), S("\xf0\x9f\x98\x80")};
+    for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
+        for (size_t len = 1; len < whole[i].len; len++) {
+            assert_false(str_is_utf8(str_slice(whole[i], 0, len)));
+        }
+    }
     assert_int_equal(str_utf8_len(STR("\xe2\x82\xacx")), 3);
     assert_int_equal(str_utf8_len(STR("\xf0\x9f\x98\x80")), 4);
     assert_int_equal(str_utf8_len((Str){NULL, 0}), 0);
