@@ -7,7 +7,6 @@
 #include "format/row.h"
 
 #include "format/varint_priv.h"
-#include <stdio.h>
 #include <string.h>
 
 enum RowField {

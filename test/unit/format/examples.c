@@ -170,7 +170,7 @@ static void encode_frame_attest(Enc *enc)
 
 static void encode_truncate(Enc *enc)
 {
-    Truncate truncate = {.shard = SHARD, .from = 70001, .hash = example_digest(4)};
+    Truncate truncate = {.shard = SHARD, .from = 70001, .term = 3, .hash = example_digest(4)};
     uint8_t bytes[TRUNCATE_LEN];
     truncate_encode(&truncate, bytes);
     enc_bytes(enc, bytes, sizeof bytes);

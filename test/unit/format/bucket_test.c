@@ -1,0 +1,94 @@
+#include "testing.h"
+
+#include "format/attr.h"
+#include "format/bucket.h"
+
+static uint8_t bytes[256];
+
+static BucketRecord example_record(void)
+{
+    return (BucketRecord){
+        .uid = UINT64_MAX,
+        .phase = BUCKET_CLOSING,
+        .versioning = VERSIONING_ON,
+        .placement_class = 15,
+        .created_ms = 1760000000000,
+        .quota_bytes = 1,
+        .quota_files = UINT64_MAX,
+        .extra = STR("\x64\x05later"),
+    };
+}
+
+static Str encode(const BucketRecord *record)
+{
+    Enc enc = enc_of(bytes, sizeof bytes);
+    bucket_record_encode(record, &enc);
+    assert_false(enc.failed);
+    return str_of(bytes, enc.len);
+}
+
+static void test_fields(void **state)
+{
+    UNUSED(state);
+    Err err = {0};
+    BucketRecord in = example_record();
+    BucketRecord out;
+    assert_ok(bucket_record_decode(encode(&in), &out, &err), &err);
+    assert_true(out.uid == in.uid && out.phase == in.phase && out.versioning == in.versioning);
+    assert_true(out.placement_class == 15 && out.created_ms == in.created_ms);
+    assert_true(out.quota_bytes == 1 && out.quota_files == UINT64_MAX);
+    assert_true(str_eq(out.extra, in.extra));
+    in.extra = (Str){0};
+    assert_ok(bucket_record_decode(encode(&in), &out, &err), &err);
+    assert_int_equal(out.extra.len, 0);
+}
+
+static void test_bytes(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        size_t at;
+        uint8_t value;
+        ErrCode code;
+    } rows[] = {
+        {0, 0, ERR_CORRUPT},
+        {0, 2, ERR_FORMAT_VERSION},
+        {1, 0, ERR_CORRUPT},
+        {1, BUCKET_CLOSING + 1, ERR_FORMAT_VERSION},
+        {2, VERSIONING_SUSPENDED + 1, ERR_FORMAT_VERSION},
+        {2, VERSIONING_OFF, OK},
+        {3, 0, ERR_CORRUPT},
+        {3, 16, ERR_CORRUPT},
+        {4, 0, OK}, /* any uid but 0 */
+    };
+    BucketRecord record = example_record();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Err err = {0};
+        BucketRecord out;
+        Str data = encode(&record);
+        bytes[rows[i].at] = rows[i].value;
+        ErrCode code = bucket_record_decode(data, &out, &err);
+        if (code != rows[i].code) fail_msg("row %zu: %s", i, err_info(code)->name);
+    }
+    Err err = {0};
+    BucketRecord out = {.quota_bytes = 99};
+    Str data = encode(&record);
+    put_u64(bytes + 4, 0);
+    assert_code(bucket_record_decode(data, &out, &err), ERR_CORRUPT, &err);
+    data = encode(&record);
+    size_t whole = data.len - record.extra.len;
+    for (size_t cut = 0; cut < data.len; cut++) {
+        if (cut == whole) continue;
+        assert_code(bucket_record_decode(str_slice(data, 0, cut), &out, &err), ERR_CORRUPT, &err);
+    }
+    assert_int_equal(out.quota_bytes, 99);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
