@@ -29,11 +29,12 @@ MUST_USE ErrCode buffers_take(Buffers *pool, Buffer **out, Err *err);
 /* Back to its pool, from any thread. NULL is fine. */
 void buffer_release(Buffer *buffer);
 AUTO_DEFINE(Buffer, buffer_release);
-size_t buffers_size(const Buffers *pool);      /* bytes of one */
+size_t buffers_size(const Buffers *pool); /* bytes of one */
 size_t buffers_free_count(Buffers *pool);
 
-/* Calls wake(ctx), in the releasing thread, when a buffer comes back after a take failed. Returns
- * a number for buffers_unwatch(). */
+/* Calls wake(ctx), in the releasing thread, when a buffer comes back after a take failed. wake may
+ * post to a loop and must not take a lock. Returns a number for buffers_unwatch(), after whose
+ * return wake is not called any more. */
 unsigned buffers_watch(Buffers *pool, void (*wake)(void *ctx), void *ctx);
 void buffers_unwatch(Buffers *pool, unsigned watcher);
 

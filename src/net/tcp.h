@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "net/loop.h"
+#include <netinet/in.h>
 
 #define TCP_ADDRESS_SIZE 64 /* "[v6]:port" and a NUL */
 
@@ -55,13 +56,13 @@ struct Tcp {
     uv_write_t write_req;
     uv_shutdown_t shutdown_req;
     const TcpOps *ops;
-    bool reading;
-    bool writing;
+    bool reading; /* asked to read; false again after the end */
+    bool writing; /* a write is pending */
     bool closing;
 };
 
 /* Takes one connection off listener; no delay (Nagle off), nothing is read yet. Errors: ERR_SYSTEM
- * (too many open files, ...). On failure tcp is not open. Fault point: net.accept. */
+ * (too many open files, ...); then only ops->closed() follows. Fault point: net.accept. */
 MUST_USE ErrCode tcp_accept(TcpListener *listener, const TcpOps *ops, Tcp *tcp, Err *err);
 void tcp_peer(const Tcp *tcp, char out[TCP_ADDRESS_SIZE]);
 /* Reads whenever there is something, through ops->room and ops->data. Fault point: net.read. */
@@ -76,7 +77,8 @@ void tcp_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count);
 size_t tcp_unsent(const Tcp *tcp);
 /* Says that we send no more (FIN); reading goes on. */
 void tcp_shutdown(Tcp *tcp);
-/* Ends it; ops->closed follows, ops->written of a pending write before it. */
+/* Ends it: a pending write is given up, its bytes are no longer looked at; of the callbacks only
+ * ops->closed follows, in a later turn of the loop. Does nothing the second time. */
 void tcp_close(Tcp *tcp);
 /* The same with a reset, so that the other side sees that something is missing. */
 void tcp_reset(Tcp *tcp);

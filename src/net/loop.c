@@ -1,0 +1,196 @@
+#include "net/loop.h"
+
+#include "base/mem.h"
+#include "base/queue.h"
+#include "base/thread.h"
+#include <stdio.h>
+
+struct Loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    _Atomic(LoopTask *) posted; /* newest first; taken all at once */
+    Thread thread;
+    unsigned index;
+    bool started;
+};
+
+struct LoopTimer {
+    uv_timer_t uv;
+    LoopFn fn;
+    void *arg;
+};
+
+/* The loop whose thread this is. */
+static _Thread_local Loop *current_loop;
+
+static void run_posted(uv_async_t *wake)
+{
+    Loop *loop = wake->data;
+    LoopTask *newest = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire);
+    LoopTask *oldest = NULL;
+    while (newest != NULL) {
+        LoopTask *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest != NULL) {
+        LoopTask *next = oldest->next; /* fn may free the task */
+        oldest->fn(oldest->arg);
+        oldest = next;
+    }
+}
+
+ErrCode loop_open(unsigned index, Loop **out, Err *err)
+{
+    Loop *loop = mem_new(sizeof *loop);
+    loop->index = index;
+    int status = uv_loop_init(&loop->uv);
+    if (status != 0) {
+        mem_free(loop);
+        return err_set_errno(err, ERR_SYSTEM, -status, "make an event loop");
+    }
+    status = uv_async_init(&loop->uv, &loop->wake, run_posted);
+    if (status != 0) {
+        int closed = uv_loop_close(&loop->uv);
+        ASSERT(closed == 0);
+        mem_free(loop);
+        return err_set_errno(err, ERR_SYSTEM, -status, "make the wake-up of an event loop");
+    }
+    loop->wake.data = loop;
+    *out = loop;
+    return OK;
+}
+
+static void run_loop(void *arg)
+{
+    current_loop = arg;
+    (void)uv_run(&current_loop->uv, UV_RUN_DEFAULT); /* 0: nothing is left to wait for */
+    current_loop = NULL;
+}
+
+ErrCode loop_start(Loop *loop, Err *err)
+{
+    ASSERT(!loop->started);
+    char name[16];
+    snprintf(name, sizeof name, "http-%u", loop->index);
+    loop->started = true; /* before the thread can look at it */
+    ErrCode code = thread_start(&loop->thread, name, run_loop, loop, err);
+    if (code != OK) loop->started = false;
+    return code;
+}
+
+static void close_wake(void *arg)
+{
+    Loop *loop = arg;
+    uv_close((uv_handle_t *)&loop->wake, NULL);
+}
+
+void loop_close(Loop *loop)
+{
+    if (loop == NULL) return;
+    LoopTask task = {.fn = close_wake, .arg = loop};
+    loop_post(loop, &task);
+    if (loop->started)
+        thread_join(&loop->thread);
+    else
+        run_loop(loop);
+    int status = uv_loop_close(&loop->uv);
+    ASSERT(status == 0);
+    mem_free(loop);
+}
+
+void loop_post(Loop *loop, LoopTask *task)
+{
+    ASSERT(task->fn != NULL);
+    LoopTask *newest = atomic_load_explicit(&loop->posted, memory_order_relaxed);
+    do {
+        task->next = newest;
+    } while (!atomic_compare_exchange_weak_explicit(&loop->posted, &newest, task,
+                                                    memory_order_release, memory_order_relaxed));
+    if (newest != NULL) return; /* whoever posted that one wakes the loop */
+    int status = uv_async_send(&loop->wake);
+    ASSERT(status == 0);
+}
+
+typedef struct {
+    LoopTask task;
+    LoopFn fn;
+    void *arg;
+    Queue *done;
+} LoopCall;
+
+static void run_call(void *arg)
+{
+    LoopCall *call = arg;
+    call->fn(call->arg);
+    ErrCode code = queue_push(call->done, call);
+    ASSERT(code == OK);
+}
+
+void loop_call(Loop *loop, LoopFn fn, void *arg)
+{
+    if (!loop->started) {
+        fn(arg);
+        return;
+    }
+    ASSERT(current_loop == NULL);
+    LoopCall call = {.fn = fn, .arg = arg, .done = queue_new(1)};
+    call.task = (LoopTask){.fn = run_call, .arg = &call};
+    loop_post(loop, &call.task);
+    void *item;
+    while (queue_pop_wait(call.done, &item, 1, -1) == 0) {}
+    queue_free(call.done);
+}
+
+unsigned loop_index(const Loop *loop)
+{
+    return loop->index;
+}
+
+bool loop_is_mine(const Loop *loop)
+{
+    return !loop->started || current_loop == loop;
+}
+
+uint64_t loop_now_ms(const Loop *loop)
+{
+    return uv_now(&loop->uv);
+}
+
+uv_loop_t *loop_uv(Loop *loop)
+{
+    return &loop->uv;
+}
+
+static void on_timer(uv_timer_t *uv)
+{
+    LoopTimer *timer = uv->data;
+    timer->fn(timer->arg);
+}
+
+LoopTimer *loop_timer_new(Loop *loop, uint64_t first_ms, uint64_t repeat_ms, LoopFn fn, void *arg)
+{
+    ASSERT(loop_is_mine(loop));
+    LoopTimer *timer = mem_new(sizeof *timer);
+    timer->fn = fn;
+    timer->arg = arg;
+    timer->uv.data = timer;
+    int status = uv_timer_init(&loop->uv, &timer->uv);
+    ASSERT(status == 0);
+    timer->uv.data = timer;
+    status = uv_timer_start(&timer->uv, on_timer, first_ms, repeat_ms);
+    ASSERT(status == 0);
+    return timer;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+void loop_timer_free(LoopTimer *timer)
+{
+    if (timer == NULL) return;
+    uv_close((uv_handle_t *)&timer->uv, on_timer_closed);
+}

@@ -1,0 +1,325 @@
+#include "net/tcp.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG 1024
+#define ACCEPT_LOG_EVERY_MS 1000
+
+struct TcpListener {
+    uv_tcp_t uv;
+    Loop *loop;
+    TcpAcceptFn accept;
+    void *ctx;
+    uint64_t logged_ms; /* when a failure was logged last; 0 never */
+};
+
+/* ---- addresses ---- */
+
+ErrCode tcp_address_parse(const char *text, TcpAddress *out, Err *err)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    if (colon == NULL || !str_to_u64(str_from_cstr(colon + 1), 65535, &port))
+        return err_set(err, ERR_CONFIG, "the address \"%s\" is not ADDRESS:PORT", text);
+    Str host = str_of(text, (size_t)(colon - text));
+    bool v6 = host.len == 0;
+    if (host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']') {
+        host = str_slice(host, 1, host.len - 2);
+        v6 = true;
+    }
+    if (host.len == 0) host = STR("::");
+    if (str_eq(host, STR("localhost"))) host = STR("127.0.0.1");
+    char name[INET6_ADDRSTRLEN];
+    TcpAddress address = {0};
+    bool ok = str_to_cstr(host, name, sizeof name);
+    if (ok && v6)
+        ok = uv_ip6_addr(name, (int)port, (struct sockaddr_in6 *)&address.addr) == 0;
+    else if (ok)
+        ok = uv_ip4_addr(name, (int)port, (struct sockaddr_in *)&address.addr) == 0;
+    if (!ok)
+        return err_set(err, ERR_CONFIG,
+                       "the address \"%s\" is not a number (127.0.0.1:9001, [::1]:9001)", text);
+    *out = address;
+    return OK;
+}
+
+void tcp_address_format(const TcpAddress *address, char out[TCP_ADDRESS_SIZE])
+{
+    char name[INET6_ADDRSTRLEN] = "?";
+    if (address->addr.ss_family == AF_INET6) {
+        (void)uv_ip6_name((const struct sockaddr_in6 *)&address->addr, name,
+                          sizeof name); /* else "?" */
+        snprintf(out, TCP_ADDRESS_SIZE, "[%s]:%u", name, tcp_address_port(address));
+    } else {
+        (void)uv_ip4_name((const struct sockaddr_in *)&address->addr, name,
+                          sizeof name); /* else "?" */
+        snprintf(out, TCP_ADDRESS_SIZE, "%s:%u", name, tcp_address_port(address));
+    }
+}
+
+uint16_t tcp_address_port(const TcpAddress *address)
+{
+    if (address->addr.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)&address->addr)->sin6_port);
+    return ntohs(((const struct sockaddr_in *)&address->addr)->sin_port);
+}
+
+static socklen_t address_len(const TcpAddress *address)
+{
+    return address->addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                               : sizeof(struct sockaddr_in);
+}
+
+/* ---- listening ---- */
+
+static ErrCode listen_failed(const TcpAddress *address, int errno_value, Err *err)
+{
+    char text[TCP_ADDRESS_SIZE];
+    tcp_address_format(address, text);
+    if (errno_value == EADDRINUSE)
+        return err_set_errno(err, ERR_IN_USE, errno_value,
+                             "listen on %s: another process is using this address", text);
+    return err_set_errno(err, ERR_SYSTEM, errno_value, "listen on %s", text);
+}
+
+/* A bound socket in *fd. */
+static ErrCode bind_socket(const TcpAddress *address, bool share, int *out, Err *err)
+{
+    int one = 1;
+    int fd = socket(address->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return listen_failed(address, errno, err);
+    int fault = fault_point("net.bind");
+    if (fault != 0) errno = fault;
+    if (fault != 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+        (share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0) ||
+        bind(fd, (const struct sockaddr *)&address->addr, address_len(address)) != 0) {
+        int saved = errno;
+        close(fd);
+        return listen_failed(address, saved, err);
+    }
+    *out = fd;
+    return OK;
+}
+
+ErrCode tcp_address_claim(TcpAddress *address, Err *err)
+{
+    int fd;
+    TRY(bind_socket(address, false, &fd, err));
+    TcpAddress bound = {0};
+    socklen_t len = sizeof bound.addr;
+    int saved = 0;
+    if (listen(fd, 1) != 0 || getsockname(fd, (struct sockaddr *)&bound.addr, &len) != 0)
+        saved = errno;
+    close(fd);
+    if (saved != 0) return listen_failed(address, saved, err);
+    *address = bound;
+    return OK;
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+static void log_accept_failure(TcpListener *listener, int errno_value)
+{
+    uint64_t now = loop_now_ms(listener->loop);
+    if (listener->logged_ms != 0 && now - listener->logged_ms < ACCEPT_LOG_EVERY_MS) return;
+    listener->logged_ms = now;
+    char name[32];
+    LOG(WARN, "net.accept_failed", "error=%s", uv_err_name_r(-errno_value, name, sizeof name));
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    TcpListener *listener = stream->data;
+    if (status != 0)
+        log_accept_failure(listener, -status); /* libuv has turned the client away */
+    else
+        listener->accept(listener->ctx, listener);
+}
+
+ErrCode tcp_listen(Loop *loop, const TcpAddress *address, TcpAcceptFn accept, void *ctx,
+                   TcpListener **out, Err *err)
+{
+    ASSERT(loop_is_mine(loop));
+    int fd;
+    TRY(bind_socket(address, true, &fd, err));
+    TcpListener *listener = mem_new(sizeof *listener);
+    listener->loop = loop;
+    listener->accept = accept;
+    listener->ctx = ctx;
+    int status = uv_tcp_init(loop_uv(loop), &listener->uv);
+    ASSERT(status == 0);
+    listener->uv.data = listener;
+    status = uv_tcp_open(&listener->uv, fd);
+    if (status != 0) close(fd);
+    if (status == 0)
+        status = uv_listen((uv_stream_t *)&listener->uv, LISTEN_BACKLOG, on_connection);
+    if (status != 0) {
+        uv_close((uv_handle_t *)&listener->uv, on_listener_closed);
+        return listen_failed(address, -status, err);
+    }
+    *out = listener;
+    return OK;
+}
+
+void tcp_listener_close(TcpListener *listener)
+{
+    if (listener == NULL) return;
+    uv_close((uv_handle_t *)&listener->uv, on_listener_closed);
+}
+
+/* ---- connections ---- */
+
+static uv_stream_t *stream_of(Tcp *tcp)
+{
+    return (uv_stream_t *)&tcp->uv;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    Tcp *tcp = handle->data;
+    tcp->ops->closed(tcp);
+}
+
+ErrCode tcp_accept(TcpListener *listener, const TcpOps *ops, Tcp *tcp, Err *err)
+{
+    *tcp = (Tcp){.ops = ops};
+    int status = uv_tcp_init(loop_uv(listener->loop), &tcp->uv);
+    ASSERT(status == 0);
+    tcp->uv.data = tcp;
+    status = uv_accept((uv_stream_t *)&listener->uv, stream_of(tcp));
+    if (status == 0) status = -fault_point("net.accept");
+    if (status != 0) {
+        log_accept_failure(listener, -status);
+        tcp_close(tcp);
+        return err_set_errno(err, ERR_SYSTEM, -status, "accept a connection");
+    }
+    (void)uv_tcp_nodelay(&tcp->uv, 1); /* slower without, nothing worse */
+    return OK;
+}
+
+void tcp_peer(const Tcp *tcp, char out[TCP_ADDRESS_SIZE])
+{
+    TcpAddress address = {0};
+    int len = sizeof address.addr;
+    if (tcp->closing || uv_tcp_getpeername(&tcp->uv, (struct sockaddr *)&address.addr, &len) != 0)
+        snprintf(out, TCP_ADDRESS_SIZE, "-");
+    else
+        tcp_address_format(&address, out);
+}
+
+static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    UNUSED(suggested);
+    Tcp *tcp = handle->data;
+    uint8_t *data = NULL;
+    size_t capacity = 0;
+    tcp->ops->room(tcp, &data, &capacity);
+    *buf = uv_buf_init((char *)data, (unsigned)MIN(capacity, (size_t)INT32_MAX));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
+{
+    UNUSED(buf);
+    Tcp *tcp = stream->data;
+    if (got > 0) {
+        int fault = fault_point("net.read");
+        if (fault != 0)
+            tcp->ops->broken(tcp, fault);
+        else
+            tcp->ops->data(tcp, (size_t)got);
+    } else if (got == UV_ENOBUFS) {
+        tcp_pause(tcp);
+    } else if (got == UV_EOF) {
+        tcp_pause(tcp);
+        tcp->ops->end(tcp);
+    } else if (got < 0) {
+        tcp_pause(tcp);
+        tcp->ops->broken(tcp, (int)-got);
+    }
+}
+
+void tcp_read(Tcp *tcp)
+{
+    if (tcp->reading || tcp->closing) return;
+    tcp->reading = true;
+    int status = uv_read_start(stream_of(tcp), on_room, on_read);
+    ASSERT(status == 0);
+}
+
+void tcp_pause(Tcp *tcp)
+{
+    if (!tcp->reading) return;
+    tcp->reading = false;
+    (void)uv_read_stop(stream_of(tcp)); /* always 0 */
+}
+
+ErrCode tcp_try_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count, size_t *sent)
+{
+    ASSERT(!tcp->writing && !tcp->closing);
+    int fault = fault_point("net.write");
+    int got = fault != 0 ? -fault : uv_try_write(stream_of(tcp), pieces, count);
+    if (got == UV_EAGAIN) got = 0;
+    if (got < 0) return ERR_SYSTEM;
+    *sent = (size_t)got;
+    return OK;
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    Tcp *tcp = req->data;
+    tcp->writing = false;
+    if (!tcp->closing) tcp->ops->written(tcp, -status);
+}
+
+void tcp_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count)
+{
+    ASSERT(!tcp->writing && !tcp->closing);
+    tcp->writing = true;
+    tcp->write_req.data = tcp;
+    int status = uv_write(&tcp->write_req, stream_of(tcp), pieces, count, on_written);
+    ASSERT(status == 0); /* errors of the connection come through on_written() */
+}
+
+size_t tcp_unsent(const Tcp *tcp)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&tcp->uv);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    UNUSED(req);
+    UNUSED(status); /* broken or not, reading finds out */
+}
+
+void tcp_shutdown(Tcp *tcp)
+{
+    if (tcp->closing) return;
+    /* Fails only if the connection is broken, which reading finds out. */
+    (void)uv_shutdown(&tcp->shutdown_req, stream_of(tcp), on_shutdown);
+}
+
+void tcp_close(Tcp *tcp)
+{
+    if (tcp->closing) return;
+    tcp->closing = true;
+    tcp->reading = false;
+    uv_close((uv_handle_t *)&tcp->uv, on_closed);
+}
+
+void tcp_reset(Tcp *tcp)
+{
+    if (tcp->closing) return;
+    tcp->closing = true;
+    tcp->reading = false;
+    if (uv_tcp_close_reset(&tcp->uv, on_closed) != 0) uv_close((uv_handle_t *)&tcp->uv, on_closed);
+}
