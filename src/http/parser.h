@@ -34,10 +34,10 @@ typedef struct {
 typedef struct {
     HttpMethod method;
     Str method_text;
-    Str target; /* as sent */
-    Str path;   /* raw, starts with '/'; or "*" of OPTIONS */
-    Str query;  /* raw, without '?'; ptr is NULL if there was no '?' */
-    Str host;   /* host[:port]; empty if an HTTP/1.0 request has none */
+    Str target;              /* as sent */
+    Str path;                /* raw, starts with '/'; or "*" of OPTIONS */
+    Str query;               /* raw, without '?'; ptr is NULL if there was no '?' */
+    Str host;                /* host[:port]; empty if an HTTP/1.0 request has none */
     unsigned minor;          /* 1 for HTTP/1.1, 0 for HTTP/1.0 */
     bool keep_alive;         /* the client takes another answer on this connection */
     bool expect_continue;    /* waits for 100 before it sends the body */
@@ -45,7 +45,6 @@ typedef struct {
     bool has_length;         /* Content-Length was there */
     uint64_t content_length; /* bytes; 0 without */
     size_t header_count;
-    HttpHeader headers[HTTP_HEADERS_MAX];
     /* The parser's own. */
     size_t pos;     /* start of the first line not yet parsed */
     size_t scanned; /* bytes searched for the end of that line */
@@ -54,10 +53,12 @@ typedef struct {
     uint32_t seen; /* bit per singleton header */
     bool connection_close;
     bool connection_keep_alive;
+    Str authority;                        /* of an absolute-form target */
+    HttpHeader headers[HTTP_HEADERS_MAX]; /* last: not cleared for each request */
 } HttpHead;
 
 typedef enum {
-    HTTP_PARSE_MORE,  /* all is well so far; call again with more bytes */
+    HTTP_PARSE_MORE, /* all is well so far; call again with more bytes */
     HTTP_PARSE_DONE,
     HTTP_PARSE_FAILED /* refused: answer and close */
 } HttpParse;
@@ -79,19 +80,21 @@ MUST_USE HttpParse http_head_parse(HttpHead *head, const char *data, size_t len,
 Str http_head_find(const HttpHead *head, Str name);
 HttpMethod http_method_of(Str text);
 const char *http_method_name(HttpMethod method); /* "GET"; OTHER gives "-" */
+/* tchar of RFC 9110 section 5.6.2. */
+bool http_is_token_char(char c);
 
 /* The decoder of chunked bodies. */
 typedef struct {
     unsigned state;
-    uint64_t left;      /* bytes of the current chunk still to come */
-    unsigned digits;    /* of the size being read */
-    size_t line;        /* bytes of extensions of this line, or of all trailers */
+    uint64_t left;   /* bytes of the current chunk still to come */
+    unsigned digits; /* of the size being read */
+    size_t line;     /* bytes of extensions of this line, or of all trailers */
 } HttpChunked;
 
 typedef enum {
-    HTTP_CHUNK_MORE,  /* everything was used; call again with what comes next */
-    HTTP_CHUNK_DATA,  /* *piece is a view of body bytes within data; call again with the rest */
-    HTTP_CHUNK_END,   /* the body and its trailers are over; what follows is the next request */
+    HTTP_CHUNK_MORE, /* everything was used; call again with what comes next */
+    HTTP_CHUNK_DATA, /* *piece is a view of body bytes within data; call again with the rest */
+    HTTP_CHUNK_END,  /* the body and its trailers are over; what follows is the next request */
     HTTP_CHUNK_FAILED
 } HttpChunk;
 
@@ -99,5 +102,7 @@ void http_chunked_init(HttpChunked *chunked);
 /* Takes *used bytes off data. Trailers are checked for form and dropped. */
 MUST_USE HttpChunk http_chunked_next(HttpChunked *chunked, const char *data, size_t len,
                                      size_t *used, Str *piece, HttpRefusal *refusal);
+/* Gives the last len bytes of the piece back, which was returned by the call before. */
+void http_chunked_unread(HttpChunked *chunked, size_t len);
 
 #endif

@@ -36,7 +36,7 @@
 typedef struct HttpServer HttpServer;
 typedef struct HttpRequest HttpRequest;
 
-#define HTTP_REQUEST_ID_SIZE 33           /* 32 hex digits and a NUL */
+#define HTTP_REQUEST_ID_SIZE 33            /* 32 hex digits and a NUL */
 #define HTTP_REQUEST_ARENA_MAX (256 * KIB) /* bytes per request */
 
 typedef struct {
@@ -48,13 +48,13 @@ typedef struct {
     Clock *clock;        /* for the Date header */
     void (*on_request)(void *ctx, HttpRequest *req);
     void *ctx;
-    size_t connections_max;       /* all loops together */
-    size_t collect_max_bytes;     /* memory of all collected bodies that do not fit beside a head */
-    uint32_t header_timeout_ms;   /* first byte to last byte of a head */
-    uint32_t idle_timeout_ms;     /* without a request */
-    uint32_t io_timeout_ms;       /* body or answer without progress */
-    uint32_t linger_timeout_ms;   /* reading on after an early answer */
-    uint32_t rate_min_bytes_s;    /* of bodies and answers */
+    size_t connections_max;     /* all loops together */
+    size_t collect_max_bytes;   /* memory of all collected bodies that do not fit beside a head */
+    uint32_t header_timeout_ms; /* first byte to last byte of a head */
+    uint32_t idle_timeout_ms;   /* without a request */
+    uint32_t io_timeout_ms;     /* body or answer without progress */
+    uint32_t linger_timeout_ms; /* reading on after an early answer */
+    uint32_t rate_min_bytes_s;  /* of bodies and answers */
 } HttpServerOptions;
 
 /* Defaults: 10,000 connections, 64 MiB, 10 s, 60 s, 60 s, 5 s, 1 KiB/s, the real clock. */
@@ -148,8 +148,8 @@ MUST_USE HttpWrite http_respond_write(HttpRequest *req, Str data, HttpWrittenFn 
 /* Final. With fewer bytes than announced it is an abort. */
 void http_respond_end(HttpRequest *req);
 /* Final: the connection is reset, so that the client knows that it has not got it all. Before
- * anything was sent it is an answer of 500. A pending write is given up: its fn is not called, its data must
- * stay until on_end(). */
+ * anything was sent it is an answer of 500. A pending write is given up: its fn is not called, its
+ * data must stay until on_end(). */
 void http_respond_abort(HttpRequest *req);
 
 /* A standard phrase for status: "Not Found". */
