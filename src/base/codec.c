@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Room for len more bytes, or NULL: then enc is failed. */
+/* Room for len more bytes; NULL for none, and where there is no room: then enc is failed. */
 static uint8_t *enc_room(Enc *enc, size_t len)
 {
     ASSERT(enc->len <= enc->capacity);
@@ -10,6 +10,7 @@ static uint8_t *enc_room(Enc *enc, size_t len)
         enc->failed = true;
         return NULL;
     }
+    if (len == 0) return NULL; /* data may be NULL, and NULL + 0 is undefined */
     uint8_t *at = enc->data + enc->len;
     enc->len += len;
     return at;
@@ -111,7 +112,7 @@ void enc_varint(Enc *enc, uint64_t value)
 void enc_bytes(Enc *enc, const void *data, size_t len)
 {
     uint8_t *at = enc_room(enc, len);
-    if (at != NULL && len > 0) memcpy(at, data, len);
+    if (at != NULL) memcpy(at, data, len);
 }
 
 void enc_str(Enc *enc, Str s)
@@ -123,7 +124,7 @@ void enc_str(Enc *enc, Str s)
 void enc_zeros(Enc *enc, size_t len)
 {
     uint8_t *at = enc_room(enc, len);
-    if (at != NULL && len > 0) memset(at, 0, len);
+    if (at != NULL) memset(at, 0, len);
 }
 
 uint8_t dec_u8(Dec *dec)

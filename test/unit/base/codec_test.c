@@ -37,6 +37,18 @@ static void test_encode(void **state)
     assert_memory_equal(out, all, sizeof all);
 }
 
+static void test_encode_nothing(void **state)
+{
+    UNUSED(state);
+    Enc enc = enc_of(NULL, 0);
+    enc_bytes(&enc, NULL, 0);
+    enc_zeros(&enc, 0);
+    assert_false(enc.failed);
+    assert_int_equal(enc.len, 0);
+    enc_str(&enc, (Str){NULL, 0}); /* its length takes a byte */
+    assert_true(enc.failed);
+}
+
 /* With any smaller room: failed, and no byte behind the room touched. */
 static void test_encode_short(void **state)
 {
@@ -219,10 +231,10 @@ static void test_fixed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encode), cmocka_unit_test(test_encode_short),
-        cmocka_unit_test(test_decode), cmocka_unit_test(test_decode_short),
-        cmocka_unit_test(test_varint), cmocka_unit_test(test_varint_canonical),
-        cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_encode),           cmocka_unit_test(test_encode_nothing),
+        cmocka_unit_test(test_encode_short),     cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_decode_short),     cmocka_unit_test(test_varint),
+        cmocka_unit_test(test_varint_canonical), cmocka_unit_test(test_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

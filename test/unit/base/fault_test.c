@@ -140,6 +140,10 @@ static void test_configure(void **state)
     assert_int_equal(fault_point("b.x"), 0);
     assert_int_equal(fault_point("a.y"), EIO);
     fault_reset();
+    assert_ok(fault_configure("*=fail:EIO@2", &err), &err);
+    assert_int_equal(fault_point("a.x"), 0);
+    assert_int_equal(fault_point("b.x"), EIO);
+    fault_reset();
     assert_ok(fault_configure("never.passed=kill@3", &err), &err);
     assert_int_equal(stat_of("never.passed").hits, 0); /* listed, so that a test can complain */
 
@@ -148,6 +152,7 @@ static void test_configure(void **state)
         "x",
         "x=",
         "=fail:EIO",
+        "=kill",
         "x=fail",
         "x=fail:",
         "x=fail:EWHAT",
