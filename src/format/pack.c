@@ -75,7 +75,7 @@ static unsigned core_fields(const Entry *entry)
     unsigned fields = 0;
     if (!id128_is_zero(entry->file)) fields |= CORE_FILE;
     if (entry->bucket != 0) fields |= CORE_BUCKET;
-    if (entry->target.term != 0 || entry->target.lsn != 0) fields |= CORE_TARGET;
+    if (entry->target.lsn != 0) fields |= CORE_TARGET;
     if (!id128_is_zero(entry->body)) fields |= CORE_BODY;
     if (entry->size != 0) fields |= CORE_SIZE;
     if (!sha256_is_zero(&entry->body_digest)) fields |= CORE_DIGEST;

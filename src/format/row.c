@@ -84,7 +84,8 @@ bool row_key_name_parse(Str row_key, BucketUid *bucket, Str *key, VersionId *ver
     unsigned end = dec_u8(&dec);
     VersionId id = {.term = ~dec_u32_be(&dec)};
     id.lsn = ~dec_u64_be(&dec);
-    if (!dec_done(&dec) || end != 0 || memchr(name.ptr, '\0', name.len) != NULL) return false;
+    ASSERT(dec_done(&dec));
+    if (end != 0 || memchr(name.ptr, '\0', name.len) != NULL) return false;
     *bucket = uid;
     *key = name;
     *version = id;

@@ -63,10 +63,11 @@ static void test_limits(void **state)
 {
     UNUSED(state);
     Err err = {0};
-    static char big[ATTRS_MAX];
+    static char big[ATTRS_MAX + 1];
     AUTO_BUF(attrs, 2 * ATTRS_MAX);
     /* type 1 byte, length 3 bytes */
     assert_code(attr_set(&attrs, ATTR_KEY, str_of(big, ATTRS_MAX - 3), &err), ERR_TOO_BIG, &err);
+    assert_code(attr_set(&attrs, ATTR_KEY, str_of(big, sizeof big), &err), ERR_TOO_BIG, &err);
     assert_int_equal(attrs.len, 0);
     assert_ok(attr_set(&attrs, ATTR_KEY, str_of(big, ATTRS_MAX - 4), &err), &err);
     assert_true(attrs_valid(buf_str(&attrs)));

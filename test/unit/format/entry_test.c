@@ -202,6 +202,30 @@ static void body_id_on_start(Entry *entry)
     entry->target = (VersionId){0};
     entry->body = example_id(1);
 }
+static void size_on_start(Entry *entry)
+{
+    body_id_on_start(entry);
+    entry->body = (BodyId){{0}};
+    entry->size = 1;
+}
+static void inline_on_start(Entry *entry)
+{
+    size_on_start(entry);
+    entry->size = 0;
+    entry->inline_body = STR("x");
+}
+static void extents_on_delete(Entry *entry)
+{
+    Entry update = example_update();
+    *entry = example_delete();
+    entry->extents = update.extents;
+    entry->extent_count = update.extent_count;
+}
+static void meta(Entry *entry)
+{
+    *entry = example_delete();
+    entry->op = OP_META;
+}
 static void start(Entry *entry)
 {
     body_id_on_start(entry);
@@ -284,6 +308,10 @@ static void test_rules(void **state)
         {body_without_digest, ERR_CORRUPT},
         {body_on_delete, ERR_CORRUPT},
         {body_id_on_start, ERR_CORRUPT},
+        {size_on_start, ERR_CORRUPT},
+        {inline_on_start, ERR_CORRUPT},
+        {extents_on_delete, ERR_CORRUPT},
+        {meta, OK},
         {start, OK},
         {size_wrong, ERR_CORRUPT},
         {empty_body, OK},

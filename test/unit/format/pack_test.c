@@ -263,7 +263,16 @@ static void test_rules(void **state)
     Err err = {0};
     PackRecord out;
     PackRecord record = {.type = PACK_BODY, .entry = example_update()};
+    uint8_t extents[EXTENT_LEN];
+    Enc enc = enc_of(extents, sizeof extents);
+    Extent extent = {.body = example_id(1), .size = 5};
+    extent_encode(&extent, &enc);
+    record.entry.size = 5;
+    record.entry.extent_count = 1;
+    record.entry.extents = str_of(extents, sizeof extents);
     assert_code(decode(encode(&record), &out, &err), ERR_CORRUPT, &err); /* extents */
+    record.type = PACK_META;
+    assert_ok(decode(encode(&record), &out, &err), &err);
     record = (PackRecord){.type = PACK_META, .entry = example_create()};
     assert_code(decode(encode(&record), &out, &err), ERR_CORRUPT, &err); /* the body is missing */
     record = (PackRecord){.type = PACK_META, .entry = example_delete()};
