@@ -1,11 +1,11 @@
 #include "blob_fixture.h"
 
 #include "base/crc.h"
+#include "base/fault.h"
 #include "base/rng.h"
 #include "blob/blobs_priv.h"
 #include "format/pack.h"
-#include <inttypes.h>
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
 
 static BodyId body_id(uint64_t n)
@@ -214,6 +214,60 @@ static void test_rows_of_another_form(void **state)
     }
 }
 
+/* A footer with its CRC, of a file of another length or another form. */
+static void test_footer_of_another_file(void **state)
+{
+    static const struct {
+        uint64_t plain_size;
+        uint64_t stored_size;
+        ErrCode code;
+    } rows[] = {{101, 101, ERR_CORRUPT}, {99, 99, ERR_CORRUPT}, {100, 99, ERR_FORMAT_VERSION}};
+    Err err = {0};
+    Fixture *fixture = *state;
+    char path[BLOB_PATH_MAX];
+    uint8_t data[BLOB_FOOTER_LEN];
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, NULL);
+    AUTO(BlobReader, blob_reader_free) reader = NULL;
+    AUTO(File, disk_close) file = NULL;
+    blob_make(blobs, 1, 100);
+    assert_ok(blob_reader_open(blobs, body_id(1), 2, &reader, &err), &err);
+    BlobFooter footer = *blob_reader_footer(reader);
+    blob_path(body_id(1), 2, path);
+    assert_ok(disk_open(fixture->disk, path, DISK_OPEN_WRITE, &file, &err), &err);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        footer.plain_size = rows[i].plain_size;
+        footer.stored_size = rows[i].stored_size;
+        blob_footer_encode(&footer, data);
+        assert_ok(disk_write(file, 100 + BLOB_CHUNK_ROW_LEN, data, sizeof data, &err), &err);
+        assert_code(blob_check(blobs, 1, 100, &err), rows[i].code, &err);
+    }
+}
+
+/* Each disk call of a reader fails once; the next reader is none the worse. */
+static void test_nth_call_fails(void **state)
+{
+    static const struct {
+        const char *prefix;
+        int error;
+        ErrCode code;
+    } rows[] = {{"disk.", EIO, ERR_IO}, {"disk.", EMFILE, ERR_SYSTEM}};
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+    blob_make(blobs, 1, 100000);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        ErrCode code = ERR_IO;
+        uint64_t n = 0;
+        while (code != OK) {
+            Err err = {0};
+            fault_reset();
+            fault_arm_any(rows[i].prefix, rows[i].error, ++n, false);
+            code = blob_check(blobs, 1, 100000, &err);
+            if (code != OK) assert_code(code, rows[i].code, &err);
+        }
+        fault_reset();
+        assert_int_equal(n, 6); /* open, size, tail, two chunks, and none */
+    }
+}
+
 /* One bit of each byte of chunks, table and footer. */
 static void test_flipped_bits(void **state)
 {
@@ -239,8 +293,14 @@ static void test_flipped_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_sizes),       ON_SIM(test_many_chunks),  ON_BOTH(test_footer),
-        ON_BOTH(test_not_the_one), ON_SIM(test_wrong_length), ON_BOTH(test_rows_of_another_form),
+        ON_BOTH(test_sizes),
+        ON_SIM(test_many_chunks),
+        ON_BOTH(test_footer),
+        ON_BOTH(test_not_the_one),
+        ON_SIM(test_footer_of_another_file),
+        ON_SIM(test_nth_call_fails),
+        ON_SIM(test_wrong_length),
+        ON_BOTH(test_rows_of_another_form),
         ON_SIM(test_flipped_bits),
     };
     return cmocka_run_group_tests_name("blob_reader", tests, NULL, NULL);

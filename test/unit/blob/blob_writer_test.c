@@ -183,6 +183,41 @@ static void test_nth_call_fails(void **state)
     }
 }
 
+/* After an error the writer gives it again, whatever is asked of it. */
+static void test_failed_writer(void **state)
+{
+    static uint8_t data[CHUNK_SIZE_MIN];
+    Err err = {0};
+    Extent extent;
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+    AUTO(BlobWriter, blob_writer_free) writer = NULL;
+    assert_ok(blob_writer_open(blobs, body_id(1), 0, &writer, &err), &err);
+    fault_arm("disk.write", ENOSPC, 1, false);
+    assert_code(blob_writer_write(writer, data, sizeof data, &err), ERR_NO_SPACE, &err);
+    assert_code(blob_writer_write(writer, data, 1, &err), ERR_NO_SPACE, &err);
+    assert_code(blob_writer_finish(writer, &(BlobInfo){0}, &extent, &err), ERR_NO_SPACE, &err);
+    assert_ok(blob_write(blobs, 2, 10, 10, &err), &err);
+}
+
+/* One failed sync ends the root: also for who was in the middle of an upload. */
+static void test_failed_root(void **state)
+{
+    Err err = {0};
+    Extent extent;
+    Fixture *fixture = *state;
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, NULL);
+    AUTO(BlobWriter, blob_writer_free) writer = NULL;
+    BlobWriter *none = NULL;
+    assert_ok(blob_write(blobs, 3, 10, 10, &err), &err);
+    assert_ok(blob_writer_open(blobs, body_id(1), 0, &writer, &err), &err);
+    fault_arm("disk.sync", EIO, 1, false);
+    assert_code(blob_write(blobs, 2, 10, 10, &err), ERR_ROOT_FAILED, &err);
+    assert_code(blob_writer_finish(writer, &(BlobInfo){0}, &extent, &err), ERR_ROOT_FAILED, &err);
+    assert_code(blob_writer_open(blobs, body_id(4), 0, &none, &err), ERR_ROOT_FAILED, &err);
+    assert_ok(blob_check(blobs, 3, 10, &err), &err); /* reading goes on */
+    assert_code(blob_check(blobs, 1, 0, &err), ERR_NOT_FOUND, &err);
+}
+
 /* ---- crashes ---- */
 
 #define CRASH_BLOBS 3
@@ -267,13 +302,9 @@ static void test_planted_bugs_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_pieces),
-        ON_BOTH(test_digest),
-        ON_BOTH(test_unfinished),
-        ON_SIM(test_extent_limit),
-        ON_SIM(test_nth_call_fails),
-        ON_SIM(test_crash_states),
-        ON_SIM(test_planted_bugs_are_seen),
+        ON_BOTH(test_pieces),      ON_BOTH(test_digest),        ON_BOTH(test_unfinished),
+        ON_SIM(test_extent_limit), ON_SIM(test_nth_call_fails), ON_BOTH(test_failed_writer),
+        ON_BOTH(test_failed_root), ON_SIM(test_crash_states),   ON_SIM(test_planted_bugs_are_seen),
     };
     return cmocka_run_group_tests_name("blob_writer", tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 #include "blob_fixture.h"
 
+#include "base/fault.h"
 #include "blob/blobs_priv.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -153,6 +155,40 @@ static void test_list_and_remove(void **state)
     blob_make(blobs, body_id(0), 0);                          /* and made again */
 }
 
+/* Each disk call of opening, listing and removing fails once. */
+static ErrCode open_and_list(Fixture *fixture, Err *err)
+{
+    Blobs *opened = NULL;
+    BlobsOptions options = {.root = fixture->root};
+    TRY(blobs_open(fixture->disk, &options, &opened, err));
+    AUTO(Blobs, blobs_free) blobs = opened;
+    Listed listed = {.blobs = blobs};
+    TRY(blobs_list(blobs, note, &listed, err));
+    assert_int_equal(listed.seen[0], 1);
+    return blob_remove(blobs, body_id(1), 1, err);
+}
+
+static void test_nth_call_fails(void **state)
+{
+    Err err = {0};
+    Fixture *fixture = *state;
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, NULL);
+    blob_make(blobs, body_id(0), 0);
+    blob_make(blobs, body_id(1), 1);
+    assert_ok(disk_create_durable(fixture->disk, "staging/x.tmp", STR("x"), &err), &err);
+    ErrCode code = ERR_IO;
+    uint64_t n = 0;
+    while (code != OK) {
+        fault_reset();
+        fault_arm_any("disk.", EIO, ++n, false);
+        code = open_and_list(fixture, &err);
+        if (code != OK) assert_code(code, ERR_IO, &err);
+    }
+    fault_reset();
+    assert_true(n > 10);
+    assert_false(exists(fixture, "staging/x.tmp"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +196,7 @@ int main(void)
         ON_BOTH(test_options),
         ON_BOTH(test_open_empties_staging),
         ON_BOTH(test_list_and_remove),
+        ON_SIM(test_nth_call_fails),
     };
     return cmocka_run_group_tests_name("blobs", tests, NULL, NULL);
 }

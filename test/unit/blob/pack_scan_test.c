@@ -236,12 +236,70 @@ static void test_active_is_attested(void **state)
     assert_true(torn_at > PACK_HEADER_LEN);
 }
 
+/* A mark proves nothing where it was not written: of another root, another pack, another place. */
+static void test_stale_marks(void **state)
+{
+    static const PackMark stale[] = {
+        {.root = {{9}}, .pack = 1, .offset = 3 * PACK_BLOCK, .synced = {1, 2 * PACK_BLOCK + 64}},
+        {.pack = 2, .offset = 3 * PACK_BLOCK, .synced = {2, 2 * PACK_BLOCK + 64}},
+        {.pack = 1, .offset = 4 * PACK_BLOCK, .synced = {1, 2 * PACK_BLOCK + 64}},
+        {.pack = 1, .offset = 3 * PACK_BLOCK, .synced = {1, 2 * PACK_BLOCK + 64}}, /* a true one */
+    };
+    Err err = {0};
+    Seen seen;
+    Fixture *fixture = *state;
+    AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 0);
+    AUTO(File, disk_close) file = NULL;
+    append_batch(packs, 1, 2, 100, true);
+    packs_free(packs);
+    packs = fixture_packs(fixture, NULL, 0);
+    assert_ok(disk_open(fixture->disk, "packs/1.pack", DISK_OPEN_WRITE, &file, &err), &err);
+    for (size_t i = 0; i < ARRAY_LEN(stale); i++) {
+        uint8_t data[PACK_MARK_LEN];
+        uint64_t torn_at = 0;
+        PackMark mark = stale[i];
+        if (mark.root.bytes[0] == 0) mark.root = fixture->root;
+        pack_mark_encode(&mark, data);
+        assert_ok(disk_write(file, 3 * PACK_BLOCK, data, sizeof data, &err), &err);
+        ErrCode code = scan(packs, 1, &seen, &torn_at, &err);
+        assert_code(code, i == 3 ? ERR_CORRUPT : OK, &err);
+        assert_seen(&seen, 1, 2);
+        assert_true((torn_at != 0) == (code == OK));
+    }
+}
+
+/* What the pack after it cannot tell, it does not tell. */
+static void test_next_pack_is_silent(void **state)
+{
+    Err err = {0};
+    Seen seen;
+    Fixture *fixture = *state;
+    uint64_t torn_at = 0;
+    for (int process = 0; process < 2; process++) { /* each its own pack */
+        AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 0);
+        append_batch(packs, 1, 2, 100, true);
+    }
+    AUTO(File, disk_close) file = NULL;
+    assert_ok(disk_open(fixture->disk, "packs/1.pack", DISK_OPEN_WRITE, &file, &err), &err);
+    assert_ok(disk_truncate(file, PACK_HEADER_LEN + 400, &err), &err);
+    for (int round = 0; round < 2; round++) {
+        AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 0);
+        assert_ok(scan(packs, 1, &seen, &torn_at, &err), &err);
+        assert_seen(&seen, 1, 1);
+        assert_true(torn_at > PACK_HEADER_LEN);
+        if (round == 0)
+            assert_ok(disk_sim_flip(fixture->disk, "packs/2.pack", 8 * 20, &err), &err);
+        else
+            assert_code(scan(packs, 2, &seen, &torn_at, &err), ERR_CORRUPT, &err);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_BOTH(test_all_in_order),      ON_BOTH(test_full_block), ON_SIM(test_callback_ends_it),
         ON_SIM(test_torn_end),           ON_BOTH(test_cut_short),  ON_SIM(test_flipped_bits),
-        ON_SIM(test_active_is_attested),
+        ON_SIM(test_active_is_attested), ON_SIM(test_stale_marks), ON_SIM(test_next_pack_is_silent),
     };
     return cmocka_run_group_tests_name("pack_scan", tests, NULL, NULL);
 }

@@ -294,6 +294,130 @@ static void test_failed_for_good(void **state)
     }
 }
 
+/* Each disk call of opening, listing, reading and scanning fails once: an error that says so, and
+ * the same call then succeeds. */
+static ErrCode count_record(void *ctx, const PackRecord *record, const PackPlace *place, Err *err)
+{
+    size_t *count = ctx;
+    UNUSED(record);
+    UNUSED(place);
+    UNUSED(err);
+    ++*count;
+    return OK;
+}
+
+static ErrCode read_all(Fixture *fixture, const PackPlace *place, Err *err)
+{
+    Packs *opened = NULL;
+    PacksOptions options = {.root = fixture->root, .clock = &fixture->clock.clock};
+    TRY(packs_open(fixture->disk, &options, &opened, err));
+    AUTO(Packs, packs_free) packs = opened;
+    uint64_t *numbers = NULL;
+    size_t count = 0;
+    TRY(packs_list(packs, &numbers, &count, err));
+    mem_free(numbers);
+    assert_int_equal(count, 100);
+    TRY(read_number(packs, place, 1, 100, err));
+    for (uint64_t number = 1; number <= 2; number++) {
+        uint64_t torn_at = 0;
+        size_t seen = 0;
+        TRY(packs_scan(packs, number, count_record, &seen, &torn_at, err));
+        assert_int_equal(seen, 1);
+        assert_int_equal(torn_at, 0);
+    }
+    return packs_remove(packs, 50, err);
+}
+
+static void test_nth_call_fails(void **state)
+{
+    static const struct {
+        int error;
+        ErrCode code;
+    } rows[] = {{EIO, ERR_IO}, {EMFILE, ERR_SYSTEM}};
+    Fixture *fixture = *state;
+    Err err = {0};
+    PackPlace places[100];
+    AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        assert_ok(append_number(packs, i + 1, 100, &places[i], &err), &err);
+    assert_ok(packs_sync(packs, &err), &err);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        ErrCode code = ERR_IO;
+        uint64_t n = 1;
+        for (; code != OK; n++) {
+            fault_reset();
+            fault_arm_any("disk.", rows[i].error, n, false);
+            code = read_all(fixture, &places[0], &err);
+            if (code != OK) assert_code(code, rows[i].code, &err);
+            if (code == OK && n < 10) fail_msg("only %d calls", (int)n);
+            if (code == OK) break;
+        }
+        fault_reset();
+        /* For the next row. */
+        AUTO(Packs, packs_free) more = fixture_packs(fixture, NULL, 4096);
+        PackPlace place;
+        assert_ok(append_number(more, 50, 100, &place, &err), &err);
+        assert_ok(packs_sync(more, &err), &err);
+        assert_true(n > 10);
+    }
+}
+
+static void test_without_body(void **state)
+{
+    static const struct {
+        PackType type;
+        Op op;
+    } rows[] = {{PACK_META, OP_META}, {PACK_TOMBSTONE, OP_DELETE}, {PACK_META, OP_START}};
+    Err err = {0};
+    AUTO(Packs, packs_free) packs = fixture_packs(*state, NULL, 0);
+    AUTO_BUF(buf, MIB);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        PackRecord record = {.type = rows[i].type,
+                             .entry = {.op = rows[i].op, .term = 2, .lsn = 7 + i, .shard = 3}};
+        PackRecord got;
+        PackPlace place;
+        assert_ok(packs_append(packs, &record, &place, &err), &err);
+        assert_ok(packs_sync(packs, &err), &err);
+        assert_ok(packs_read(packs, &place, true, &buf, &got, &err), &err);
+        assert_int_equal(got.type, rows[i].type);
+        assert_int_equal(got.entry.op, rows[i].op);
+        assert_int_equal(got.entry.lsn, 7 + i);
+        assert_int_equal(got.stored_body.len, 0);
+    }
+}
+
+static void test_unknown_form(void **state)
+{
+    Err err = {0};
+    AUTO(Packs, packs_free) packs = fixture_packs(*state, NULL, 0);
+    AUTO(TestRecord, test_record_free) test = test_record(1, 1000);
+    AUTO_BUF(buf, MIB);
+    PackRecord record;
+    PackPlace place;
+    test->record.chunk_flags = CHUNK_FLAG_ZSTD;
+    assert_ok(packs_append(packs, &test->record, &place, &err), &err);
+    assert_ok(packs_sync(packs, &err), &err);
+    assert_code(packs_read(packs, &place, true, &buf, &record, &err), ERR_FORMAT_VERSION, &err);
+    assert_ok(packs_read(packs, &place, false, &buf, &record, &err), &err);
+    assert_int_equal(record.chunk_flags, CHUNK_FLAG_ZSTD);
+}
+
+static void test_short_header(void **state)
+{
+    Err err = {0};
+    Fixture *fixture = *state;
+    AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 0);
+    AUTO(File, disk_close) file = NULL;
+    PackPlace place;
+    assert_ok(append_number(packs, 1, 10, &place, &err), &err);
+    assert_ok(packs_sync(packs, &err), &err);
+    assert_ok(disk_open(fixture->disk, "packs/1.pack", DISK_OPEN_WRITE, &file, &err), &err);
+    assert_ok(disk_truncate(file, PACK_HEADER_LEN - 1, &err), &err);
+    assert_code(read_number(packs, &place, 1, 10, &err), ERR_CORRUPT, &err);
+    assert_ok(disk_truncate(file, 0, &err), &err);
+    assert_code(read_number(packs, &place, 1, 10, &err), ERR_CORRUPT, &err);
+}
+
 /* ---- crashes ---- */
 
 #define CRASH_RECORDS 12
@@ -434,6 +558,8 @@ int main(void)
         ON_BOTH(test_bad_places),       ON_SIM(test_body_digest),
         ON_SIM(test_flipped_bits),      ON_BOTH(test_foreign),
         ON_SIM(test_no_space),          ON_SIM(test_failed_for_good),
+        ON_SIM(test_nth_call_fails),    ON_SIM(test_without_body),
+        ON_SIM(test_unknown_form),      ON_BOTH(test_short_header),
         ON_SIM(test_crash_states),      ON_SIM(test_planted_bugs_are_seen),
     };
     return cmocka_run_group_tests_name("packs", tests, NULL, NULL);
