@@ -117,6 +117,7 @@ void sim_content_write(SimContent **content, uint64_t offset, const void *data, 
     if (len == 0) return;
     SimContent *own = unshare(content);
     if (offset + len > own->size) set_size(own, offset + len);
+    ASSERT(own->blocks != NULL);
     while (len > 0) {
         size_t index = (size_t)(offset / SIM_BLOCK);
         size_t at = (size_t)(offset % SIM_BLOCK);

@@ -2,6 +2,7 @@
  * (sim_crash_test.c): stops, kills, faults, capacity, flipped bits. */
 #include "disk/sim.h"
 
+#include "base/thread.h"
 #include "testing.h"
 
 #include <stdio.h>
@@ -310,6 +311,55 @@ static void test_no_directories_are_renamed(void **state)
     assert_code(disk_rename(disk, "f/x", "e", NULL), ERR_IO, NULL);
 }
 
+typedef struct {
+    Disk *disk;
+    const char *path;
+    ErrCode code;
+} Worker;
+
+static ErrCode work(const Worker *worker)
+{
+    for (int i = 0; i < 200; i++) {
+        uint64_t none = 0;
+        char byte = 0;
+        AUTO(Disk, disk_free) image = NULL;
+        AUTO(File, disk_close) file = NULL;
+        TRY(disk_replace_durable(worker->disk, worker->path, STR("x"), NULL));
+        TRY(disk_open(worker->disk, worker->path, DISK_OPEN_READ, &file, NULL));
+        TRY(disk_read_all(file, 0, &byte, 1, NULL));
+        if (i % 20 != 0) continue;
+        /* An image while the others go on, with few units: at most what three have pending. */
+        TRY(disk_sim_crash_image(worker->disk, &none, 1, &image, NULL));
+        TRY(disk_replace_durable(image, worker->path, STR("y"), NULL));
+    }
+    return OK;
+}
+
+static void run_worker(void *arg)
+{
+    Worker *worker = arg;
+
+    worker->code = work(worker);
+}
+
+static void test_threads(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    Worker workers[3] = {{disk, "a", OK}, {disk, "b", OK}, {disk, "c", OK}};
+    Thread threads[3];
+
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        assert_ok(thread_start(&threads[i], "worker", run_worker, &workers[i], NULL), NULL);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++)
+        thread_join(&threads[i]);
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++)
+        assert_int_equal(workers[i].code, OK);
+    assert_int_equal(disk_sim_pending(disk), 0);
+    assert_int_equal(disk_sim_op_count(disk), 3 * 200 * 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_flip),
         cmocka_unit_test(test_flip_below_pending),
         cmocka_unit_test(test_no_directories_are_renamed),
+        cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
