@@ -201,7 +201,55 @@ static void test_lock_of_another_process(void **state)
     assert_ok(disk_lock(disk, "lock", STR("me"), holder, sizeof holder, &err), &err);
     disk_free(TAKE(disk));
     assert_ok(disk_posix_open(dir, &disk, &err), &err);
-    assert_ok(disk_lock(disk, "lock", STR("me again"), holder, sizeof holder, &err), &err);
+    assert_ok(disk_lock(disk, "lock", STR("I"), holder, sizeof holder, &err), &err);
+    AUTO(Disk, disk_free) other = NULL;
+    assert_ok(disk_posix_open(dir, &other, &err), &err);
+    assert_code(disk_lock(other, "lock", STR("x"), holder, sizeof holder, &err), ERR_IN_USE, &err);
+    assert_string_equal(holder, "I"); /* and nothing of the longer text before */
+}
+
+/* The number that the next descriptor would have. */
+static int next_descriptor(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(close(fd), 0);
+    return fd;
+}
+
+static ErrCode refuse(void *ctx, const char *name, bool is_dir, Err *err)
+{
+    UNUSED(ctx);
+    UNUSED(name);
+    UNUSED(is_dir);
+    UNUSED(err);
+    return ERR_ABORTED;
+}
+
+static void test_leaks_no_descriptors(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    AUTO(Disk, disk_free) second = NULL;
+    File *file = NULL;
+
+    UNUSED(state);
+    assert_ok(disk_posix_open(dir, &disk, NULL), NULL);
+    assert_ok(disk_posix_open(dir, &second, NULL), NULL);
+    assert_ok(disk_lock(disk, "l", STR("x"), NULL, 0, NULL), NULL);
+    int before = next_descriptor();
+    assert_code(disk_lock(second, "l", STR("x"), NULL, 0, NULL), ERR_IN_USE, NULL);
+    assert_code(disk_list(disk, "", refuse, NULL, NULL), ERR_ABORTED, NULL);
+    assert_ok(disk_sync_dir(disk, "", NULL), NULL);
+    assert_ok(disk_replace_durable(disk, "f", STR("x"), NULL), NULL);
+    assert_ok(disk_open(disk, "f", DISK_OPEN_READ, &file, NULL), NULL);
+    disk_close(file);
+    assert_code(disk_sync_dir(disk, "f", NULL), ERR_IO, NULL);
+    assert_int_equal(next_descriptor(), before);
+    int held = next_descriptor();
+    disk_free(TAKE(second));
+    assert_true(next_descriptor() < held);
 }
 
 int main(void)
@@ -215,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_no_space),
         cmocka_unit_test(test_descriptor_for_sendfile),
         cmocka_unit_test(test_lock_of_another_process),
+        cmocka_unit_test(test_leaks_no_descriptors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,29 @@ static void test_kill_keeps_the_cache(void **state)
     assert_true(content_is(disk, "lock", "and again"));
 }
 
+static void test_durable_helpers_leave_nothing_pending(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    Err err;
+
+    UNUSED(state);
+    assert_ok(disk_mkdir_durable(disk, "a/b", &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 0);
+    assert_ok(disk_create_durable(disk, "a/f", STR("x"), &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 0);
+    assert_ok(disk_replace_durable(disk, "a/f", STR("y"), &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 0);
+    assert_ok(disk_rename_durable(disk, "a/f", "a/b/f", &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 0);
+    assert_ok(disk_rename_durable(disk, "a/b/f", "a/b/g", &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 0);
+    /* A directory that an earlier process made and did not sync is synced by the next. */
+    assert_ok(disk_mkdir(disk, "c", &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 1);
+    assert_ok(disk_mkdir_durable(disk, "c", &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 0);
+}
+
 static void test_errors_by_chance(void **state)
 {
     static const struct {
@@ -243,6 +266,10 @@ static void test_capacity(void **state)
     assert_code(disk_write(other, 8192, data, 1, NULL), ERR_NO_SPACE, NULL);
     assert_ok(disk_space(disk, &space, NULL), NULL);
     assert_int_equal(space.free, 0);
+    assert_ok(disk_truncate(other, 4096, NULL), NULL);
+    assert_ok(disk_space(disk, &space, NULL), NULL);
+    assert_int_equal(space.free, 4096);
+    assert_ok(disk_truncate(other, 8192, NULL), NULL);
     /* An unlinked file takes its space until its name is durably gone and nobody has it open. */
     disk_close(TAKE(file));
     assert_ok(disk_unlink(disk, "f", NULL), NULL);
@@ -365,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_at_each_operation),
         cmocka_unit_test(test_kill_keeps_the_cache),
+        cmocka_unit_test(test_durable_helpers_leave_nothing_pending),
         cmocka_unit_test(test_errors_by_chance),
         cmocka_unit_test(test_chance_and_seed),
         cmocka_unit_test(test_lies_show_after_a_crash),
