@@ -29,14 +29,24 @@ static ErrCode code_of(int rc)
     }
 }
 
+/* The Disk's own reason for the last failure, if it was the Disk's. */
+static bool find_reason(Conn *conn, int rc, Err *out)
+{
+    if (conn->file != NULL && vfs_last_error(conn->file)->code != OK) {
+        *out = *vfs_last_error(conn->file);
+        return true;
+    }
+    /* Some calls fail without a handle that could keep the reason. */
+    bool of_file = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
+    return of_file && vfs_take_open_error(conn->vfs, out);
+}
+
 ErrCode conn_error(Conn *conn, int rc, const char *doing, Err *err)
 {
-    if (conn->file != NULL) {
-        const Err *last = vfs_last_error(conn->file);
-        if (last->code != OK) {
-            if (err != NULL) *err = *last;
-            return err_wrap(err, last->code, "index: %s", doing);
-        }
+    Err reason;
+    if (find_reason(conn, rc, &reason)) {
+        if (err != NULL) *err = reason;
+        return err_wrap(err, reason.code, "index: %s", doing);
     }
     const char *text = conn->db != NULL ? sqlite3_errmsg(conn->db) : sqlite3_errstr(rc);
     return err_set(err, code_of(rc), "index: %s: %s (SQLite %d)", doing, text, rc);
@@ -60,18 +70,12 @@ static ErrCode configure_conn(Conn *conn, uint64_t cache_bytes, Err *err)
                      "configure", err);
 }
 
-static ErrCode open_error(Conn *conn, Vfs *vfs, int rc, Err *err)
-{
-    Err reason;
-    if (!vfs_take_open_error(vfs, &reason)) return conn_error(conn, rc, "open", err);
-    if (err != NULL) *err = reason;
-    return err_wrap(err, reason.code, "index: open");
-}
-
 ErrCode conn_open(Conn *conn, Vfs *vfs, bool writable, uint64_t cache_bytes, Err *err)
 {
     call_once(&config_once, configure);
-    Conn made = {0};
+    Conn made = {.vfs = vfs};
+    Err stale;
+    vfs_take_open_error(vfs, &stale);
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE |
                 (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
     int rc = sqlite3_open_v2(VFS_MAIN_NAME, &made.db, flags, vfs_name(vfs));
@@ -79,7 +83,7 @@ ErrCode conn_open(Conn *conn, Vfs *vfs, bool writable, uint64_t cache_bytes, Err
         rc = sqlite3_file_control(made.db, "main", SQLITE_FCNTL_FILE_POINTER, &made.file);
     }
     if (rc != SQLITE_OK) {
-        ErrCode code = open_error(&made, vfs, rc, err);
+        ErrCode code = conn_error(&made, rc, "open", err);
         conn_close(&made);
         return code;
     }

@@ -6,6 +6,7 @@
 #include "index/vfs.h"
 
 typedef struct {
+    Vfs *vfs;
     sqlite3 *db;
     sqlite3_file *file; /* the connection's handle on index.db: it keeps the last error */
 } Conn;

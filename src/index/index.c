@@ -8,6 +8,7 @@
 #include "index/index_priv.h"
 
 #define CACHE_BYTES_DEFAULT (2 * MIB)
+#define WRITER_CACHE_BYTES_DEFAULT (16 * MIB)
 /* A log longer than this is worth waiting for cursors that keep it from being cut. */
 #define WAL_SOFT_BYTES (16 * MIB)
 #define WAL_WAIT_TRIES 50
@@ -28,9 +29,9 @@ static void index_assert(const Index *index)
     ASSERT(index->in_batch == (sqlite3_get_autocommit(index->conn.db) == 0));
 }
 
-static ErrCode open_connection(Index *index, Err *err)
+static ErrCode open_connection(Index *index, uint64_t writer_cache_bytes, Err *err)
 {
-    TRY(conn_open(&index->conn, index->vfs, true, index->cache_bytes, err));
+    TRY(conn_open(&index->conn, index->vfs, true, writer_cache_bytes, err));
     TRY(index_file_verify(&index->conn, err));
     for (size_t i = 0; i < STMT_COUNT; i++) {
         TRY(conn_prepare(&index->conn, stmt_sql[i], &index->stmts[i], err));
@@ -57,12 +58,14 @@ ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *c
     Index *index = mem_new(sizeof *index);
     buf_init(&index->key, INDEX_KEY_MAX);
     buf_init(&index->value, INDEX_VALUE_MAX);
-    index->cache_bytes = options != NULL && options->cache_bytes > 0 ? options->cache_bytes
-                                                                     : CACHE_BYTES_DEFAULT;
+    IndexOptions given = options != NULL ? *options : (IndexOptions){0};
+    if (given.cache_bytes == 0) given.cache_bytes = CACHE_BYTES_DEFAULT;
+    if (given.writer_cache_bytes == 0) given.writer_cache_bytes = WRITER_CACHE_BYTES_DEFAULT;
+    index->cache_bytes = given.cache_bytes;
     bool made = false;
     ErrCode code = vfs_new(disk, &index->vfs, err);
     if (code == OK) code = index_file_ensure(disk, index->vfs, &made, err);
-    if (code == OK) code = open_connection(index, err);
+    if (code == OK) code = open_connection(index, given.writer_cache_bytes, err);
     if (code != OK) {
         release(index);
         return code;

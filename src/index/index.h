@@ -23,7 +23,9 @@ typedef struct IndexCursor IndexCursor;
 #define INDEX_VALUE_MAX (1024 * 1024) /* bytes */
 
 typedef struct {
-    uint64_t cache_bytes; /* per connection page cache; 0: 2 MiB */
+    uint64_t cache_bytes;        /* page cache of each reader; 0: 2 MiB */
+    uint64_t writer_cache_bytes; /* of the writer; 0: 16 MiB. A batch that changes more pages than
+                                    this holds writes some of them to the log more than once */
 } IndexOptions;
 
 /* Opens or makes index.db on disk, which must outlive the Index and belong to this process alone.

@@ -58,6 +58,8 @@ static int file_close(sqlite3_file *base)
     VfsFile *file = file_of(base);
     VfsNode *node = file->node;
     lock_take(&file->vfs->lock);
+    /* A connection that could not be opened is closed before anybody could ask it. */
+    if (file->last.code != OK) file->vfs->open_error = file->last;
     ASSERT(node->refs > 0);
     if (--node->refs == 0) {
         disk_close(node->file);
@@ -66,6 +68,13 @@ static int file_close(sqlite3_file *base)
     lock_give(&file->vfs->lock);
     file->base.pMethods = NULL;
     return SQLITE_OK;
+}
+
+static ErrCode check_page(const uint8_t *page, uint32_t number, Err *err)
+{
+    if (page_sum_ok(page, number)) return OK;
+    return err_set(err, ERR_CORRUPT, "%s: page %u fails its checksum (it says page %u)",
+                   VFS_MAIN_NAME, number, page_sum_number(page));
 }
 
 /* A page of index.db: all of it must be there and carry its checksum. SQLite also reads parts of
@@ -81,11 +90,7 @@ static ErrCode read_main(const VfsFile *file, uint64_t offset, void *data, size_
     TRY(disk_read(file->node->file, offset, data, len, &got, err));
     if (got < len)
         return err_set(err, ERR_CORRUPT, "%s: page %u is missing", VFS_MAIN_NAME, number);
-    if (is_page && !page_sum_ok(data, number)) {
-        return err_set(err, ERR_CORRUPT, "%s: page %u fails its checksum (it says page %u)",
-                       VFS_MAIN_NAME, number, page_sum_number(data));
-    }
-    return OK;
+    return is_page ? check_page(data, number, err) : OK;
 }
 
 static ErrCode read_wal(const VfsFile *file, uint64_t offset, void *data, size_t len, Err *err)
@@ -113,9 +118,11 @@ static int file_read(sqlite3_file *base, void *data, int amount, sqlite3_int64 a
 static ErrCode write_node(VfsNode *node, uint64_t offset, const void *data, size_t len, Err *err)
 {
     atomic_store(&node->unsynced, true);
-    TRY(disk_write(node->file, offset, data, len, err));
-    if (offset + len > atomic_load(&node->size)) atomic_store(&node->size, offset + len);
-    return OK;
+    ErrCode code = disk_write(node->file, offset, data, len, err);
+    uint64_t size = MAX(atomic_load(&node->size), offset + len);
+    if (code != OK && disk_size(node->file, &size, NULL) != OK) return code;
+    atomic_store(&node->size, size);
+    return code;
 }
 
 /* In WAL mode SQLite writes index.db by whole pages, and only to move them from the log. */
@@ -487,10 +494,7 @@ ErrCode vfs_check_pages(Vfs *vfs, Err *err)
     for (uint64_t offset = 0; offset < size; offset += sizeof page) {
         uint32_t number = (uint32_t)(offset / sizeof page) + 1;
         TRY(disk_read_all(vfs->main.file, offset, page, sizeof page, err));
-        if (!page_sum_ok(page, number) && !page_is_zero(page)) {
-            return err_set(err, ERR_CORRUPT, "%s: page %u fails its checksum", VFS_MAIN_NAME,
-                           number);
-        }
+        if (!page_is_zero(page)) TRY(check_page(page, number, err));
     }
     return OK;
 }

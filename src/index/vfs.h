@@ -42,7 +42,8 @@ void vfs_sleep_us(unsigned us);
  * is the connection's file as SQLITE_FCNTL_FILE_POINTER gives it. */
 const Err *vfs_last_error(const sqlite3_file *main);
 void vfs_clear_error(sqlite3_file *main);
-/* Takes the reason why opening index.db failed; false if there is none. Any thread. */
+/* Takes the reason why the last call failed that had no open handle: opening, looking whether a
+ * file is there; false if there is none. Any thread. */
 bool vfs_take_open_error(Vfs *vfs, Err *out);
 
 AUTO_DEFINE(Vfs, vfs_free);
