@@ -1,0 +1,292 @@
+/* The core over the simulated disk: changes, conditions at one place, restarts, lists. */
+#include "testing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "disk/sim.h"
+#include "node_kit.h"
+
+static const NodeKitOptions small = {.seed = 7, .shards = 4};
+
+typedef struct {
+    Disk *disk;
+    NodeKit kit;
+    Buf body;
+} Fixture;
+
+static int setup(void **state)
+{
+    Fixture *f = mem_new(sizeof *f);
+    Err err = {0};
+    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    buf_init(&f->body, 4 * MIB);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Fixture *f = *state;
+    node_kit_drop(&f->kit);
+    disk_free(f->disk);
+    buf_deinit(&f->body);
+    mem_free(f);
+    return 0;
+}
+
+static void reopen(Fixture *f, bool clean)
+{
+    Err err = {0};
+    if (clean) {
+        assert_ok(node_kit_close(&f->kit, &err), &err);
+    } else {
+        node_kit_drop(&f->kit);
+        disk_sim_crash(f->disk);
+    }
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+}
+
+static void expect(Fixture *f, const char *key, const char *body)
+{
+    Err err = {0};
+    assert_ok(node_kit_get(&f->kit, STR("files"), str_from_cstr(key), &f->body, &err), &err);
+    assert_str(buf_str(&f->body), body);
+}
+
+static void test_put_get_delete(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    Str files = STR("files");
+    assert_ok(node_kit_put(&f->kit, files, STR("a"), STR("one"), &err), &err);
+    expect(f, "a", "one");
+    assert_ok(node_kit_put(&f->kit, files, STR("a"), STR("two"), &err), &err);
+    expect(f, "a", "two");
+    assert_ok(node_kit_put(&f->kit, files, STR("empty"), STR(""), &err), &err);
+    expect(f, "empty", "");
+    assert_ok(node_kit_delete(&f->kit, files, STR("a"), &err), &err);
+    assert_code(node_kit_get(&f->kit, files, STR("a"), &f->body, &err), ERR_NOT_FOUND, NULL);
+    assert_code(node_kit_delete(&f->kit, files, STR("a"), &err), ERR_NOT_FOUND, NULL);
+    assert_code(node_kit_put(&f->kit, STR("nobucket"), STR("a"), STR("x"), &err), ERR_NO_BUCKET, NULL);
+    assert_code(node_kit_put(&f->kit, files, STR(""), STR("x"), &err), ERR_BAD_NAME, NULL);
+    assert_code(node_kit_put(&f->kit, files, STR("\xff"), STR("x"), &err), ERR_BAD_NAME, NULL);
+}
+
+/* Every way from the log to the views: un-applied, applied, restarted clean and by power failure. */
+static void test_kept_everywhere(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    char key[32];
+    char body[64];
+    for (int round = 0; round < 6; round++) {
+        for (int i = 0; i < 40; i++) {
+            snprintf(key, sizeof key, "k%03d", i);
+            snprintf(body, sizeof body, "body %d of round %d", i, round);
+            assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(key), str_from_cstr(body),
+                                   &err),
+                      &err);
+        }
+        size_t applied = 0;
+        if (round % 3 == 1) assert_ok(store_apply(f->kit.store, 25, &applied, &err), &err);
+        if (round % 3 == 2) {
+            do {
+                assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
+            } while (applied > 0);
+            assert_int_equal(store_backlog(f->kit.store), 0);
+            assert_ok(store_checkpoint(f->kit.store, &err), &err);
+        }
+        if (round == 3 || round == 4) reopen(f, round == 3);
+        for (int i = 0; i < 40; i++) {
+            snprintf(key, sizeof key, "k%03d", i);
+            snprintf(body, sizeof body, "body %d of round %d", i, round);
+            expect(f, key, body);
+        }
+    }
+}
+
+static void test_large_body(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    AUTO(char, mem_free) data = mem_new(300000);
+    random_bytes(3, data, 300000);
+    Str large = str_of(data, 300000);
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("large"), large, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        assert_ok(node_kit_get(&f->kit, STR("files"), STR("large"), &f->body, &err), &err);
+        assert_true(str_eq(buf_str(&f->body), large));
+        if (i < 2) reopen(f, i == 0);
+    }
+    /* Overwritten: the old extent is unlinked behind the checkpoint. */
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("large"), STR("small now"), &err), &err);
+    reopen(f, true);
+    expect(f, "large", "small now");
+    uint64_t removed = 1;
+    assert_ok(store_sweep_orphans(f->kit.store, &removed, &err), &err);
+    assert_int_equal(removed, 0);
+}
+
+static void test_nothing_to_replay(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", i);
+        assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(key), STR("x"), &err), &err);
+    }
+    assert_ok(node_kit_close(&f->kit, &err), &err);
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_int_equal(f->kit.opened.unapplied, 0);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    expect(f, "99", "x");
+}
+
+typedef struct {
+    Mutation m;
+    bool done;
+} Racer;
+
+static void racer_done(Mutation *m)
+{
+    ((Racer *)m->ctx)->done = true;
+}
+
+/* Racers in one batch, none of them logged before the last is decided: one wins. */
+static void test_one_winner(void **state)
+{
+    Fixture *f = *state;
+    Racer racers[8];
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++) {
+        Mutation *m = &racers[i].m;
+        mutation_init(m, MUTATION_PUT);
+        m->bucket = STR("files");
+        m->key = STR("lock");
+        m->if_none_match = STR("*");
+        m->inline_body = STR("mine");
+        m->size = 4;
+        m->digest = sha256_of("mine", 4);
+        m->done = racer_done;
+        m->ctx = &racers[i];
+        racers[i].done = false;
+        engine_submit(f->kit.engine, m);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++) {
+        assert_false(racers[i].done); /* a refusal waits for what it rests on */
+    }
+    node_kit_settle(&f->kit);
+    unsigned winners = 0;
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++) {
+        assert_true(racers[i].done);
+        if (racers[i].m.code == OK) winners++;
+        else assert_int_equal(racers[i].m.code, ERR_PRECONDITION);
+        mutation_deinit(&racers[i].m);
+    }
+    assert_int_equal(winners, 1);
+}
+
+static void test_buckets(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    Mutation m;
+    mutation_init(&m, MUTATION_BUCKET_CREATE);
+    m.bucket = STR("photos");
+    assert_code(node_kit_do(&f->kit, &m), OK, &m.err);
+    assert_code(node_kit_do(&f->kit, &m), ERR_BUCKET_EXISTS, NULL);
+    assert_ok(node_kit_put(&f->kit, STR("photos"), STR("p"), STR("1"), &err), &err);
+    m.type = MUTATION_BUCKET_DELETE;
+    assert_code(node_kit_do(&f->kit, &m), ERR_BUCKET_NOT_EMPTY, NULL);
+    reopen(f, false);
+    assert_code(node_kit_do(&f->kit, &m), ERR_BUCKET_NOT_EMPTY, NULL);
+    assert_ok(node_kit_delete(&f->kit, STR("photos"), STR("p"), &err), &err);
+    assert_code(node_kit_do(&f->kit, &m), OK, &m.err);
+    assert_code(node_kit_do(&f->kit, &m), ERR_NO_BUCKET, NULL);
+    assert_code(node_kit_put(&f->kit, STR("photos"), STR("p"), STR("1"), &err), ERR_NO_BUCKET, NULL);
+    /* A new bucket of that name inherits nothing. */
+    m.type = MUTATION_BUCKET_CREATE;
+    assert_code(node_kit_do(&f->kit, &m), OK, &m.err);
+    assert_code(node_kit_get(&f->kit, STR("photos"), STR("p"), &f->body, &err), ERR_NOT_FOUND, NULL);
+    m.bucket = STR("No");
+    assert_code(node_kit_do(&f->kit, &m), ERR_BAD_BUCKET_NAME, NULL);
+    mutation_deinit(&m);
+}
+
+/* Lists the bucket "files" into out as "a,b/,c"; pages of `limit`. */
+static void list(Fixture *f, const char *prefix, char delimiter, char *out, size_t size)
+{
+    Err err = {0};
+    BucketRecord record;
+    assert_true(buckets_find(f->kit.buckets, STR("files"), &record));
+    out[0] = '\0';
+    AUTO_BUF(after, KEY_MAX);
+    for (;;) {
+        StoreListOptions options = {.bucket = record.uid,
+                                    .prefix = str_from_cstr(prefix),
+                                    .delimiter = delimiter,
+                                    .after = buf_str(&after)};
+        StoreList *l = NULL;
+        assert_ok(store_list_open(f->kit.reader, &options, &l, &err), &err);
+        bool found = false;
+        for (int i = 0; i < 2; i++) { /* pages of two, so that every way to go on is taken */
+            StoreFound file;
+            bool is_prefix = false;
+            assert_ok(store_list_next(l, &file, &is_prefix, &found, &err), &err);
+            if (!found) break;
+            size_t len = strlen(out);
+            snprintf(out + len, size - len, "%s%.*s", len > 0 ? "," : "", STR_ARG(file.key));
+            buf_clear(&after);
+            assert_ok(buf_append_str(&after, file.key, &err), &err);
+        }
+        store_list_close(l);
+        if (!found) return;
+    }
+}
+
+static void test_list(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    static const char *const keys[] = {"a", "a/1", "a/2", "a/b/3", "b", "dir/", "dir/x", "dir0", "z"};
+    char out[256];
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(keys[i]), STR("x"), &err), &err);
+        size_t applied = 0;
+        if (i == 4) assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
+    }
+    for (int round = 0; round < 3; round++) {
+        list(f, "", 0, out, sizeof out);
+        assert_string_equal(out, "a,a/1,a/2,a/b/3,b,dir/,dir/x,dir0,z");
+        list(f, "", '/', out, sizeof out);
+        assert_string_equal(out, "a,a/,b,dir/,dir0,z");
+        list(f, "a/", '/', out, sizeof out);
+        assert_string_equal(out, "a/1,a/2,a/b/");
+        list(f, "dir", 0, out, sizeof out);
+        assert_string_equal(out, "dir/,dir/x,dir0");
+        if (round < 2) reopen(f, round == 0);
+    }
+    assert_ok(node_kit_delete(&f->kit, STR("files"), STR("a/1"), &err), &err);
+    assert_ok(node_kit_delete(&f->kit, STR("files"), STR("a/2"), &err), &err);
+    assert_ok(node_kit_delete(&f->kit, STR("files"), STR("a/b/3"), &err), &err);
+    list(f, "", '/', out, sizeof out);
+    assert_string_equal(out, "a,b,dir/,dir0,z");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_put_get_delete, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kept_everywhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_body, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nothing_to_replay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_winner, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
