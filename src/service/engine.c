@@ -335,6 +335,11 @@ size_t engine_in_flight(const Engine *engine)
     return engine->in_flight;
 }
 
+bool engine_idle(const Engine *engine)
+{
+    return engine->in_flight == 0 && engine->log_items == 0;
+}
+
 bool engine_ready(const Engine *engine)
 {
     return engine->ready;

@@ -69,6 +69,8 @@ void engine_set_full(Engine *engine, bool full);
 void engine_drain(Engine *engine);
 /* Mutations taken and not yet answered. */
 size_t engine_in_flight(const Engine *engine);
+/* Nothing is under way: no mutation, and nothing at the WAL writer. */
+bool engine_idle(const Engine *engine);
 
 typedef struct {
     ShardId shard;

@@ -1,0 +1,370 @@
+#include "node/workers.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+
+#include "base/log.h"
+#include "base/queue.h"
+#include "base/thread.h"
+#include "base/wake.h"
+
+#define POP_MAX 1024       /* items taken from a queue at once */
+#define ATTEST_AFTER_MS 10 /* of silence */
+#define SPACE_EVERY_MS 1000
+#define SNAPSHOT_EVERY_NS (100ULL * 1000 * 1000)
+/* Index rows per batch that are worth no more waiting. */
+#define APPLY_ENOUGH STORE_APPLY_BATCH
+
+struct Workers {
+    WorkersOptions options;
+    Store *store;
+    Engine *engine;        /* the core's */
+    Queue *mutations;
+    Queue *logged;         /* LogItems back from the writer */
+    Queue *to_log;         /* LogItems for the writer */
+    Wake core_wake;
+    Wake applier_wake;
+    Thread core;
+    Thread writer;
+    Thread applier;
+    _Atomic bool ready;
+    _Atomic bool full;
+    _Atomic bool failed;
+    _Atomic bool stopping; /* core: drain and end; applier: end */
+    _Atomic size_t in_flight;
+    Lock lock;             /* LOCK_RANK_STORE: the snapshot */
+    EngineShardStatus *shards;
+    size_t shard_count;
+    uint64_t shards_ns;    /* when the snapshot was made; the core's */
+};
+
+/* --- core --- */
+
+static void io_log(void *ctx, LogItem *item)
+{
+    Workers *workers = ctx;
+    ErrCode code = queue_push(workers->to_log, item);
+    ASSERT(code == OK); /* the engine keeps to ENGINE_LOG_MAX, and the queue closes after it */
+}
+
+static void io_committed(void *ctx)
+{
+    Workers *workers = ctx;
+    wake_set(&workers->applier_wake);
+}
+
+static void take_snapshot(Workers *workers)
+{
+    uint64_t now = clock_boot_ns(workers->options.clock);
+    if (workers->ready && now - workers->shards_ns < SNAPSHOT_EVERY_NS) return;
+    workers->shards_ns = now;
+    lock_take(&workers->lock);
+    workers->shard_count = engine_shards(workers->engine, workers->shards, PLACE_SHARDS_MAX + 1);
+    lock_give(&workers->lock);
+}
+
+static void publish(Workers *workers)
+{
+    atomic_store(&workers->in_flight, engine_in_flight(workers->engine));
+    if (engine_failed(workers->engine) && !atomic_exchange(&workers->failed, true)) {
+        LOG(ERROR, "root.failed", "error=" LOG_STR, "the log could not be written; no more writes");
+    }
+    take_snapshot(workers);
+    if (!workers->ready && engine_ready(workers->engine)) {
+        LOG(INFO, "node.ready", "shards=%zu", workers->shard_count);
+        atomic_store(&workers->ready, true);
+    }
+}
+
+static size_t take_logged(Workers *workers, void **items)
+{
+    size_t count = queue_pop(workers->logged, items, POP_MAX);
+    for (size_t i = 0; i < count; i++) engine_logged(workers->engine, items[i]);
+    return count;
+}
+
+static size_t take_mutations(Workers *workers, void **items)
+{
+    size_t count = queue_pop(workers->mutations, items, POP_MAX);
+    for (size_t i = 0; i < count; i++) engine_submit(workers->engine, items[i]);
+    return count;
+}
+
+/* Ends when it is stopping and every mutation was answered. */
+static void core_run(void *arg)
+{
+    Workers *workers = arg;
+    void **items = mem_new_array(POP_MAX, sizeof *items);
+    Err err = {0};
+    if (engine_start(workers->engine, &err) != OK) {
+        LOG(ERROR, "node.start_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        atomic_store(&workers->failed, true);
+    }
+    for (;;) {
+        size_t work = take_logged(workers, items);
+        engine_set_full(workers->engine, atomic_load(&workers->full));
+        work += take_mutations(workers, items);
+        engine_turn(workers->engine);
+        publish(workers);
+        if (work > 0) continue;
+        if (atomic_load(&workers->stopping)) {
+            engine_drain(workers->engine);
+            if (engine_idle(workers->engine)) break;
+        }
+        /* While writers are held back, what lets them on is the applier's work. */
+        (void)wake_wait(&workers->core_wake, 100); /* either way there may be work */
+    }
+    mem_free(items);
+}
+
+/* --- writer --- */
+
+/* One batch: everything that waited. */
+static void write_batch(Workers *workers, void **items, size_t count)
+{
+    Err err = {0};
+    ErrCode code = OK;
+    for (size_t i = 0; i < count && code == OK; i++) {
+        LogItem *item = items[i];
+        code = item->record != NULL ? store_log_append(workers->store, item->record, &err)
+                                    : store_log_state(workers->store, &item->state, &err);
+    }
+    if (code == OK) code = store_log_sync(workers->store, &err);
+    if (code != OK) {
+        LOG(ERROR, "wal.failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    }
+    for (size_t i = 0; i < count; i++) {
+        LogItem *item = items[i];
+        item->code = code;
+        ErrCode pushed = queue_push(workers->logged, item);
+        ASSERT(pushed == OK); /* as large as to_log: there is room */
+    }
+}
+
+static void write_idle(Workers *workers)
+{
+    Err err = {0};
+    if (store_log_needs_idle(workers->store) && store_log_idle(workers->store, &err) != OK) {
+        LOG(ERROR, "wal.failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    }
+}
+
+/* Ends when its queue is closed and empty. */
+static void writer_run(void *arg)
+{
+    Workers *workers = arg;
+    void **items = mem_new_array(POP_MAX, sizeof *items);
+    for (;;) {
+        int wait_ms = store_log_needs_idle(workers->store) ? ATTEST_AFTER_MS : -1;
+        size_t count = queue_pop_wait(workers->to_log, items, POP_MAX, wait_ms);
+        if (count > 0) write_batch(workers, items, count);
+        else if (queue_is_closed(workers->to_log)) break;
+        else write_idle(workers);
+    }
+    mem_free(items);
+}
+
+/* --- applier --- */
+
+/* Enough of each file system stays free for deletes, repairs and control. */
+static uint64_t space_reserve(uint64_t total)
+{
+    return MAX(16 * MIB, MIN(total / 20, 1 * GIB));
+}
+
+static void look_at_space(Workers *workers)
+{
+    DiskSpace space;
+    Err err = {0};
+    if (disk_space(store_disk(workers->store), &space, &err) != OK) {
+        LOG(WARN, "disk.space_unknown", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        return;
+    }
+    bool full = space.free < space_reserve(space.total);
+    if (atomic_exchange(&workers->full, full) == full) return;
+    LOG(WARN, full ? "disk.full" : "disk.room", "free=%" PRIu64 " reserve=%" PRIu64, space.free,
+        space_reserve(space.total));
+}
+
+static void prepare_spares(Workers *workers)
+{
+    Err err = {0};
+    Wal *wal = store_wal(workers->store);
+    while (wal_needs_spare(wal)) {
+        ErrCode code = wal_prepare_spare(wal, &err);
+        if (code == OK) continue;
+        if (code != ERR_BUSY) {
+            LOG(WARN, "wal.spare_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        }
+        return;
+    }
+}
+
+static void checkpoint(Workers *workers)
+{
+    Err err = {0};
+    if (store_checkpoint(workers->store, &err) != OK) {
+        LOG(ERROR, "store.checkpoint_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    }
+}
+
+/* Applies what is committed; false when there was nothing, or when it failed. */
+static bool apply(Workers *workers)
+{
+    Err err = {0};
+    size_t applied = 0;
+    if (store_apply(workers->store, STORE_APPLY_BATCH, &applied, &err) != OK) {
+        if (!atomic_exchange(&workers->failed, true)) {
+            LOG(ERROR, "store.apply_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        }
+        return false;
+    }
+    if (applied > 0) wake_set(&workers->core_wake);
+    return applied > 0;
+}
+
+static void applier_run(void *arg)
+{
+    Workers *workers = arg;
+    bool dirty = false;
+    while (!atomic_load(&workers->stopping)) {
+        look_at_space(workers);
+        prepare_spares(workers);
+        if (!wake_wait(&workers->applier_wake, SPACE_EVERY_MS)) {
+            if (dirty) checkpoint(workers); /* a second of silence */
+            dirty = false;
+            continue;
+        }
+        if (store_backlog(workers->store) < APPLY_ENOUGH) {
+            (void)wake_wait(&workers->applier_wake, (int)workers->options.apply_delay_ms);
+        }
+        while (apply(workers)) {
+            dirty = true;
+            prepare_spares(workers);
+            if (store_wants_checkpoint(workers->store)) checkpoint(workers);
+        }
+    }
+}
+
+/* --- from other threads --- */
+
+ErrCode workers_submit(void *ctx, Mutation *mutation)
+{
+    Workers *workers = ctx;
+    return queue_push(workers->mutations, mutation);
+}
+
+const _Atomic bool *workers_ready(const Workers *workers)
+{
+    return &workers->ready;
+}
+
+const _Atomic bool *workers_full(const Workers *workers)
+{
+    return &workers->full;
+}
+
+bool workers_failed(const Workers *workers)
+{
+    return atomic_load(&workers->failed);
+}
+
+size_t workers_in_flight(const Workers *workers)
+{
+    return atomic_load(&workers->in_flight);
+}
+
+size_t workers_shards(Workers *workers, EngineShardStatus *out, size_t max)
+{
+    lock_take(&workers->lock);
+    for (size_t i = 0; i < MIN(max, workers->shard_count); i++) out[i] = workers->shards[i];
+    size_t count = workers->shard_count;
+    lock_give(&workers->lock);
+    return count;
+}
+
+/* --- life --- */
+
+static ErrCode open_engine(Workers *workers, Err *err)
+{
+    const WorkersOptions *o = &workers->options;
+    EngineOptions engine = {
+        .store = o->store,
+        .control = o->control,
+        .buckets = o->buckets,
+        .clock = o->clock,
+        .seed = o->seed,
+        .standard = o->standard,
+        .io = {.ctx = workers, .log = io_log, .committed = io_committed},
+    };
+    return engine_open(&engine, &workers->engine, err);
+}
+
+ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
+{
+    Workers *workers = mem_new(sizeof *workers);
+    workers->options = *options;
+    workers->store = options->store;
+    workers->mutations = queue_new(options->queue_max);
+    workers->to_log = queue_new(2 * ENGINE_LOG_MAX);
+    workers->logged = queue_new(2 * ENGINE_LOG_MAX);
+    workers->shards = mem_new_array(PLACE_SHARDS_MAX + 1, sizeof *workers->shards);
+    lock_init(&workers->lock, LOCK_RANK_STORE);
+    wake_init(&workers->core_wake);
+    wake_init(&workers->applier_wake);
+    queue_on_wake(workers->mutations, wake_set, &workers->core_wake);
+    queue_on_wake(workers->logged, wake_set, &workers->core_wake);
+    look_at_space(workers);
+    ErrCode code = open_engine(workers, err);
+    if (code == OK) code = thread_start(&workers->writer, "wal-writer", writer_run, workers, err);
+    if (code == OK) code = thread_start(&workers->applier, "applier", applier_run, workers, err);
+    if (code == OK) code = thread_start(&workers->core, "core", core_run, workers, err);
+    if (code != OK) {
+        workers_free(workers);
+        return code;
+    }
+    *out = workers;
+    return OK;
+}
+
+/* Answers of the log that came when nobody waited for them any more (an opening that failed). */
+static void drop_logged(Workers *workers)
+{
+    void *item = NULL;
+    while (queue_pop(workers->logged, &item, 1) == 1) mem_free(item);
+}
+
+static void stop_threads(Workers *workers)
+{
+    atomic_store(&workers->stopping, true);
+    queue_close(workers->mutations);
+    wake_set(&workers->core_wake);
+    thread_join(&workers->core); /* first: it still gives the writer work */
+    queue_close(workers->to_log);
+    thread_join(&workers->writer);
+    drop_logged(workers);
+    wake_set(&workers->applier_wake);
+    thread_join(&workers->applier);
+}
+
+ErrCode workers_close(Workers *workers, Err *err)
+{
+    stop_threads(workers);
+    engine_free(TAKE(workers->engine));
+    return store_close(workers->store, err);
+}
+
+void workers_free(Workers *workers)
+{
+    if (workers == NULL) return;
+    stop_threads(workers);
+    engine_free(workers->engine);
+    queue_free(workers->mutations);
+    queue_free(workers->to_log);
+    queue_free(workers->logged);
+    mem_free(workers->shards);
+    wake_deinit(&workers->core_wake);
+    wake_deinit(&workers->applier_wake);
+    lock_deinit(&workers->lock);
+    mem_free(workers);
+}
