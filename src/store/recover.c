@@ -76,16 +76,13 @@ static ErrCode replay_entry(Store *store, const Frame *frame, Str payload, Err *
 /* Entries of a shard from `from` on are void: the newest of the replayed ones go. */
 static ErrCode replay_truncate(Store *store, Str payload, Err *err)
 {
-    Dec dec = dec_of(payload.ptr, payload.len);
-    ShardId shard = dec_u16(&dec);
-    Lsn from = dec_u64(&dec);
-    Sha256 hash;
-    dec_bytes(&dec, hash.bytes, sizeof hash.bytes);
-    if (!dec_done(&dec)) return err_set(err, ERR_CORRUPT, "a TRUNCATE record is malformed");
-    StoreShard *s = store_shard(store, shard);
+    Truncate truncate;
+    TRY(truncate_decode(payload, &truncate, err));
+    Lsn from = truncate.from;
+    StoreShard *s = store_shard(store, truncate.shard);
     if (from <= s->applied_lsn) {
         return err_set(err, ERR_CORRUPT, "shard %u: TRUNCATE from lsn %" PRIu64
-                       " reaches below lsn %" PRIu64 ", which is applied", shard, from,
+                       " reaches below lsn %" PRIu64 ", which is applied", truncate.shard, from,
                        s->applied_lsn);
     }
     Record *keep = NULL;
