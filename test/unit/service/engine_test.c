@@ -42,6 +42,7 @@ static void reopen(Fixture *f, bool clean)
     Err err = {0};
     if (clean) {
         assert_ok(node_kit_close(&f->kit, &err), &err);
+        disk_sim_kill(f->disk); /* the process ends */
     } else {
         node_kit_drop(&f->kit);
         disk_sim_crash(f->disk);
@@ -141,6 +142,7 @@ static void test_nothing_to_replay(void **state)
         assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(key), STR("x"), &err), &err);
     }
     assert_ok(node_kit_close(&f->kit, &err), &err);
+    disk_sim_kill(f->disk);
     assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
     assert_int_equal(f->kit.opened.unapplied, 0);
     assert_ok(node_kit_ready(&f->kit, &err), &err);

@@ -1,0 +1,369 @@
+/* The one-node simulator: the real engine, replica, store, log, packs, blobs and index over the
+ * simulated disk, in one thread. Every seed draws its own mix of work and faults. Between changes
+ * the process is killed, the power fails (also inside recovery), or it stops cleanly; everything that
+ * was acknowledged must be there, nothing that was refused, and conditions must have had one winner.
+ *
+ *   sim_one_node [--seed N] [--count N] [--required N] [--plant NAME] [--trace] [--until-failure]
+ *
+ * A failing seed prints itself; the same seed gives the same run. One seed in a hundred runs twice
+ * and must give the same trace hash. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "disk/sim.h"
+#include "one_node_model.h"
+
+#define STEPS 500
+
+typedef struct {
+    uint64_t seed;
+    Rng rng;
+    Disk *disk;
+    NodeKit kit;
+    NodeKitOptions options;
+    bool up;
+    bool sync_faults; /* a sync failed: only a loss of power tells what is on the disk */
+    Model model;
+    SimDiskFaults faults;
+    ValueId next_value;
+    uint64_t hash;
+    bool trace;
+    uint64_t restarts;
+} Sim;
+
+static void trace(Sim *sim, const char *what, uint64_t a, uint64_t b)
+{
+    uint64_t words[3] = {0, a, b};
+    memcpy(words, what, MIN(strlen(what), sizeof words[0]));
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        sim->hash = (sim->hash ^ words[i]) * 0x100000001b3ULL;
+        sim->hash ^= sim->hash >> 29;
+    }
+    if (sim->trace) printf("%s %" PRIu64 " %" PRIu64 "\n", what, a, b);
+}
+
+static void op_done(Mutation *m)
+{
+    Sim *sim = m->ctx;
+    ModelOp *op = (ModelOp *)((char *)m - offsetof(ModelOp, m));
+    model_answered(&sim->model, op);
+    trace(sim, "answer", (uint64_t)m->code, op->value);
+}
+
+/* --- work --- */
+
+static void fill_op(Sim *sim, ModelOp *op)
+{
+    unsigned pick = (unsigned)rng_below(&sim->rng, 100);
+    op->bucket = rng_below(&sim->rng, 4) == 0 ? 1 : 0;
+    op->key = (unsigned)rng_below(&sim->rng, MODEL_KEYS);
+    op->kind = pick < 40   ? OP_KIND_PUT
+               : pick < 55 ? OP_KIND_NEW
+               : pick < 70 ? OP_KIND_CAS
+               : pick < 85 ? OP_KIND_DELETE
+               : pick < 92 ? OP_KIND_CAS_DELETE
+               : pick < 97 ? OP_KIND_BUCKET_CREATE
+                           : OP_KIND_BUCKET_DELETE;
+    if (op->kind >= OP_KIND_BUCKET_CREATE) op->bucket = 1;
+    Mutation *m = &op->m;
+    static const MutationType types[] = {
+        [OP_KIND_PUT] = MUTATION_PUT,
+        [OP_KIND_NEW] = MUTATION_PUT,
+        [OP_KIND_CAS] = MUTATION_PUT,
+        [OP_KIND_DELETE] = MUTATION_DELETE,
+        [OP_KIND_CAS_DELETE] = MUTATION_DELETE,
+        [OP_KIND_BUCKET_CREATE] = MUTATION_BUCKET_CREATE,
+        [OP_KIND_BUCKET_DELETE] = MUTATION_BUCKET_DELETE,
+    };
+    m->type = types[op->kind];
+    m->bucket = model_bucket_name(op->bucket);
+    m->key = model_key_name(op->key);
+    m->done = op_done;
+    m->ctx = sim;
+    if (op->kind == OP_KIND_NEW) m->if_none_match = STR("*");
+    if (op->kind == OP_KIND_CAS || op->kind == OP_KIND_CAS_DELETE) {
+        op->expected = sim->model.values[op->bucket][op->key];
+        if (op->expected == 0) op->expected = 1;
+        model_etag(op->expected, op->etag);
+        m->if_match = str_from_cstr(op->etag);
+    }
+}
+
+static void submit(Sim *sim)
+{
+    ModelOp *op = model_take(&sim->model);
+    if (op == NULL) return;
+    fill_op(sim, op);
+    if (op->m.type == MUTATION_PUT) {
+        op->value = ++sim->next_value << 8 | 1;
+        model_body(op->value, &op->body);
+        Err err = {0};
+        if (node_kit_body(&sim->kit, &op->m, buf_str(&op->body), &op->extent, &err) != OK) {
+            model_release(op); /* a fault of the disk: this upload never became a change */
+            return;
+        }
+    }
+    trace(sim, "submit", (uint64_t)op->kind, op->value);
+    model_submitted(&sim->model, op);
+    engine_submit(sim->kit.engine, &op->m);
+}
+
+static void release_answered(Sim *sim)
+{
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        if (sim->model.ops[i].answered) model_release(&sim->model.ops[i]);
+    }
+}
+
+static void apply(Sim *sim)
+{
+    size_t applied = 0;
+    Err err = {0};
+    ErrCode code = store_apply(sim->kit.store, 1 + rng_below(&sim->rng, 30), &applied, &err);
+    trace(sim, "apply", applied, (uint64_t)code);
+    if (code == ERR_CORRUPT) model_fail(&sim->model, "apply: %s", err_text(&err));
+}
+
+static void checkpoint(Sim *sim)
+{
+    Err err = {0};
+    ErrCode code = store_checkpoint(sim->kit.store, &err);
+    trace(sim, "check", (uint64_t)code, 0);
+    if (code == ERR_CORRUPT) model_fail(&sim->model, "checkpoint: %s", err_text(&err));
+}
+
+static void idle(Sim *sim)
+{
+    Err err = {0};
+    if (sim->kit.batch_first != NULL || wal_failed(store_wal(sim->kit.store))) return;
+    ErrCode code = store_log_idle(sim->kit.store, &err);
+    if (code == OK && wal_needs_spare(store_wal(sim->kit.store))) {
+        code = wal_prepare_spare(store_wal(sim->kit.store), &err);
+    }
+    trace(sim, "idle", (uint64_t)code, 0);
+}
+
+/* --- life and death --- */
+
+static void open_node(Sim *sim)
+{
+    bool faulty = rng_chance(&sim->rng, 200000);
+    sim->options.seed = rng_u64(&sim->rng);
+    for (int tries = 0; tries < 4; tries++) {
+        Err err = {0};
+        disk_sim_stop_at(sim->disk, faulty && tries < 3 ? rng_below(&sim->rng, 120) : UINT64_MAX);
+        ErrCode code = node_kit_open(&sim->kit, sim->disk, &sim->options, &err);
+        if (code == OK) {
+            code = node_kit_ready(&sim->kit, &err);
+            if (code != OK) node_kit_drop(&sim->kit);
+        }
+        bool stopped = disk_sim_stopped(sim->disk);
+        disk_sim_stop_at(sim->disk, UINT64_MAX);
+        trace(sim, "open", (uint64_t)code, stopped);
+        if (code == OK) {
+            sim->up = true;
+            sim->restarts++;
+            return;
+        }
+        if (!stopped) {
+            model_fail(&sim->model, "start: %s: %s", err_info(code)->name, err_text(&err));
+            return;
+        }
+        disk_sim_crash(sim->disk); /* again, inside recovery */
+    }
+    model_fail(&sim->model, "start: never came up");
+}
+
+static void restart(Sim *sim, bool power)
+{
+    static const SimDiskFaults none;
+    trace(sim, power ? "power" : "kill", 0, 0);
+    if (sim->up) node_kit_drop(&sim->kit);
+    sim->up = false;
+    if (power || sim->sync_faults) disk_sim_crash(sim->disk);
+    else disk_sim_kill(sim->disk);
+    disk_sim_set_faults(sim->disk, &none);
+    model_crashed(&sim->model);
+    open_node(sim);
+    if (sim->model.failed) return;
+    model_compare(&sim->model, &sim->kit, true);
+    disk_sim_set_faults(sim->disk, &sim->faults);
+}
+
+static void clean_stop(Sim *sim)
+{
+    static const SimDiskFaults none;
+    disk_sim_set_faults(sim->disk, &none);
+    node_kit_settle(&sim->kit);
+    release_answered(sim);
+    if (engine_failed(sim->kit.engine)) return;
+    Err err = {0};
+    StoreStatus status;
+    store_status(sim->kit.store, &status);
+    if (status.failed) return;
+    ErrCode code = node_kit_close(&sim->kit, &err);
+    sim->up = false;
+    trace(sim, "stop", (uint64_t)code, 0);
+    if (code != OK) model_fail(&sim->model, "stop: %s", err_text(&err));
+    disk_sim_kill(sim->disk);
+    if (rng_below(&sim->rng, 2) == 0) disk_sim_crash(sim->disk);
+    open_node(sim);
+    if (sim->model.failed) return;
+    if (sim->kit.opened.unapplied != 0) {
+        model_fail(&sim->model, "a clean stop left %" PRIu64 " records", sim->kit.opened.unapplied);
+    }
+    model_compare(&sim->model, &sim->kit, false);
+    disk_sim_set_faults(sim->disk, &sim->faults);
+}
+
+static bool node_failed(Sim *sim)
+{
+    StoreStatus status;
+    store_status(sim->kit.store, &status);
+    return status.failed || engine_failed(sim->kit.engine);
+}
+
+static void step(Sim *sim)
+{
+    unsigned pick = (unsigned)rng_below(&sim->rng, 1000);
+    if (pick < 400) submit(sim);
+    else if (pick < 550) node_kit_append(&sim->kit, 1 + rng_below(&sim->rng, 8));
+    else if (pick < 750) node_kit_sync(&sim->kit);
+    else if (pick < 840) apply(sim);
+    else if (pick < 890) checkpoint(sim);
+    else if (pick < 930) idle(sim);
+    else if (pick < 960) engine_turn(sim->kit.engine);
+    else if (pick < 980) model_compare(&sim->model, &sim->kit, false);
+    else if (pick < 988) restart(sim, true);
+    else if (pick < 996) restart(sim, false);
+    else clean_stop(sim);
+    if (sim->model.failed || !sim->up) return;
+    release_answered(sim);
+    sim->kit.clock.wall_ms += rng_below(&sim->rng, 5);
+    if (node_failed(sim)) restart(sim, true);
+}
+
+static void draw_options(Sim *sim)
+{
+    static const uint64_t segments[] = {64 * KIB, 64 * KIB, 256 * KIB};
+    sim->options.shards = 1 + (unsigned)rng_below(&sim->rng, 6);
+    sim->options.segment_size = segments[rng_below(&sim->rng, ARRAY_LEN(segments))];
+    sim->options.pack_size = rng_below(&sim->rng, 2) == 0 ? 128 * KIB : 0;
+    sim->options.backlog_max = rng_below(&sim->rng, 4) == 0 ? 20 : 0;
+    if (rng_below(&sim->rng, 4) == 0) sim->faults.write_error = 3000;
+    if (rng_below(&sim->rng, 4) == 0) sim->faults.no_space = 3000;
+    if (rng_below(&sim->rng, 4) == 0) sim->faults.sync_error = 10000;
+    sim->sync_faults = sim->faults.sync_error > 0 || sim->faults.write_error > 0;
+}
+
+/* The end: no more faults; what was promised is there, and it works again. */
+static void last_words(Sim *sim)
+{
+    memset(&sim->faults, 0, sizeof sim->faults);
+    restart(sim, rng_below(&sim->rng, 2) == 0);
+    if (sim->model.failed) return;
+    Err err = {0};
+    ErrCode code = node_kit_put(&sim->kit, STR("files"), STR("last"), STR("words"), &err);
+    if (code != OK) model_fail(&sim->model, "no progress: %s", err_info(code)->name);
+}
+
+/* One seed; true if all went well. */
+static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowledged)
+{
+    Sim *sim = mem_new(sizeof *sim);
+    sim->seed = seed;
+    sim->trace = show;
+    sim->hash = 0xcbf29ce484222325ULL;
+    rng_init(&sim->rng, seed);
+    model_init(&sim->model);
+    draw_options(sim);
+    Err err = {0};
+    ErrCode code = disk_sim_new(rng_u64(&sim->rng), &sim->disk, &err);
+    ASSERT(code == OK);
+    open_node(sim);
+    if (!sim->model.failed) disk_sim_set_faults(sim->disk, &sim->faults);
+    for (int i = 0; i < STEPS && !sim->model.failed && sim->up; i++) step(sim);
+    if (!sim->model.failed) last_words(sim);
+    bool good = !sim->model.failed;
+    if (!good) {
+        printf("seed %" PRIu64 ": %s\n  replay: sim_one_node --seed %" PRIu64 " --trace\n", seed,
+               sim->model.failure, seed);
+    }
+    *hash = sim->hash;
+    *acknowledged += sim->model.acknowledged;
+    if (sim->up) node_kit_drop(&sim->kit);
+    model_deinit(&sim->model);
+    disk_free(sim->disk);
+    mem_free(sim);
+    return good;
+}
+
+typedef struct {
+    uint64_t seed;
+    uint64_t count;
+    uint64_t required;
+    bool trace;
+    bool until_failure;
+} Arguments;
+
+static bool parse(int argc, char **argv, Arguments *out)
+{
+    *out = (Arguments){.seed = 1, .count = 1};
+    bool counted = false;
+    for (int i = 1; i < argc; i++) {
+        uint64_t *number = strcmp(argv[i], "--seed") == 0       ? &out->seed
+                           : strcmp(argv[i], "--count") == 0    ? &out->count
+                           : strcmp(argv[i], "--required") == 0 ? &out->required
+                                                                : NULL;
+        if (number == &out->count) counted = true;
+        if (number != NULL && i + 1 < argc) {
+            if (!str_to_u64(str_from_cstr(argv[++i]), UINT64_MAX, number)) return false;
+        } else if (strcmp(argv[i], "--plant") == 0 && i + 1 < argc) {
+            fault_plant(argv[++i], true);
+        } else if (strcmp(argv[i], "--trace") == 0) {
+            out->trace = true;
+        } else if (strcmp(argv[i], "--until-failure") == 0) {
+            out->until_failure = true;
+        } else {
+            return false;
+        }
+    }
+    if (out->until_failure && !counted) out->count = 500;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    Arguments args;
+    if (!parse(argc, argv, &args)) {
+        fprintf(stderr, "usage: sim_one_node [--seed N] [--count N] [--required N] [--plant NAME] "
+                        "[--trace] [--until-failure]\n");
+        return 2;
+    }
+    log_init(2, LOG_TEXT, LOG_ERROR);
+    uint64_t failed = 0;
+    uint64_t executed = 0;
+    uint64_t acknowledged = 0;
+    for (uint64_t seed = args.seed; seed < args.seed + args.count; seed++) {
+        uint64_t hash = 0;
+        uint64_t again = 0;
+        if (!run_seed(seed, args.trace, &hash, &acknowledged)) failed++;
+        executed++;
+        if (seed % 100 == 0) {
+            (void)run_seed(seed, false, &again, &acknowledged); /* told by its hash */
+            if (again != hash) {
+                printf("seed %" PRIu64 ": the second run differs from the first\n", seed);
+                failed++;
+            }
+        }
+        if (failed > 0 && args.until_failure) break;
+    }
+    printf("%" PRIu64 " changes were acknowledged\n", acknowledged);
+    printf("LAYER sim required=%" PRIu64 " executed=%" PRIu64 " failed=%" PRIu64 "\n", args.required,
+           executed, failed);
+    return failed > 0 || executed < args.required ? 1 : 0;
+}

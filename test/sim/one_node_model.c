@@ -1,0 +1,336 @@
+#include "one_node_model.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void model_init(Model *model)
+{
+    memset(model, 0, sizeof *model);
+    model->buckets[0] = true; /* "files" exists from the start */
+    for (size_t i = 0; i < MODEL_OPS; i++) buf_init(&model->ops[i].body, MIB);
+}
+
+void model_deinit(Model *model)
+{
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        model_release(&model->ops[i]);
+        buf_deinit(&model->ops[i].body);
+    }
+}
+
+void model_fail(Model *model, const char *format, ...)
+{
+    if (model->failed) return; /* the first tells most */
+    model->failed = true;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(model->failure, sizeof model->failure, format, args);
+    va_end(args);
+}
+
+ModelOp *model_take(Model *model)
+{
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        ModelOp *op = &model->ops[i];
+        if (op->used) continue;
+        Buf body = op->body;
+        memset(op, 0, sizeof *op);
+        op->body = body;
+        op->used = true;
+        mutation_init(&op->m, MUTATION_PUT);
+        return op;
+    }
+    return NULL;
+}
+
+void model_release(ModelOp *op)
+{
+    if (!op->used) return;
+    mutation_deinit(&op->m);
+    op->used = false;
+}
+
+Str model_bucket_name(unsigned bucket)
+{
+    return bucket == 0 ? STR("files") : STR("photos");
+}
+
+Str model_key_name(unsigned key)
+{
+    static const char *const names[MODEL_KEYS] = {
+        "a", "a/1", "a/2", "a/b/c", "a0", "b", "dir/", "dir/x", "dir/x/y", "ü", "z z", "../x", "a//b",
+        "long-name-long-name-long-name-long-name-long-name-long-name"};
+    return str_from_cstr(names[key]);
+}
+
+/* Most bodies are small, some fill packs and segments, a few are blobs. */
+static size_t body_len(ValueId value)
+{
+    uint64_t h = value * 0x9e3779b97f4a7c15ULL;
+    unsigned kind = (unsigned)(h >> 60);
+    if (kind == 0) return INLINE_MAX + 1 + (h >> 20) % 100000;
+    if (kind == 1) return INLINE_MAX;
+    if (kind < 4) return 8 + (h >> 20) % 30000;
+    return 8 + (h >> 20) % 400;
+}
+
+void model_body(ValueId value, Buf *out)
+{
+    size_t len = body_len(value);
+    buf_clear(out);
+    ErrCode code = buf_reserve(out, len, NULL);
+    ASSERT(code == OK);
+    out->len = len;
+    for (size_t i = 0; i < len; i += 8) {
+        uint64_t word = value ^ (i * 0x100000001b3ULL);
+        memcpy(out->data + i, &word, MIN((size_t)8, len - i));
+    }
+}
+
+void model_etag(ValueId value, char out[ETAG_MAX + 2])
+{
+    AUTO_BUF(body, MIB);
+    model_body(value, &body);
+    FileRow row = {.flags = ROW_FLAG_DIGEST_KNOWN, .digest = sha256_of(body.data, body.len)};
+    char etag[ETAG_MAX];
+    file_row_etag(&row, etag);
+    snprintf(out, ETAG_MAX + 2, "\"%.*s\"", ETAG_MAX - 1, etag);
+}
+
+static bool op_has_key(const ModelOp *op)
+{
+    return op->kind != OP_KIND_BUCKET_CREATE && op->kind != OP_KIND_BUCKET_DELETE;
+}
+
+/* Does op's condition hold with this value there? */
+static bool condition_holds(const ModelOp *op, ValueId value)
+{
+    switch (op->kind) {
+    case OP_KIND_NEW: return value == 0;
+    case OP_KIND_CAS:
+    case OP_KIND_CAS_DELETE: return value == op->expected && value != 0;
+    case OP_KIND_PUT:
+    case OP_KIND_DELETE:
+    case OP_KIND_BUCKET_CREATE:
+    case OP_KIND_BUCKET_DELETE: return true;
+    }
+    return true;
+}
+
+static bool bucket_is_empty(const Model *model, unsigned bucket)
+{
+    for (unsigned k = 0; k < MODEL_KEYS; k++) {
+        if (model->values[bucket][k] != 0) return false;
+    }
+    return true;
+}
+
+/* Notes what op may be refused for, with the state as it is now. */
+static void note(const Model *model, ModelOp *op)
+{
+    if (!model->buckets[op->bucket]) op->may_lack = true;
+    if (!op_has_key(op)) {
+        if (op->kind == OP_KIND_BUCKET_CREATE && model->buckets[op->bucket]) op->may_refuse = true;
+        if (!bucket_is_empty(model, op->bucket)) op->may_refuse = true;
+        return;
+    }
+    ValueId value = model->values[op->bucket][op->key];
+    if (value == 0) op->may_miss = true;
+    if (!condition_holds(op, value)) op->may_refuse = true;
+}
+
+static void note_all(Model *model)
+{
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        if (model->ops[i].used && !model->ops[i].answered) note(model, &model->ops[i]);
+    }
+}
+
+void model_submitted(Model *model, ModelOp *op)
+{
+    note(model, op);
+    /* A file under way keeps a bucket from being deleted, whatever becomes of it. */
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        ModelOp *other = &model->ops[i];
+        if (!other->used || other->answered || other->bucket != op->bucket) continue;
+        if (other->kind == OP_KIND_BUCKET_DELETE && op_has_key(op)) other->may_refuse = true;
+        if (op->kind == OP_KIND_BUCKET_DELETE && op_has_key(other)) op->may_refuse = true;
+    }
+}
+
+static void done_ok(Model *model, ModelOp *op)
+{
+    unsigned b = op->bucket;
+    model->acknowledged++;
+    if (op->kind == OP_KIND_BUCKET_CREATE || op->kind == OP_KIND_BUCKET_DELETE) {
+        bool create = op->kind == OP_KIND_BUCKET_CREATE;
+        if (model->buckets[b] == create) model_fail(model, "a bucket was made or deleted twice");
+        if (!create && !bucket_is_empty(model, b)) model_fail(model, "a full bucket was deleted");
+        model->buckets[b] = create;
+        note_all(model);
+        return;
+    }
+    ValueId *value = &model->values[b][op->key];
+    if (!model->buckets[b]) model_fail(model, "a file was kept in a bucket that is not there");
+    if (!condition_holds(op, *value)) {
+        model_fail(model, "two winners: %.*s held %" PRIx64 " when a condition on %" PRIx64 " won",
+                   STR_ARG(model_key_name(op->key)), *value, op->expected);
+    }
+    bool is_delete = op->kind == OP_KIND_DELETE || op->kind == OP_KIND_CAS_DELETE;
+    if (is_delete && *value == 0) model_fail(model, "an absent file was deleted");
+    *value = is_delete ? 0 : op->value;
+    note_all(model);
+}
+
+void model_answered(Model *model, ModelOp *op)
+{
+    op->answered = true;
+    ErrCode code = op->m.code;
+    bool fair = true;
+    model->refused++;
+    if (code == OK) {
+        model->refused--;
+        done_ok(model, op);
+    } else if (code == ERR_PRECONDITION || code == ERR_BUCKET_NOT_EMPTY ||
+               code == ERR_BUCKET_EXISTS) {
+        fair = op->may_refuse;
+    } else if (code == ERR_NOT_FOUND) {
+        fair = op->may_miss;
+    } else if (code == ERR_NO_BUCKET) {
+        fair = op->may_lack;
+    } else if (code == ERR_OUTCOME_UNKNOWN) {
+        op->answered = false; /* as a crash would leave it */
+    } else if (code != ERR_ROOT_FAILED && code != ERR_NO_SPACE && code != ERR_IO) {
+        fair = false;
+    }
+    if (!fair) {
+        model_fail(model, "%.*s of kind %d was refused with %s for no reason",
+                   STR_ARG(model_key_name(op->key)), (int)op->kind, err_info(code)->name);
+    }
+}
+
+void model_crashed(Model *model)
+{
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        ModelOp *op = &model->ops[i];
+        if (op->used && op->answered) model_release(op);
+    }
+}
+
+/* Is `seen` explained by what was acknowledged, or by an op of unknown outcome? */
+static bool explained(const Model *model, unsigned bucket, unsigned key, ValueId seen)
+{
+    if (model->values[bucket][key] == seen) return true;
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        const ModelOp *op = &model->ops[i];
+        if (!op->used || op->answered || !op_has_key(op)) continue;
+        if (op->bucket != bucket || op->key != key) continue;
+        bool is_delete = op->kind == OP_KIND_DELETE || op->kind == OP_KIND_CAS_DELETE;
+        if (seen == (is_delete ? 0 : op->value)) return true;
+    }
+    return false;
+}
+
+/* Which value stands there? UINT64_MAX: something else, which is failed already. */
+static ValueId read_value(Model *model, NodeKit *kit, unsigned bucket, unsigned key, Buf *got,
+                          Buf *want)
+{
+    Err err = {0};
+    ErrCode code = node_kit_get(kit, model_bucket_name(bucket), model_key_name(key), got, &err);
+    if (code == ERR_NOT_FOUND || code == ERR_NO_BUCKET) return 0;
+    if (code != OK) {
+        model_fail(model, "read %.*s: %s: %s", STR_ARG(model_key_name(key)), err_info(code)->name,
+                   err_text(&err));
+        return UINT64_MAX;
+    }
+    ValueId value = 0;
+    if (got->len >= 8) memcpy(&value, got->data, 8);
+    if (value != 0 && body_len(value) == got->len) model_body(value, want);
+    else buf_clear(want);
+    if (!str_eq(buf_str(got), buf_str(want))) {
+        model_fail(model, "read %.*s: %zu wrong bytes", STR_ARG(model_key_name(key)), got->len);
+        return UINT64_MAX;
+    }
+    return value;
+}
+
+static bool bucket_unknown(const Model *model, unsigned bucket)
+{
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        const ModelOp *op = &model->ops[i];
+        if (op->used && !op->answered && op->bucket == bucket && !op_has_key(op)) return true;
+    }
+    return false;
+}
+
+static void compare_list(Model *model, NodeKit *kit, unsigned bucket)
+{
+    BucketRecord record;
+    if (!buckets_find(kit->buckets, model_bucket_name(bucket), &record)) return;
+    Err err = {0};
+    StoreListOptions options = {.bucket = record.uid};
+    AUTO(StoreList, store_list_close) list = NULL;
+    if (store_list_open(kit->reader, &options, &list, &err) != OK) {
+        model_fail(model, "list: %s", err_text(&err));
+        return;
+    }
+    bool listed[MODEL_KEYS] = {false};
+    AUTO_BUF(last, KEY_MAX);
+    for (;;) {
+        StoreFound file;
+        bool is_prefix = false;
+        bool found = false;
+        if (store_list_next(list, &file, &is_prefix, &found, &err) != OK) {
+            model_fail(model, "list: %s", err_text(&err));
+            return;
+        }
+        if (!found) break;
+        if (last.len > 0 && str_cmp(file.key, buf_str(&last)) <= 0) {
+            model_fail(model, "list: %.*s out of order", STR_ARG(file.key));
+        }
+        buf_clear(&last);
+        ErrCode fits = buf_append_str(&last, file.key, NULL);
+        ASSERT(fits == OK); /* a key is at most KEY_MAX bytes */
+        unsigned k = 0;
+        while (k < MODEL_KEYS && !str_eq(file.key, model_key_name(k))) k++;
+        if (k == MODEL_KEYS) model_fail(model, "list: a strange key %.*s", STR_ARG(file.key));
+        else listed[k] = true;
+    }
+    for (unsigned k = 0; k < MODEL_KEYS; k++) {
+        if (listed[k] != (model->values[bucket][k] != 0)) {
+            model_fail(model, "list: %.*s is %s", STR_ARG(model_key_name(k)),
+                       listed[k] ? "listed but absent" : "there but not listed");
+        }
+    }
+}
+
+void model_compare(Model *model, NodeKit *kit, bool after_crash)
+{
+    AUTO_BUF(got, MIB);
+    AUTO_BUF(want, MIB);
+    for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++) {
+        BucketRecord record;
+        bool there = buckets_find(kit->buckets, model_bucket_name(b), &record);
+        if (there != model->buckets[b] && !(after_crash && bucket_unknown(model, b))) {
+            model_fail(model, "bucket %.*s is %s", STR_ARG(model_bucket_name(b)),
+                       there ? "there but was deleted" : "lost");
+        }
+        model->buckets[b] = there;
+        for (unsigned k = 0; k < MODEL_KEYS && !model->failed; k++) {
+            ValueId seen = read_value(model, kit, b, k, &got, &want);
+            if (seen == UINT64_MAX) break;
+            bool fine = after_crash ? explained(model, b, k, seen) : seen == model->values[b][k];
+            if (!fine) {
+                model_fail(model, "%.*s/%.*s holds %" PRIx64 ", acknowledged was %" PRIx64,
+                           STR_ARG(model_bucket_name(b)), STR_ARG(model_key_name(k)), seen,
+                           model->values[b][k]);
+            }
+            model->values[b][k] = seen;
+        }
+    }
+    for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++) compare_list(model, kit, b);
+    if (!after_crash) return;
+    for (size_t i = 0; i < MODEL_OPS; i++) model_release(&model->ops[i]);
+}
