@@ -27,8 +27,9 @@
 typedef struct Wal Wal;
 
 #define WAL_SEGMENT_SIZE_DEFAULT (1 * MIB)
-#define WAL_BATCH_MAX (4 * MIB) /* bytes one group commit may hold; a batch never spans segments   \
-                                 */
+#define WAL_BATCH_MAX                                                                              \
+    (4 * MIB) /* bytes one group commit may hold; a batch never spans segments                     \
+               */
 
 typedef struct {
     Uuid root;

@@ -300,9 +300,7 @@ static ErrCode deliver(Scan *scan, const Frame *frame, Str payload, Err *err)
         wal_shards_entry(shards, &entry);
         break;
     }
-    case FRAME_CHECKPOINT:
-        TRY(wal_shards_load(shards, payload, err));
-        break;
+    case FRAME_CHECKPOINT: TRY(wal_shards_load(shards, payload, err)); break;
     case FRAME_TRUNCATE: {
         Truncate truncate;
         TRY(truncate_decode(payload, &truncate, err));
@@ -320,8 +318,7 @@ static ErrCode deliver(Scan *scan, const Frame *frame, Str payload, Err *err)
         break;
     }
     case FRAME_ATTEST:
-    case FRAME_PAD:
-        return OK;
+    case FRAME_PAD: return OK;
     }
     scan->opened->records++;
     scan->opened->bytes += frame_total(payload.len);

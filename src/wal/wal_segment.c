@@ -109,7 +109,9 @@ static ErrCode head_compose(Wal *wal, size_t need, SegmentHeader *header, Buf *o
     uint8_t *at = out->data + SEGMENT_HEADER_LEN;
     frame_encode(&frame, str_of(at + FRAME_LEN, payload_len), at);
     TRY(wal_pad(out, &frame, err));
-    uint64_t least = out->len + ALIGN_UP((uint64_t)need, (uint64_t)WAL_BLOCK);
+    /* A large CHECKPOINT must not leave room for one record only. */
+    uint64_t room = MAX((uint64_t)need, wal->options.segment_size / 4);
+    uint64_t least = out->len + ALIGN_UP(room, (uint64_t)WAL_BLOCK);
     header->capacity = MAX(wal->options.segment_size, least);
     segment_header_encode(header, out->data);
     return OK;

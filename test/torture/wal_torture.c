@@ -150,8 +150,8 @@ static unsigned run_all(Case what, unsigned *executed)
         ++*executed;
         if (wrong == NULL) continue;
         failed++;
-        printf("FAILED seed %ju, call %ju%s, %s, %s: %s\n", (uintmax_t)what.seed, (uintmax_t)nth,
-               what.sticky ? " and later" : "", strerror(what.errno_value),
+        printf("FAILED seed %ju, call %ju%s, errno %d, %s: %s\n", (uintmax_t)what.seed,
+               (uintmax_t)nth, what.sticky ? " and later" : "", what.errno_value,
                what.power ? "power failure" : "kill", wrong);
     }
     return failed;

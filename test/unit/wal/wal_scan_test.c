@@ -91,8 +91,9 @@ static void assert_opens(Fixture *fixture, Disk *disk)
 
 static void path_of(uint64_t id, bool active, char path[DISK_PATH_MAX])
 {
-    (void)snprintf(path, DISK_PATH_MAX, active ? "wal.active" : "wal.segments/segment_%ju.wal",
-                   (uintmax_t)id);
+    int len = snprintf(path, DISK_PATH_MAX, active ? "wal.active" : "wal.segments/segment_%ju.wal",
+                       (uintmax_t)id);
+    assert_in_range(len, 1, DISK_PATH_MAX - 1);
 }
 
 static SegmentHeader header_of(Fixture *fixture, Disk *disk, const char *path)
@@ -179,6 +180,34 @@ static void test_zeros_attested(void **state)
     }
 }
 
+/* What the ATTEST record is for: without it damage in the last batch passes for a torn tail. */
+static void test_last_batch(void **state)
+{
+    Fixture *fixture = *state;
+    append_many(fixture, 3, 100);
+    WalStats stats;
+    wal_stats(fixture->kit.wal, &stats);
+    uint64_t bit = (stats.durable.offset - WAL_BLOCK + FRAME_LEN) * 8;
+    { /* planted bug */
+        Kit kit;
+        fault_plant("skip-attest", true);
+        assert_ok(kit_attest(&fixture->kit, &fixture->err), &fixture->err);
+        fault_reset();
+        AUTO(Disk, disk_free) disk = copy_of(fixture->disk);
+        assert_ok(disk_sim_flip(disk, "wal.active", bit, &fixture->err), &fixture->err);
+        assert_ok(open_copy(fixture, disk, &kit), &fixture->err);
+        assert_non_null(kit_verify(&kit, &fixture->kit.model));
+        kit_deinit(&kit);
+    }
+    append_many(fixture, 1, 100);
+    wal_stats(fixture->kit.wal, &stats);
+    bit = (stats.durable.offset - WAL_BLOCK + FRAME_LEN) * 8;
+    assert_ok(kit_attest(&fixture->kit, &fixture->err), &fixture->err);
+    assert_ok(disk_sim_flip(fixture->disk, "wal.active", bit, &fixture->err), &fixture->err);
+    wal_free(TAKE(fixture->kit.wal));
+    assert_refused(fixture, fixture->disk, ERR_CORRUPT, "wal.active: damaged at offset");
+}
+
 /* Damage in the last batch, which nothing attests: torn, kept aside, and the rest is there. */
 static void test_torn(void **state)
 {
@@ -205,8 +234,9 @@ static void test_torn(void **state)
         assert_int_equal(kit.opened.torn_at.offset + kit.opened.torn_bytes, stats.durable.offset);
         char path[DISK_PATH_MAX];
         DiskStat stat;
-        (void)snprintf(path, sizeof path, "quarantine/segment_1_at_%ju.torn",
-                       (uintmax_t)kit.opened.torn_at.offset);
+        int len = snprintf(path, sizeof path, "quarantine/segment_1_at_%ju.torn",
+                           (uintmax_t)kit.opened.torn_at.offset);
+        assert_in_range(len, 1, sizeof path - 1);
         assert_ok(disk_stat(disk, path, &stat, &fixture->err), &fixture->err);
         assert_int_equal(stat.size, kit.opened.torn_bytes);
         /* Not a second time: the next header says where the log ended. */
@@ -410,6 +440,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_damage_attested, setup, teardown),
         cmocka_unit_test_setup_teardown(test_zeros_attested, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_torn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_recycled_is_clean, setup, teardown),
         cmocka_unit_test_setup_teardown(test_headers, setup, teardown),
