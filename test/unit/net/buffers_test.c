@@ -1,0 +1,102 @@
+#include "base/fault.h"
+#include "net/buffers.h"
+#include "testing.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void count_wake(void *ctx)
+{
+    ++*(unsigned *)ctx;
+}
+
+static void takes_and_gives(void **state)
+{
+    UNUSED(state);
+    Err err;
+    Buffers *pool;
+    Buffer *b[3], *none = NULL;
+    unsigned wakes = 0;
+    assert_ok(buffers_open(3, 4096, &pool, &err), &err);
+    unsigned watcher = buffers_watch(pool, count_wake, &wakes);
+    assert_int_equal(buffers_size(pool), 4096);
+    for (size_t i = 0; i < 3; i++) {
+        assert_ok(buffers_take(pool, &b[i], &err), &err);
+        assert_int_equal(b[i]->len, 0);
+        assert_int_equal(b[i]->capacity, 4096);
+        memset(b[i]->data, (int)i + 1, 4096);
+        b[i]->len = 4096;
+    }
+    for (size_t i = 0; i < 3; i++)
+        for (size_t at = 0; at < 4096; at++)
+            assert_int_equal(b[i]->data[at], i + 1);
+    buffer_release(b[2]); /* nobody had to wait: no wake-up */
+    assert_int_equal(wakes, 0);
+    assert_ok(buffers_take(pool, &b[2], &err), &err);
+    assert_code(buffers_take(pool, &none, &err), ERR_BUSY, &err);
+    assert_null(none);
+    buffer_release(b[1]);
+    buffer_release(b[0]);
+    assert_int_equal(wakes, 1); /* once for the one that failed */
+    Buffer *again;
+    assert_ok(buffers_take(pool, &again, &err), &err);
+    assert_ptr_equal(again, b[0]); /* the last one given back */
+    assert_int_equal(again->len, 0);
+    buffers_unwatch(pool, watcher);
+    assert_ok(buffers_take(pool, &b[1], &err), &err);
+    assert_code(buffers_take(pool, &none, &err), ERR_BUSY, &err);
+    buffer_release(again);
+    assert_int_equal(wakes, 1);
+    buffer_release(b[1]);
+    buffer_release(b[2]);
+    buffer_release(NULL);
+    assert_int_equal(buffers_free_count(pool), 3);
+    buffers_close(pool);
+    buffers_close(NULL);
+}
+
+static void fails_on_demand(void **state)
+{
+    UNUSED(state);
+    Err err;
+    Buffers *pool;
+    Buffer *buffer;
+    fault_arm("mem.take", ENOMEM, 1, false);
+    assert_code(buffers_open(1, 4096, &pool, &err), ERR_NO_MEMORY, &err);
+    fault_reset();
+    assert_ok(buffers_open(1, 4096, &pool, &err), &err);
+    fault_arm("pool.take", ENOMEM, 1, false);
+    assert_code(buffers_take(pool, &buffer, &err), ERR_BUSY, &err);
+    fault_reset();
+    assert_ok(buffers_take(pool, &buffer, &err), &err);
+    buffer_release(buffer);
+    buffers_close(pool);
+}
+
+static void give_twice(void *arg)
+{
+    buffer_release(arg);
+    buffer_release(arg);
+}
+
+static void asserts_balance(void **state)
+{
+    UNUSED(state);
+    Buffers *pool;
+    Buffer *buffer;
+    assert_ok(buffers_open(1, 4096, &pool, NULL), NULL);
+    assert_ok(buffers_take(pool, &buffer, NULL), NULL);
+    assert_aborts(give_twice, buffer, "free_count");
+    buffer_release(buffer);
+    buffers_close(pool);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_and_gives),
+        cmocka_unit_test(fails_on_demand),
+        cmocka_unit_test(asserts_balance),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
