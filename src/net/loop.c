@@ -1,7 +1,6 @@
 #include "net/loop.h"
 
 #include "base/mem.h"
-#include "base/queue.h"
 #include "base/thread.h"
 #include <stdio.h>
 
@@ -117,15 +116,14 @@ typedef struct {
     LoopTask task;
     LoopFn fn;
     void *arg;
-    Queue *done;
+    uv_sem_t done; /* not a Queue: its pusher still looks at it when the caller may free it */
 } LoopCall;
 
 static void run_call(void *arg)
 {
     LoopCall *call = arg;
     call->fn(call->arg);
-    ErrCode code = queue_push(call->done, call);
-    ASSERT(code == OK);
+    uv_sem_post(&call->done);
 }
 
 void loop_call(Loop *loop, LoopFn fn, void *arg)
@@ -135,12 +133,13 @@ void loop_call(Loop *loop, LoopFn fn, void *arg)
         return;
     }
     ASSERT(current_loop == NULL);
-    LoopCall call = {.fn = fn, .arg = arg, .done = queue_new(1)};
+    LoopCall call = {.fn = fn, .arg = arg};
+    int status = uv_sem_init(&call.done, 0);
+    ASSERT(status == 0);
     call.task = (LoopTask){.fn = run_call, .arg = &call};
     loop_post(loop, &call.task);
-    void *item;
-    while (queue_pop_wait(call.done, &item, 1, -1) == 0) {}
-    queue_free(call.done);
+    uv_sem_wait(&call.done);
+    uv_sem_destroy(&call.done);
 }
 
 unsigned loop_index(const Loop *loop)
