@@ -481,7 +481,13 @@ ErrCode store_checkpoint(Store *store, Err *err)
     if (!store->dirty) return OK;
     if (atomic_load(&store->failed)) return err_set(err, ERR_ROOT_FAILED, "the applier has failed");
     uint64_t keep = keep_from(store); /* before the checkpoint: later records may only raise it */
-    if (!fault_planted("cut-before-checkpoint")) TRY(index_checkpoint(store->index, err));
+    if (!fault_planted("cut-before-checkpoint")) {
+        ErrCode code = index_checkpoint(store->index, err);
+        if (code != OK) {
+            atomic_store(&store->failed, true); /* the index takes no more batches */
+            return err_wrap(err, code, "checkpoint index.db");
+        }
+    }
     store->dirty = false;
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
         StoreShard *shard = store->shards[i];

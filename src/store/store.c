@@ -69,13 +69,13 @@ ErrCode store_close(Store *store, Err *err)
     do {
         TRY(store_apply(store, STORE_APPLY_BATCH, &applied, err));
     } while (applied > 0);
-    if (!wal_failed(store->wal) && table_count(store->table) == 0) {
+    if (!store->log_failed && table_count(store->table) == 0) {
         /* A fresh segment whose CHECKPOINT says all is applied: nothing to replay. */
         TRY(wal_rotate(store->wal, err));
     }
     store->dirty = true;
     TRY(store_checkpoint(store, err));
-    return wal_failed(store->wal) ? OK : wal_close(store->wal, err);
+    return store->log_failed ? OK : wal_close(store->wal, err);
 }
 
 void store_replica_state(Store *store, ShardId shard, ReplicaState *out)
@@ -136,33 +136,50 @@ size_t store_backlog(const Store *store)
     return table_count(store->table);
 }
 
+/* Whatever the log refuses ends its use: an entry behind a missing one would break the chain. */
+static ErrCode log_result(Store *store, ErrCode code)
+{
+    if (code != OK) store->log_failed = true;
+    return code;
+}
+
+static ErrCode log_usable(const Store *store, Err *err)
+{
+    if (!store->log_failed) return OK;
+    return err_set(err, ERR_ROOT_FAILED, "the log failed before");
+}
+
 ErrCode store_log_append(Store *store, Record *record, Err *err)
 {
+    TRY(log_usable(store, err));
     WalPos pos = {0};
-    TRY(wal_append(store->wal, &record->entry, buf_str(&record->head), buf_str(&record->body), &pos,
-                   err));
+    TRY(log_result(store, wal_append(store->wal, &record->entry, buf_str(&record->head),
+                                     buf_str(&record->body), &pos, err)));
     record->log_pos = pos; /* the writer's field; the core takes it over in store_logged() */
     return OK;
 }
 
 ErrCode store_log_state(Store *store, const ReplicaState *state, Err *err)
 {
-    return wal_append_state(store->wal, state, err);
+    TRY(log_usable(store, err));
+    return log_result(store, wal_append_state(store->wal, state, err));
 }
 
 ErrCode store_log_sync(Store *store, Err *err)
 {
-    return wal_sync(store->wal, err);
+    TRY(log_usable(store, err));
+    return log_result(store, wal_sync(store->wal, err));
 }
 
 ErrCode store_log_idle(Store *store, Err *err)
 {
-    return wal_attest(store->wal, err);
+    TRY(log_usable(store, err));
+    return log_result(store, wal_attest(store->wal, err));
 }
 
 bool store_log_needs_idle(const Store *store)
 {
-    return wal_needs_attest(store->wal);
+    return !store->log_failed && wal_needs_attest(store->wal);
 }
 
 Blobs *store_blobs(Store *store)

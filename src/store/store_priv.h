@@ -35,6 +35,7 @@ struct Store {
     _Atomic uint64_t apply_generation; /* raised after an index commit, before the table shrinks */
     _Atomic uint64_t applied;
     _Atomic bool failed;     /* the applier failed: views stand still */
+    bool log_failed;         /* the WAL writer's: nothing more may be appended */
     bool dirty;              /* applier: batches were committed since the last checkpoint */
     uint64_t logged_segment; /* core: segment of the newest record in the log */
     uint64_t replayed_records;
