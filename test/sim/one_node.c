@@ -3,8 +3,10 @@
  * the process is killed, the power fails (also inside recovery), or it stops cleanly; everything that
  * was acknowledged must be there, nothing that was refused, and conditions must have had one winner.
  *
- *   sim_one_node [--seed N] [--count N] [--required N] [--plant NAME] [--trace] [--until-failure]
+ *   sim_one_node [--seed N] [--count N] [--required N] [--seeds FILE] [--plant NAME] [--trace]
+ *                [--until-failure]
  *
+ * --seeds FILE (test/sim/seeds.txt) runs the seeds that once failed, before the others.
  * A failing seed prints itself; the same seed gives the same run. One seed in a hundred runs twice
  * and must give the same trace hash. */
 #include <inttypes.h>
@@ -310,7 +312,14 @@ typedef struct {
     uint64_t required;
     bool trace;
     bool until_failure;
+    const char *seeds; /* a file; NULL: none */
 } Arguments;
+
+typedef struct {
+    uint64_t executed;
+    uint64_t failed;
+    uint64_t acknowledged;
+} Totals;
 
 static bool parse(int argc, char **argv, Arguments *out)
 {
@@ -326,6 +335,8 @@ static bool parse(int argc, char **argv, Arguments *out)
             if (!str_to_u64(str_from_cstr(argv[++i]), UINT64_MAX, number)) return false;
         } else if (strcmp(argv[i], "--plant") == 0 && i + 1 < argc) {
             fault_plant(argv[++i], true);
+        } else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
+            out->seeds = argv[++i];
         } else if (strcmp(argv[i], "--trace") == 0) {
             out->trace = true;
         } else if (strcmp(argv[i], "--until-failure") == 0) {
@@ -338,34 +349,57 @@ static bool parse(int argc, char **argv, Arguments *out)
     return true;
 }
 
+static void run_one(uint64_t seed, const Arguments *args, Totals *totals)
+{
+    uint64_t hash = 0;
+    uint64_t again = 0;
+    totals->executed++;
+    if (!run_seed(seed, args->trace, &hash, &totals->acknowledged)) totals->failed++;
+    if (seed % 100 != 0) return;
+    if (run_seed(seed, false, &again, &totals->acknowledged) && again != hash) {
+        printf("seed %" PRIu64 ": the second run differs from the first\n", seed);
+        totals->failed++;
+    }
+}
+
+/* Lines: a seed, then what it found; '#' begins a comment. */
+static bool run_file(const Arguments *args, Totals *totals)
+{
+    FILE *file = fopen(args->seeds, "re");
+    if (file == NULL) return false;
+    char line[512];
+    while (fgets(line, sizeof line, file) != NULL) {
+        Str seed;
+        Str rest;
+        uint64_t number = 0;
+        if (line[0] == '#') continue;
+        (void)str_split(str_trim(str_from_cstr(line)), ' ', &seed, &rest); /* the rest is for people */
+        if (str_to_u64(seed, UINT64_MAX, &number)) run_one(number, args, totals);
+    }
+    fclose(file);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     Arguments args;
     if (!parse(argc, argv, &args)) {
-        fprintf(stderr, "usage: sim_one_node [--seed N] [--count N] [--required N] [--plant NAME] "
-                        "[--trace] [--until-failure]\n");
+        fprintf(stderr, "usage: sim_one_node [--seed N] [--count N] [--required N] [--seeds FILE] "
+                        "[--plant NAME] [--trace] [--until-failure]\n");
         return 2;
     }
-    log_init(2, LOG_TEXT, LOG_ERROR);
-    uint64_t failed = 0;
-    uint64_t executed = 0;
-    uint64_t acknowledged = 0;
-    for (uint64_t seed = args.seed; seed < args.seed + args.count; seed++) {
-        uint64_t hash = 0;
-        uint64_t again = 0;
-        if (!run_seed(seed, args.trace, &hash, &acknowledged)) failed++;
-        executed++;
-        if (seed % 100 == 0) {
-            (void)run_seed(seed, false, &again, &acknowledged); /* told by its hash */
-            if (again != hash) {
-                printf("seed %" PRIu64 ": the second run differs from the first\n", seed);
-                failed++;
-            }
-        }
-        if (failed > 0 && args.until_failure) break;
+    log_init(2, LOG_TEXT, args.trace ? LOG_INFO : LOG_ERROR + 1);
+    Totals totals = {0};
+    if (args.seeds != NULL && !run_file(&args, &totals)) {
+        fprintf(stderr, "cannot read %s\n", args.seeds);
+        return 2;
     }
-    printf("%" PRIu64 " changes were acknowledged\n", acknowledged);
-    printf("LAYER sim required=%" PRIu64 " executed=%" PRIu64 " failed=%" PRIu64 "\n", args.required,
-           executed, failed);
-    return failed > 0 || executed < args.required ? 1 : 0;
+    for (uint64_t seed = args.seed; seed < args.seed + args.count; seed++) {
+        run_one(seed, &args, &totals);
+        if (totals.failed > 0 && args.until_failure) break;
+    }
+    printf("%" PRIu64 " changes were acknowledged\n", totals.acknowledged);
+    printf("LAYER sim required=%" PRIu64 " executed=%" PRIu64 " failed=%" PRIu64 "\n",
+           args.required, totals.executed, totals.failed);
+    return totals.failed > 0 || totals.executed < args.required ? 1 : 0;
 }
