@@ -243,6 +243,24 @@ static void test_footer_of_another_file(void **state)
     }
 }
 
+/* Good chunks, a good table and a good footer, but bytes between them that belong to nobody. */
+static void test_gap(void **state)
+{
+    enum { LEN = 100, GAP = 8 };
+    Err err = {0};
+    Fixture *fixture = *state;
+    char path[BLOB_PATH_MAX];
+    uint8_t tail[BLOB_CHUNK_ROW_LEN + BLOB_FOOTER_LEN];
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, NULL);
+    AUTO(File, disk_close) file = NULL;
+    blob_make(blobs, 1, LEN);
+    blob_path(body_id(1), 2, path);
+    assert_ok(disk_open(fixture->disk, path, DISK_OPEN_WRITE, &file, &err), &err);
+    assert_ok(disk_read_all(file, LEN, tail, sizeof tail, &err), &err);
+    assert_ok(disk_write(file, LEN + GAP, tail, sizeof tail, &err), &err);
+    assert_code(blob_check(blobs, 1, LEN, &err), ERR_CORRUPT, &err);
+}
+
 /* Each disk call of a reader fails once; the next reader is none the worse. */
 static void test_nth_call_fails(void **state)
 {
@@ -298,6 +316,7 @@ int main(void)
         ON_BOTH(test_footer),
         ON_BOTH(test_not_the_one),
         ON_SIM(test_footer_of_another_file),
+        ON_SIM(test_gap),
         ON_SIM(test_nth_call_fails),
         ON_SIM(test_wrong_length),
         ON_BOTH(test_rows_of_another_form),

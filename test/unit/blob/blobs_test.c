@@ -50,6 +50,25 @@ static void test_paths(void **state)
     assert_string_equal(path, "staging/7ZZZZZZZZZZZZZZZZZZZZZZZZZ.4294967295.tmp");
 }
 
+/* Directories that lie side by side are made one by one; the first and the last there can be. */
+static void test_directories(void **state)
+{
+    Err err = {0};
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+    for (unsigned i = 0; i < 20; i++) {
+        BodyId body = {.bytes = {0, 1}};
+        BlobReader *reader = NULL;
+        body.bytes[2] = (uint8_t)(i << 6);
+        body.bytes[1] = (uint8_t)(1 + (i >> 2));
+        if (i == 18) body.bytes[1] = 0;
+        if (i == 19) memset(body.bytes, 0xff, sizeof body.bytes);
+        blob_make(blobs, body, 0);
+        blob_make(blobs, body, 1);
+        assert_ok(blob_reader_open(blobs, body, 1, &reader, &err), &err);
+        blob_reader_free(reader);
+    }
+}
+
 static void test_options(void **state)
 {
     static const uint32_t bad[] = {1, 4096, 65535, 65537, 65536 + 512, 4 * 1024 * 1024 + 4096};
@@ -193,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_SIM(test_paths),
+        ON_BOTH(test_directories),
         ON_BOTH(test_options),
         ON_BOTH(test_open_empties_staging),
         ON_BOTH(test_list_and_remove),

@@ -294,12 +294,38 @@ static void test_next_pack_is_silent(void **state)
     }
 }
 
+/* A record that is all zeros looks like the zeros behind a batch: the mark that follows says where
+ * the batch really ended. */
+static void test_zeros_prove_nothing(void **state)
+{
+    static const uint8_t zeros[PACK_BLOCK];
+    Err err = {0};
+    Seen seen;
+    PackPlace place;
+    uint64_t torn_at = 0;
+    Fixture *fixture = *state;
+    AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 0);
+    AUTO(File, disk_close) file = NULL;
+    append_batch(packs, 1, 2, 100, false);
+    assert_ok(append_number(packs, 3, 100, &place, &err), &err);
+    assert_ok(packs_sync(packs, &err), &err);
+    append_batch(packs, 4, 5, 100, true);
+    assert_ok(disk_open(fixture->disk, "packs/1.pack", DISK_OPEN_WRITE, &file, &err), &err);
+    assert_ok(disk_write(file, place.offset, zeros, place.length, &err), &err);
+    packs_free(packs);
+    packs = fixture_packs(fixture, NULL, 0);
+    assert_code(scan(packs, 1, &seen, &torn_at, &err), ERR_CORRUPT, &err);
+    assert_seen(&seen, 1, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_all_in_order),      ON_BOTH(test_full_block), ON_SIM(test_callback_ends_it),
-        ON_SIM(test_torn_end),           ON_BOTH(test_cut_short),  ON_SIM(test_flipped_bits),
-        ON_SIM(test_active_is_attested), ON_SIM(test_stale_marks), ON_SIM(test_next_pack_is_silent),
+        ON_BOTH(test_all_in_order),        ON_BOTH(test_full_block),
+        ON_SIM(test_callback_ends_it),     ON_SIM(test_torn_end),
+        ON_BOTH(test_cut_short),           ON_SIM(test_flipped_bits),
+        ON_SIM(test_active_is_attested),   ON_SIM(test_stale_marks),
+        ON_BOTH(test_zeros_prove_nothing), ON_SIM(test_next_pack_is_silent),
     };
     return cmocka_run_group_tests_name("pack_scan", tests, NULL, NULL);
 }

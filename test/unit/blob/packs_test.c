@@ -232,6 +232,16 @@ static void test_foreign(void **state)
     assert_code(read_number(packs, &places[1], 2, 10, &err), ERR_CORRUPT, &err);
 }
 
+static ErrCode count_record(void *ctx, const PackRecord *record, const PackPlace *place, Err *err)
+{
+    size_t *count = ctx;
+    UNUSED(record);
+    UNUSED(place);
+    UNUSED(err);
+    ++*count;
+    return OK;
+}
+
 /* The disk is full at the nth write: the same call again goes on, and nothing is lost. */
 static void test_no_space(void **state)
 {
@@ -265,6 +275,13 @@ static void test_no_space(void **state)
         for (size_t i = 0; i < COUNT; i++)
             assert_ok(read_number(packs, &places[i], i + 1, RECORD_BODY_MAX, &err), &err);
         fault_reset();
+        size_t seen = 0;
+        for (uint64_t n = places[0].pack; n <= places[COUNT - 1].pack; n++) {
+            uint64_t torn_at = 0;
+            assert_ok(packs_scan(packs, n, count_record, &seen, &torn_at, &err), &err);
+            assert_int_equal(torn_at, 0);
+        }
+        assert_int_equal(seen, COUNT);
     }
     assert_true(nth > 5);
 }
@@ -296,16 +313,6 @@ static void test_failed_for_good(void **state)
 
 /* Each disk call of opening, listing, reading and scanning fails once: an error that says so, and
  * the same call then succeeds. */
-static ErrCode count_record(void *ctx, const PackRecord *record, const PackPlace *place, Err *err)
-{
-    size_t *count = ctx;
-    UNUSED(record);
-    UNUSED(place);
-    UNUSED(err);
-    ++*count;
-    return OK;
-}
-
 static ErrCode read_all(Fixture *fixture, const PackPlace *place, Err *err)
 {
     Packs *opened = NULL;
