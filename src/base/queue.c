@@ -92,8 +92,11 @@ static ErrCode push(Queue *queue, void *item, bool wait)
         ASSERT(pthread_cond_signal(&queue->not_empty) == 0);
     }
     queue_check(queue);
+    /* Whoever pops this item may free the queue at once: nothing of it is read after the lock. */
+    void (*wake)(void *ctx) = queue->wake;
+    void *wake_ctx = queue->wake_ctx;
     lock_give(&queue->lock);
-    if (code == OK && was_empty && queue->wake != NULL) queue->wake(queue->wake_ctx);
+    if (code == OK && was_empty && wake != NULL) wake(wake_ctx);
     return code;
 }
 

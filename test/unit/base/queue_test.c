@@ -225,6 +225,28 @@ static void test_close_wakes(void **state)
     assert_int_equal(queue_pop(queue, items, 1), 1);
 }
 
+static void push_only(void *arg)
+{
+    ErrCode code = queue_push(arg, item(1));
+    ASSERT(code == OK);
+}
+
+/* Who pops an item may free the queue at once, while the push still returns: seen by TSan always,
+ * and by ASan when the threads meet. */
+static void test_popper_frees(void **state)
+{
+    UNUSED(state);
+    for (int i = 0; i < 200; i++) {
+        Queue *queue = queue_new(1);
+        Thread thread;
+        assert_ok(thread_start(&thread, "push", push_only, queue, NULL), NULL);
+        void *items[1];
+        assert_int_equal(queue_pop_wait(queue, items, 1, -1), 1);
+        queue_free(queue);
+        thread_join(&thread);
+    }
+}
+
 static void wait_in_order(void *arg)
 {
     void *items[1];
@@ -254,7 +276,8 @@ int main(void)
         cmocka_unit_test(test_order),       cmocka_unit_test(test_full),
         cmocka_unit_test(test_close),       cmocka_unit_test(test_wake),
         cmocka_unit_test(test_timeout),     cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_close_wakes), cmocka_unit_test(test_bugs),
+        cmocka_unit_test(test_close_wakes), cmocka_unit_test(test_popper_frees),
+        cmocka_unit_test(test_bugs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
