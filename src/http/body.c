@@ -323,12 +323,12 @@ void http_body_fail(HttpRequest *req, ErrCode code)
     stop_waiting(req);
 }
 
-bool http_body_late(const HttpRequest *req, uint64_t now_ms)
+ErrCode http_body_late(const HttpRequest *req, uint64_t now_ms)
 {
-    if (req->ask == ASK_NONE || req->waiting || req->body_done || req->body_code != OK)
-        return false;
-    return now_ms - req->progress_ms > req->loop->server->options.io_timeout_ms ||
-           now_ms > req->piece_end_ms;
+    if (req->ask == ASK_NONE || req->body_done || req->body_code != OK) return OK;
+    bool stuck = now_ms - req->progress_ms > req->loop->server->options.io_timeout_ms;
+    if (req->waiting) return stuck ? ERR_BUSY : OK;
+    return stuck || now_ms > req->piece_end_ms ? ERR_REQUEST_TIMEOUT : OK;
 }
 
 void http_body_cancel(HttpRequest *req)

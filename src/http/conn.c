@@ -503,8 +503,11 @@ static void tick_conn(Conn *conn, uint64_t now_ms)
     case CONN_REQUEST:
         if (write_late(conn->req, now_ms)) {
             http_conn_lost(conn, true);
-        } else if (http_body_late(conn->req, now_ms)) {
-            http_body_fail(conn->req, ERR_REQUEST_TIMEOUT);
+            break;
+        }
+        ErrCode late_code = http_body_late(conn->req, now_ms);
+        if (late_code != OK) {
+            http_body_fail(conn->req, late_code);
             http_conn_run(conn);
         }
         break;

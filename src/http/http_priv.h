@@ -186,8 +186,8 @@ void http_body_cancel(HttpRequest *req);
 void http_body_drop(HttpRequest *req);
 /* Nothing of the body can come any more. */
 void http_body_fail(HttpRequest *req, ErrCode code);
-/* Is the body late? */
-bool http_body_late(const HttpRequest *req, uint64_t now_ms);
+/* Not OK if the body is late, or waits for a buffer for too long. */
+ErrCode http_body_late(const HttpRequest *req, uint64_t now_ms);
 /* Gives all memory back. */
 void http_body_end(HttpRequest *req);
 void http_body_buffers_free(void *arg); /* task: buffers came back */

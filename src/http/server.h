@@ -108,7 +108,8 @@ void http_request_collect(HttpRequest *req, size_t max, HttpCollectFn fn);
  * buffer_release() from any thread; it is full (buffers_size()) unless last. Last: no more will
  * come; buffer is NULL if there was nothing. Failures (buffer NULL) as for collect. */
 typedef void (*HttpReadFn)(HttpRequest *req, void *ctx, ErrCode code, Buffer *buffer, bool last);
-/* Waits for a free buffer when the pool is empty. Ask again from fn to read ahead. */
+/* Waits for a free buffer when the pool is empty (ERR_BUSY after io_timeout_ms). Ask again from fn
+ * to read ahead. */
 void http_request_read(HttpRequest *req, HttpReadFn fn);
 
 /* ---- the answer ---- */

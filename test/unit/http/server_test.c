@@ -386,6 +386,32 @@ static void shares_few_buffers(void **state)
     fixture_close(&f);
 }
 
+/* An upload that finds no buffer waits; for one that comes back, or until it is told to retry. */
+static void waits_for_a_buffer(void **state)
+{
+    UNUSED(state);
+    Fixture f;
+    Buffer *held[FIXTURE_BUFFERS];
+    fixture_open(&f, short_io_deadline);
+    for (size_t i = 0; i < FIXTURE_BUFFERS; i++)
+        assert_ok(buffers_take(f.buffers, &held[i], NULL), NULL);
+    int fd = client_open(&f);
+    client_send_text(fd, "PUT /read HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    fixture_wait(&f.requests, 1);
+    buffer_release(held[0]);
+    Reply reply = client_reply(fd, false);
+    body_is(&reply, "3 294");
+    assert_ok(buffers_take(f.buffers, &held[0], NULL), NULL);
+    client_send_text(fd, "PUT /read HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    reply = client_reply(fd, false);
+    assert_int_equal(reply.status, 503);
+    assert_int_equal(atomic_load(&f.failure_code), ERR_BUSY);
+    client_close(fd);
+    for (size_t i = 0; i < FIXTURE_BUFFERS; i++)
+        buffer_release(held[i]);
+    fixture_close(&f);
+}
+
 static void answers_before_the_body_is_read(void **state)
 {
     UNUSED(state);
@@ -687,6 +713,7 @@ int main(void)
         cmocka_unit_test(keeps_collected_bodies_within_the_budget),
         cmocka_unit_test(slows_the_client_down),
         cmocka_unit_test(shares_few_buffers),
+        cmocka_unit_test(waits_for_a_buffer),
         cmocka_unit_test(answers_before_the_body_is_read),
         cmocka_unit_test(says_100_continue_when_the_body_is_wanted),
         cmocka_unit_test(tells_that_the_client_is_gone),

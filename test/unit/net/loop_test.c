@@ -79,7 +79,7 @@ static void runs_posts_in_order(void **state)
 typedef struct {
     LoopTask task;
     Loop *loop;
-    unsigned runs;
+    _Atomic unsigned runs;
 } Again;
 
 static void run_again(void *arg)
