@@ -33,11 +33,11 @@ static int fail(VfsFile *file, int rc, const Err *err)
     return rc;
 }
 
-/* The same for a write, truncation or sync. A full disk leaves what is written as it was; all else
+/* The same for a write or truncation. A full disk leaves what is written as it was; all else
  * ends the Vfs: what is on disk is not known any more. */
 static int fail_write(VfsFile *file, int rc, const Err *err)
 {
-    if (err->code == ERR_NO_SPACE && rc != SQLITE_IOERR_FSYNC) return fail(file, SQLITE_FULL, err);
+    if (err->code == ERR_NO_SPACE) return fail(file, SQLITE_FULL, err);
     atomic_store(&file->vfs->failed, true);
     return fail(file, rc, err);
 }
@@ -179,8 +179,9 @@ static int file_truncate(sqlite3_file *base, sqlite3_int64 size)
     return fail_write(file, SQLITE_IOERR_TRUNCATE, &err);
 }
 
-/* Only the one writing connection writes and syncs, so nothing is written between the sync and the
- * clearing of the flag. */
+/* A failed sync is final for whatever reason, a full disk included (fsyncgate). Only the one
+ * writing connection writes and syncs, so nothing is written between the sync and the clearing of
+ * the flag. */
 static ErrCode sync_node(Vfs *vfs, VfsNode *node, Err *err)
 {
     if (!atomic_load(&node->unsynced) || fault_planted("skip-index-sync")) return OK;
@@ -200,7 +201,7 @@ static int file_sync(sqlite3_file *base, int flags)
     Err err = {0};
     ErrCode code = check_may_write(file, &err);
     if (code == OK) code = sync_node(file->vfs, file->node, &err);
-    return code == OK ? SQLITE_OK : fail_write(file, SQLITE_IOERR_FSYNC, &err);
+    return code == OK ? SQLITE_OK : fail(file, SQLITE_IOERR_FSYNC, &err);
 }
 
 static int file_size(sqlite3_file *base, sqlite3_int64 *out)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define CACHE_BYTES (64 * KIB) /* small: pages are written out in the middle of batches */
+#define OLD_SEED 999
 #define HISTORIES 60
 #define HISTORY_STEPS 60
 
@@ -85,24 +86,46 @@ static ErrCode write_pinned(Disk *disk, void *arg, Err *err)
     return run_pinned(index, arg, reader, err);
 }
 
-/* An index that is removed and made anew: nothing of the old may come back. */
+/* An index that is removed and made anew: nothing of the old may come back. The old one has three
+ * batches that are durable, the last of them in its log only. */
+static ErrCode fill_old(Index *index, IndexReader *reader, Err *err)
+{
+    Oracle old = {0};
+    kit_init(&old.kit, OLD_SEED);
+    IndexCursor *cursor = NULL;
+    TRY(kit_batch(&old.kit, index, err));
+    TRY(kit_batch(&old.kit, index, err));
+    TRY(index_scan(reader, str_of(NULL, 0), &cursor, err));
+    ErrCode code = kit_batch(&old.kit, index, err);
+    if (code == OK) code = checkpoint(&old, index, err);
+    index_cursor_close(cursor);
+    return code;
+}
+
 static ErrCode setup_old(Disk *disk, void *arg, Err *err)
 {
     UNUSED(arg);
-    Kit old;
-    kit_init(&old, 999);
     AUTO(Index, index_free) index = NULL;
     TRY(open_index(disk, &index, err));
-    for (int i = 0; i < 3; i++)
-        TRY(kit_batch(&old, index, err));
-    disk_sim_kill(disk); /* its log stays */
+    AUTO(IndexReader, index_reader_free) reader = NULL;
+    TRY(index_reader_open(index, &reader, err));
+    TRY(fill_old(index, reader, err));
+    disk_sim_kill(disk);
     return OK;
 }
 
 static ErrCode remove_and_write(Disk *disk, void *arg, Err *err)
 {
     TRY(index_remove(disk, err));
-    ((Oracle *)arg)->kit.versions[0] = 0;
+    AUTO(Index, index_free) index = NULL;
+    TRY(open_index(disk, &index, err));
+    return run_simple(index, arg, err);
+}
+
+/* The same when the caller has removed it in its own way, without a sync. */
+static ErrCode unlink_and_write(Disk *disk, void *arg, Err *err)
+{
+    TRY(disk_unlink(disk, "index.db", err));
     AUTO(Index, index_free) index = NULL;
     TRY(open_index(disk, &index, err));
     return run_simple(index, arg, err);
@@ -121,19 +144,19 @@ static ErrCode verify(Disk *disk, const void *arg, uint64_t *outcome, Err *err)
     return OK;
 }
 
-/* The same where the old index may also still be there: up to three batches of another seed. */
+/* The same where the old index may also still be there. */
 static ErrCode verify_removed(Disk *disk, const void *arg, uint64_t *outcome, Err *err)
 {
     const Oracle *oracle = arg;
     if (oracle->durable > 0 || oracle->kit.versions[0] > 0) return verify(disk, arg, outcome, err);
     Kit kit;
-    kit_init(&kit, 999);
+    kit_init(&kit, OLD_SEED);
     uint32_t found = 0;
     {
         AUTO(Index, index_free) index = NULL;
         TRY(open_index(disk, &index, err));
         TRY(index_check(index, err));
-        if (kit_compare_range(&kit, index, 0, 3, &found, NULL) == OK) {
+        if (kit_compare_range(&kit, index, 3, 3, &found, NULL) == OK) {
             *outcome = 1000 + found;
             return OK;
         }
@@ -150,6 +173,7 @@ static const CrashWorkload workloads[] = {
     {"create", oracle_new, oracle_free, NULL, create_and_write, verify},
     {"pinned", oracle_new, oracle_free, NULL, write_pinned, verify},
     {"remove", oracle_new, oracle_free, setup_old, remove_and_write, verify_removed},
+    {"unlink", oracle_new, oracle_free, setup_old, unlink_and_write, verify_removed},
 };
 
 static void run_states(uint64_t required, bool quiet, CrashCounts *counts)
