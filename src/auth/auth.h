@@ -48,8 +48,8 @@ typedef struct {
 } Identity;
 
 /* Finds out who sent the request. ERR_UNAUTHENTICATED: no key, no well-formed one, or none that is
- * known; the text of an unknown id and of a wrong secret is the same, and holds nothing of either.
- */
+ * known; the text of an unknown id and of a wrong secret is the same, and holds nothing
+ * of either. */
 MUST_USE ErrCode auth_identify(const AuthKeys *keys, const AuthRequest *request, Identity *out,
                                Err *err);
 /* OK if identity has all of these rights (at least one bit of Right), else ERR_FORBIDDEN. */

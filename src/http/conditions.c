@@ -37,8 +37,8 @@ HttpEtagNext http_etag_next(Str *rest, Str *etag, bool *weak)
         if (s.ptr[0] != ',') return HTTP_ETAG_BAD;
         s = str_slice(s, 1, s.len);
         skip_space(&s);
-        /* "a", and "a",,"b" are lists with empty members: senders must not make them. * is alone.
-         */
+        /* "a", and "a",,"b" are lists with empty members: senders must not make them. *
+         * is alone. */
         if (s.len == 0 || s.ptr[0] == ',' || s.ptr[0] == '*') return HTTP_ETAG_BAD;
     }
     *rest = s;

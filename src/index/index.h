@@ -36,8 +36,8 @@ MUST_USE ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out
 /* All readers must be freed before. Clean: checkpoints; an error then is only lost speed. */
 void index_free(Index *index);
 
-/* Removes index.db and its log, durably and in an order that a crash cannot hurt; absent is fine.
- */
+/* Removes index.db and its log, durably and in an order that a crash cannot hurt; absent
+ * is fine. */
 MUST_USE ErrCode index_remove(Disk *disk, Err *err);
 
 /* One batch at a time. After any error but ERR_INVALID (no batch is open, or one is open already; a
@@ -48,8 +48,8 @@ MUST_USE ErrCode index_put(Index *index, Str key, Str value, Err *err);
 MUST_USE ErrCode index_delete(Index *index, Str key, Err *err); /* absent is fine */
 /* Reads within the batch (the writer's view); *value is valid until the next call on this Index. */
 MUST_USE ErrCode index_batch_get(Index *index, Str key, Str *value, bool *found, Err *err);
-/* First key ≥ from that starts with prefix, in the writer's view. Views valid until the next call.
- */
+/* First key ≥ from that starts with prefix, in the writer's view. Views valid until the
+ * next call. */
 MUST_USE ErrCode index_batch_first(Index *index, Str from, Str prefix, Str *key, Str *value,
                                    bool *found, Err *err);
 /* Visible to readers from here on. */
@@ -63,8 +63,8 @@ MUST_USE ErrCode index_checkpoint(Index *index, Err *err);
 
 MUST_USE ErrCode index_reader_open(Index *index, IndexReader **out, Err *err);
 void index_reader_free(IndexReader *reader);
-/* *value: view, valid until the next call on this reader. ERR_CORRUPT if a page fails its checksum.
- */
+/* *value: view, valid until the next call on this reader. ERR_CORRUPT if a page fails
+ * its checksum. */
 MUST_USE ErrCode index_get(IndexReader *reader, Str key, Str *value, bool *found, Err *err);
 /* Opens a cursor at the first key ≥ from. All it gives is one snapshot. One cursor per reader at a
  * time; no index_get() while it is open. */

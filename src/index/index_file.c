@@ -1,8 +1,8 @@
 /* An empty index.db is made in memory and put on disk by disk_create_durable(), so there is no
  * moment at which a crash leaves half of one. A log that is left over from an index.db that was
  * removed would be replayed into the new one: it goes first, and only after the removal of its
- * index.db is durable, because an index.db without its log may be a mixture of old and new pages.
- */
+ * index.db is durable, because an index.db without its log may be a mixture of old and
+ * new pages. */
 #include "index/index_file.h"
 
 #include "index/page_sum.h"

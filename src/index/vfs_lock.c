@@ -155,8 +155,8 @@ int vfs_shm_lock(sqlite3_file *base, int offset, int n, int flags)
 void vfs_shm_barrier(sqlite3_file *base)
 {
     /* A full fence, and the lock besides, as SQLite's own drivers do: the lock is what
-     * ThreadSanitizer understands (it has no fences, and gcc refuses atomic_thread_fence() then).
-     */
+     * ThreadSanitizer understands (it has no fences, and gcc refuses
+     * atomic_thread_fence() then). */
     VfsFile *file = file_of(base);
     __sync_synchronize();
     lock_take(&file->vfs->lock);

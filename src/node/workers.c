@@ -18,10 +18,10 @@
 struct Workers {
     WorkersOptions options;
     Store *store;
-    Engine *engine;        /* the core's */
+    Engine *engine; /* the core's */
     Queue *mutations;
-    Queue *logged;         /* LogItems back from the writer */
-    Queue *to_log;         /* LogItems for the writer */
+    Queue *logged; /* LogItems back from the writer */
+    Queue *to_log; /* LogItems for the writer */
     Wake core_wake;
     Wake applier_wake;
     Thread core;
@@ -32,10 +32,10 @@ struct Workers {
     _Atomic bool failed;
     _Atomic bool stopping; /* core: drain and end; applier: end */
     _Atomic size_t in_flight;
-    Lock lock;             /* LOCK_RANK_STORE: the snapshot */
+    Lock lock; /* LOCK_RANK_STORE: the snapshot */
     EngineShardStatus *shards;
     size_t shard_count;
-    uint64_t shards_ns;    /* when the snapshot was made; the core's */
+    uint64_t shards_ns; /* when the snapshot was made; the core's */
 };
 
 /* --- core --- */
@@ -79,14 +79,16 @@ static void publish(Workers *workers)
 static size_t take_logged(Workers *workers, void **items)
 {
     size_t count = queue_pop(workers->logged, items, POP_MAX);
-    for (size_t i = 0; i < count; i++) engine_logged(workers->engine, items[i]);
+    for (size_t i = 0; i < count; i++)
+        engine_logged(workers->engine, items[i]);
     return count;
 }
 
 static size_t take_mutations(Workers *workers, void **items)
 {
     size_t count = queue_pop(workers->mutations, items, POP_MAX);
-    for (size_t i = 0; i < count; i++) engine_submit(workers->engine, items[i]);
+    for (size_t i = 0; i < count; i++)
+        engine_submit(workers->engine, items[i]);
     return count;
 }
 
@@ -157,9 +159,12 @@ static void writer_run(void *arg)
     for (;;) {
         int wait_ms = store_log_needs_idle(workers->store) ? ATTEST_AFTER_MS : -1;
         size_t count = queue_pop_wait(workers->to_log, items, POP_MAX, wait_ms);
-        if (count > 0) write_batch(workers, items, count);
-        else if (queue_is_closed(workers->to_log)) break;
-        else write_idle(workers);
+        if (count > 0)
+            write_batch(workers, items, count);
+        else if (queue_is_closed(workers->to_log))
+            break;
+        else
+            write_idle(workers);
     }
     mem_free(items);
 }
@@ -277,7 +282,8 @@ size_t workers_in_flight(const Workers *workers)
 size_t workers_shards(Workers *workers, EngineShardStatus *out, size_t max)
 {
     lock_take(&workers->lock);
-    for (size_t i = 0; i < MIN(max, workers->shard_count); i++) out[i] = workers->shards[i];
+    for (size_t i = 0; i < MIN(max, workers->shard_count); i++)
+        out[i] = workers->shards[i];
     size_t count = workers->shard_count;
     lock_give(&workers->lock);
     return count;
@@ -331,7 +337,8 @@ ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
 static void drop_logged(Workers *workers)
 {
     void *item = NULL;
-    while (queue_pop(workers->logged, &item, 1) == 1) mem_free(item);
+    while (queue_pop(workers->logged, &item, 1) == 1)
+        mem_free(item);
 }
 
 static void stop_threads(Workers *workers)

@@ -20,8 +20,8 @@ typedef struct {
     Clock *clock;
     uint64_t seed;
     PlacementClass standard;
-    size_t queue_max;          /* mutations that wait for the core; beyond: ERR_BUSY */
-    uint32_t apply_delay_ms;   /* how long the applier gathers before a batch */
+    size_t queue_max;        /* mutations that wait for the core; beyond: ERR_BUSY */
+    uint32_t apply_delay_ms; /* how long the applier gathers before a batch */
 } WorkersOptions;
 
 /* Opens the engine and starts the threads; it takes its shards in the background. */
@@ -37,8 +37,8 @@ size_t workers_shards(Workers *workers, EngineShardStatus *out, size_t max);
 /* Mutations taken and not answered, as of a moment ago. */
 size_t workers_in_flight(const Workers *workers);
 
-/* Clean stop: refuses new mutations, answers what is under way, applies everything, leaves nothing to
- * replay. The doors' readers must be closed. Then workers_free(). */
+/* Clean stop: refuses new mutations, answers what is under way, applies everything, leaves nothing
+ * to replay. The doors' readers must be closed. Then workers_free(). */
 MUST_USE ErrCode workers_close(Workers *workers, Err *err);
 void workers_free(Workers *workers); /* NULL is fine */
 

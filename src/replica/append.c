@@ -63,7 +63,8 @@ void replica_on_stored(Replica *r, const Event *event, Effects *effects)
     replica_advance_commit(r, effects);
 }
 
-/* How many of the message's first entries are here already; false if one contradicts what is here. */
+/* How many of the message's first entries are here already; false if one contradicts what
+ * is here. */
 static bool skip_known(const Replica *r, const Message *in, uint32_t *known)
 {
     uint32_t i = 0;

@@ -60,7 +60,7 @@ void replica_on_stand(Replica *r, const Event *event, Effects *effects)
 /* A poll changes nothing here and promises nothing. */
 void replica_on_poll(Replica *r, const Message *in, Effects *effects)
 {
-    if (r->self == MEMBERS_MAX) return; /* I9 */
+    if (r->self == MEMBERS_MAX) return;               /* I9 */
     (void)message_answer(r, effects, MSG_POLLED, in); /* term and tail are in it already */
 }
 
@@ -139,8 +139,8 @@ void replica_on_fence(Replica *r, const Message *in, Effects *effects)
         return;
     }
     Effect *effect = effect_add(effects, EFFECT_STORE_STATE);
-    effect->state =
-        (ReplicaState){.shard = r->shard, .max_term = r->term, .voted_for = r->voted_for};
+    effect->state = (ReplicaState){
+        .shard = r->shard, .max_term = r->term, .voted_for = r->voted_for};
     r->fence_owed = true;
     r->fence_to = in->from;
     r->fence_to_incarnation = in->from_incarnation;

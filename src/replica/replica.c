@@ -7,19 +7,21 @@
 /* The checks hold before and after every step; the invariant they belong to is named. */
 static void replica_check(const Replica *r)
 {
-    ASSERT(r->commit_lsn <= r->last_lsn);  /* I4: nothing unknown is committed */
+    ASSERT(r->commit_lsn <= r->last_lsn); /* I4: nothing unknown is committed */
     ASSERT(r->durable_lsn <= r->last_lsn);
     ASSERT(r->last_term <= r->term || !r->restarted); /* I8 */
     ASSERT(r->window_first <= r->last_lsn + 1);
     ASSERT(r->last_lsn + 1 - r->window_first <= REPLICA_WINDOW);
     if (r->role == ROLE_PRIMARY) {
-        ASSERT(r->start_lsn != 0 && r->start_lsn <= r->commit_lsn); /* I3, I8: own START committed */
+        ASSERT(r->start_lsn != 0 &&
+               r->start_lsn <= r->commit_lsn); /* I3, I8: own START committed */
         ASSERT(r->self < MEMBERS_MAX);
         ASSERT((uint32_t)__builtin_popcount(r->required) >= r->config.min_isr); /* I2 */
     }
     if (r->role == ROLE_CANDIDATE) ASSERT(r->start_lsn == 0); /* I8 */
-    if (r->fence_owed) ASSERT(r->state_durable_term < r->term ||
-                              !id128_eq(r->state_durable_vote, r->voted_for)); /* I1 */
+    if (r->fence_owed)
+        ASSERT(r->state_durable_term < r->term ||
+               !id128_eq(r->state_durable_vote, r->voted_for)); /* I1 */
 }
 
 size_t replica_size(void)
@@ -222,7 +224,8 @@ void replica_next(const Replica *r, Lsn *lsn, Term *term, Sha256 *prev_hash)
 bool replica_can_read(const Replica *r, uint64_t now_ns)
 {
     UNUSED(now_ns);
-    /* With other members a read needs promises (REPLICATION.md section 4), which come with copies. */
+    /* With other members a read needs promises (REPLICATION.md section 4), which come
+     * with copies. */
     return r->role == ROLE_PRIMARY && r->config.member_count == 1;
 }
 
@@ -270,9 +273,9 @@ void replica_copies(const Replica *r, Lsn lsn, unsigned *synced, unsigned *copie
 const char *replica_role_name(ReplicaRole role)
 {
     static const char *const names[] = {
-        [ROLE_FOLLOWER] = "follower",     [ROLE_CANDIDATE] = "candidate",
-        [ROLE_STARTING] = "starting",     [ROLE_PRIMARY] = "primary",
-        [ROLE_LEARNER] = "learner",       [ROLE_INCOMPLETE] = "incomplete",
+        [ROLE_FOLLOWER] = "follower",       [ROLE_CANDIDATE] = "candidate",
+        [ROLE_STARTING] = "starting",       [ROLE_PRIMARY] = "primary",
+        [ROLE_LEARNER] = "learner",         [ROLE_INCOMPLETE] = "incomplete",
         [ROLE_QUARANTINED] = "quarantined",
     };
     ASSERT(role >= ROLE_FOLLOWER && role <= ROLE_QUARANTINED);

@@ -1,6 +1,7 @@
-/* Replica: one copy of one shard on one storage root, as a pure state machine (no I/O, clock, random
- * number, thread or malloc): replica_step(event) -> effects. The driver carries effects out and tells
- * their outcome by later events. The protocol and its invariants I1..I9: README.md of this folder.
+/* Replica: one copy of one shard on one storage root, as a pure state machine (no I/O, clock,
+ * random number, thread or malloc): replica_step(event) -> effects. The driver carries effects out
+ * and tells their outcome by later events. The protocol and its invariants I1..I9: README.md of
+ * this folder.
  *
  *            EVENT_RESTART            EFFECT_CAS               fence quorum, EFFECT_START
  *   (new) --------------> FOLLOWER --------------> CANDIDATE --------------> STARTING
@@ -16,8 +17,9 @@
 #include "format/config_entry.h"
 #include "format/segment.h"
 
-#define REPLICA_WINDOW 1024     /* newest entries whose lineage is kept in memory; back-pressure above */
-#define REPLICA_SEND_MAX 16     /* entries in one message */
+/* Newest entries whose lineage is kept in memory; back-pressure above. */
+#define REPLICA_WINDOW 1024
+#define REPLICA_SEND_MAX 16 /* entries in one message */
 #define REPLICA_EFFECTS_MAX 64
 
 typedef enum {
@@ -48,8 +50,8 @@ typedef enum {
     MSG_MISMATCH,   /* member -> primary: no such prev here; my tail is (term, lsn) */
     MSG_POLL,       /* candidate -> member: who is how far? */
     MSG_POLLED,
-    MSG_FENCE,      /* candidate -> member: vote for me in term */
-    MSG_FENCED,     /* member -> candidate: granted or not, and my tail and last CONFIG */
+    MSG_FENCE,  /* candidate -> member: vote for me in term */
+    MSG_FENCED, /* member -> candidate: granted or not, and my tail and last CONFIG */
     /* Of the copies issue; received today they are counted and ignored. */
     MSG_HEARTBEAT,
     MSG_PROMISE,
@@ -63,67 +65,67 @@ typedef enum {
 typedef struct {
     MessageType type;
     ShardId shard;
-    Uuid from;              /* root */
+    Uuid from; /* root */
     uint64_t from_incarnation;
     Uuid to;
     uint64_t to_incarnation;
-    Term term;              /* sender's */
-    Uuid cfg_uid;           /* configuration the sender acts under */
-    Lsn lsn;                /* APPEND: prev lsn; APPENDED: durable; others: sender's last lsn */
-    Term lsn_term;          /* term of that entry */
+    Term term;     /* sender's */
+    Uuid cfg_uid;  /* configuration the sender acts under */
+    Lsn lsn;       /* APPEND: prev lsn; APPENDED: durable; others: sender's last lsn */
+    Term lsn_term; /* term of that entry */
     Sha256 lsn_hash;
     Lsn commit_lsn;
-    bool granted;           /* FENCED */
-    Lsn config_lsn;         /* FENCED: last CONFIG in the sender's log */
+    bool granted;   /* FENCED */
+    Lsn config_lsn; /* FENCED: last CONFIG in the sender's log */
     uint32_t entry_count;
     LogEntry entries[REPLICA_SEND_MAX];
 } Message;
 
 typedef enum {
-    EVENT_RESTART = 1,   /* after recovery: what the log says, what the control store says */
-    EVENT_STAND,         /* the driver asks this replica to become primary */
-    EVENT_APPEND,        /* primary: one new sealed entry (replica_next() gave its place) */
-    EVENT_STORED,        /* own log: entries up to lsn are durable */
-    EVENT_STATE_STORED,  /* own log: the state with this term and vote is durable */
+    EVENT_RESTART = 1,  /* after recovery: what the log says, what the control store says */
+    EVENT_STAND,        /* the driver asks this replica to become primary */
+    EVENT_APPEND,       /* primary: one new sealed entry (replica_next() gave its place) */
+    EVENT_STORED,       /* own log: entries up to lsn are durable */
+    EVENT_STATE_STORED, /* own log: the state with this term and vote is durable */
     EVENT_MESSAGE,
-    EVENT_CAS_DONE,      /* control store: our configuration is in force */
-    EVENT_CAS_REFUSED,   /* control store: somebody was first; `config` is what is in force */
-    EVENT_CAS_UNKNOWN,   /* control store: nobody knows (never taken as failed) */
-    EVENT_TICK           /* now_ns; leases and heartbeats of the copies issue */
+    EVENT_CAS_DONE,    /* control store: our configuration is in force */
+    EVENT_CAS_REFUSED, /* control store: somebody was first; `config` is what is in force */
+    EVENT_CAS_UNKNOWN, /* control store: nobody knows (never taken as failed) */
+    EVENT_TICK         /* now_ns; leases and heartbeats of the copies issue */
 } EventType;
 
 typedef struct {
     EventType type;
-    uint64_t now_ns;            /* CLOCK_BOOTTIME */
-    const ReplicaState *state;  /* RESTART */
-    const ShardConfig *config;  /* RESTART, CAS_DONE, CAS_REFUSED */
-    Uuid new_cfg_uid;           /* STAND: a fresh random uid for the CAS */
-    LogEntry entry;             /* APPEND */
-    Lsn lsn;                    /* STORED */
-    Term term;                  /* STATE_STORED */
-    const Message *message;     /* MESSAGE */
+    uint64_t now_ns;           /* CLOCK_BOOTTIME */
+    const ReplicaState *state; /* RESTART */
+    const ShardConfig *config; /* RESTART, CAS_DONE, CAS_REFUSED */
+    Uuid new_cfg_uid;          /* STAND: a fresh random uid for the CAS */
+    LogEntry entry;            /* APPEND */
+    Lsn lsn;                   /* STORED */
+    Term term;                 /* STATE_STORED */
+    const Message *message;    /* MESSAGE */
 } Event;
 
 typedef enum {
     EFFECT_STORE_ENTRIES = 1, /* append to the own log; later EVENT_STORED */
     EFFECT_STORE_STATE,       /* append a FRAME_STATE; later EVENT_STATE_STORED */
     EFFECT_SEND,
-    EFFECT_CAS,               /* compare-and-swap on parent_uid in the control store */
-    EFFECT_START,             /* build, seal and EVENT_APPEND a START entry, first in the term */
-    EFFECT_COMMIT,            /* commit_lsn has risen to lsn: apply and reply */
-    EFFECT_ROLE,              /* the role changed: `role` */
-    EFFECT_QUARANTINE         /* the log contradicts what was committed: stop this replica */
+    EFFECT_CAS,       /* compare-and-swap on parent_uid in the control store */
+    EFFECT_START,     /* build, seal and EVENT_APPEND a START entry, first in the term */
+    EFFECT_COMMIT,    /* commit_lsn has risen to lsn: apply and reply */
+    EFFECT_ROLE,      /* the role changed: `role` */
+    EFFECT_QUARANTINE /* the log contradicts what was committed: stop this replica */
 } EffectType;
 
 typedef struct {
     EffectType type;
-    const LogEntry *entries;    /* STORE_ENTRIES: view into the event */
+    const LogEntry *entries; /* STORE_ENTRIES: view into the event */
     uint32_t entry_count;
-    ReplicaState state;         /* STORE_STATE (config bytes not filled in) */
-    ShardConfig config;         /* CAS */
-    Message message;            /* SEND */
-    Lsn lsn;                    /* COMMIT */
-    ReplicaRole role;           /* ROLE */
+    ReplicaState state; /* STORE_STATE (config bytes not filled in) */
+    ShardConfig config; /* CAS */
+    Message message;    /* SEND */
+    Lsn lsn;            /* COMMIT */
+    ReplicaRole role;   /* ROLE */
 } Effect;
 
 typedef struct {
@@ -137,8 +139,8 @@ typedef struct Replica Replica;
 size_t replica_size(void);
 /* For shard on this root. Nothing works before EVENT_RESTART. */
 Replica *replica_init(void *memory, ShardId shard, Uuid root, uint64_t incarnation);
-/* One event in, effects out (count is set to 0 first). Every invariant that a single replica can see
- * is asserted before and after. */
+/* One event in, effects out (count is set to 0 first). Every invariant that a single replica can
+ * see is asserted before and after. */
 void replica_step(Replica *replica, const Event *event, Effects *effects);
 
 /* May an entry be appended now? False: not primary, or the window is full (back-pressure). A START

@@ -6,13 +6,13 @@
 
 /* What the primary or candidate knows of a member. */
 typedef struct {
-    Lsn durable;       /* highest lsn it acknowledged, in this term */
-    Lsn sent;          /* highest lsn sent to it */
-    bool synced_up;    /* its tail is known to be on our lineage */
+    Lsn durable;    /* highest lsn it acknowledged, in this term */
+    Lsn sent;       /* highest lsn sent to it */
+    bool synced_up; /* its tail is known to be on our lineage */
     bool polled;
-    bool fenced;       /* answered FENCE in this term */
+    bool fenced; /* answered FENCE in this term */
     bool granted;
-    Term last_term;    /* of POLLED and FENCED */
+    Term last_term; /* of POLLED and FENCED */
     Lsn last_lsn;
 } MemberState;
 
@@ -24,20 +24,20 @@ struct Replica {
     bool restarted;
 
     ShardConfig config;
-    uint32_t self;           /* index into config.members; MEMBERS_MAX: learner or none */
-    uint16_t required;       /* the maximal ISR: bit i, members[i] must acknowledge */
+    uint32_t self;     /* index into config.members; MEMBERS_MAX: learner or none */
+    uint16_t required; /* the maximal ISR: bit i, members[i] must acknowledge */
 
-    Term term;               /* max_term; voted_for belongs to it */
+    Term term; /* max_term; voted_for belongs to it */
     Uuid voted_for;
     Term state_durable_term; /* the state with this term is synced */
     Uuid state_durable_vote;
-    bool fence_owed;         /* a FENCED answer waits for the state to be durable */
+    bool fence_owed; /* a FENCED answer waits for the state to be durable */
     Uuid fence_to;
     uint64_t fence_to_incarnation;
-    Uuid primary;            /* who sent the last APPEND of this term */
+    Uuid primary; /* who sent the last APPEND of this term */
     uint64_t primary_incarnation;
 
-    Uuid new_cfg_uid;        /* candidate: of the CAS */
+    Uuid new_cfg_uid; /* candidate: of the CAS */
     bool cas_sent;
     Term polled_term;
 
@@ -47,8 +47,8 @@ struct Replica {
     Lsn durable_lsn;
     Lsn commit_lsn;
     Lsn config_lsn;
-    Lsn start_lsn;           /* of our START in this term; 0: not appended */
-    bool start_wanted;       /* EFFECT_START was given */
+    Lsn start_lsn;     /* of our START in this term; 0: not appended */
+    bool start_wanted; /* EFFECT_START was given */
 
     MemberState members[MEMBERS_MAX];
     LogEntry window[REPLICA_WINDOW]; /* entry lsn at [lsn % REPLICA_WINDOW] */

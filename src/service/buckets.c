@@ -28,7 +28,8 @@ void buckets_free(Buckets *buckets)
 {
     if (buckets == NULL) return;
     const OMapNode *node = omap_first(buckets->by_name, (Str){NULL, 0});
-    for (; node != NULL; node = omap_next(node)) mem_free(omap_value(node));
+    for (; node != NULL; node = omap_next(node))
+        mem_free(omap_value(node));
     omap_free(buckets->by_name);
     omap_free(buckets->by_uid);
     rwlock_deinit(&buckets->lock);

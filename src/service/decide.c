@@ -1,6 +1,6 @@
 /* The only compare-and-swap point: preconditions are decided here, when the lsn is given, against
- * committed plus pending state. A refusal that rests on a pending entry is told only when that entry
- * is committed: if it never is, nobody was told a thing that was not so. */
+ * committed plus pending state. A refusal that rests on a pending entry is told only when that
+ * entry is committed: if it never is, nobody was told a thing that was not so. */
 #include <stdio.h>
 
 #include "base/fault.h"
@@ -10,8 +10,10 @@
 static void stall(Engine *engine, Mutation *m)
 {
     m->next = NULL;
-    if (engine->stalled_last == NULL) engine->stalled_first = m;
-    else engine->stalled_last->next = m;
+    if (engine->stalled_last == NULL)
+        engine->stalled_first = m;
+    else
+        engine->stalled_last->next = m;
     engine->stalled_last = m;
 }
 
@@ -163,9 +165,12 @@ static void decide_found(Engine *engine, Mutation *m, ShardId shard, BucketUid b
                          const StoreFound *found, bool there)
 {
     ErrCode code = OK;
-    if (!there && m->type != MUTATION_PUT && m->type != MUTATION_CREATE) code = ERR_NOT_FOUND;
-    else if (there && m->type == MUTATION_CREATE) code = ERR_EXISTS;
-    else code = check_conditions(m, found, there, &m->err);
+    if (!there && m->type != MUTATION_PUT && m->type != MUTATION_CREATE)
+        code = ERR_NOT_FOUND;
+    else if (there && m->type == MUTATION_CREATE)
+        code = ERR_EXISTS;
+    else
+        code = check_conditions(m, found, there, &m->err);
     if (code != OK) {
         refuse(engine, m, code, found);
         return;
@@ -290,7 +295,8 @@ static void decide_bucket_create(Engine *engine, Mutation *m)
         record = (BucketRecord){.phase = BUCKET_OPEN,
                                 .placement_class = engine->options.standard.number,
                                 .created_ms = clock_wall_ms(engine->options.clock)};
-        while (record.uid == BUCKET_UID_SYSTEM) record.uid = rng_u64(&engine->rng);
+        while (record.uid == BUCKET_UID_SYSTEM)
+            record.uid = rng_u64(&engine->rng);
         code = append_bucket(engine, m, &record, &m->err);
     }
     if (code != OK) engine_answer(engine, m, code);

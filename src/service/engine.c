@@ -35,8 +35,10 @@ static void log_entries(Engine *engine, EngineShard *shard, const Effect *effect
     for (uint32_t i = 0; i < effect->entry_count; i++) {
         Record *record = effect->entries[i].handle;
         record->next = NULL;
-        if (shard->open_last == NULL) shard->open_first = record;
-        else shard->open_last->next = record;
+        if (shard->open_last == NULL)
+            shard->open_first = record;
+        else
+            shard->open_last->next = record;
         shard->open_last = record;
         send_to_log(engine, record, NULL);
     }
@@ -104,8 +106,9 @@ static void append_start(Engine *engine, EngineShard *shard)
     Err err = {0};
     ErrCode code = engine_append(engine, &entry, NULL, &err);
     /* A START carries nothing that could fail but memory; without it this shard stays unready. */
-    if (code != OK) LOG(ERROR, "engine.start_failed", "shard=%u error=" LOG_STR, shard->shard,
-                        LOG_CSTR(err_text(&err)));
+    if (code != OK)
+        LOG(ERROR, "engine.start_failed", "shard=%u error=" LOG_STR, shard->shard,
+            LOG_CSTR(err_text(&err)));
 }
 
 static void change_role(Engine *engine, EngineShard *shard, ReplicaRole role)
@@ -127,8 +130,8 @@ static void carry_out(Engine *engine, EngineShard *shard)
         case EFFECT_STORE_ENTRIES: log_entries(engine, shard, effect); break;
         case EFFECT_STORE_STATE: send_to_log(engine, NULL, &effect->state); break;
         case EFFECT_CAS:
-            engine->cas[engine->cas_count++] =
-                (ControlShard){.shard = shard->shard, .config = effect->config};
+            engine->cas[engine->cas_count++] = (ControlShard){.shard = shard->shard,
+                                                              .config = effect->config};
             break;
         case EFFECT_START: start = true; break;
         case EFFECT_COMMIT: commit = effect->lsn; break;
@@ -312,12 +315,18 @@ void engine_submit(Engine *engine, Mutation *m)
 {
     engine->in_flight++;
     ErrCode code = OK;
-    if (engine->draining) code = ERR_SHUTTING_DOWN;
-    else if (engine->failed) code = ERR_ROOT_FAILED;
-    else if (!engine->ready) code = ERR_NOT_READY;
-    else if (engine->full && (m->size > 0 || m->type == MUTATION_BUCKET_CREATE)) code = ERR_NO_SPACE;
-    if (code != OK) engine_answer(engine, m, code);
-    else engine_decide(engine, m);
+    if (engine->draining)
+        code = ERR_SHUTTING_DOWN;
+    else if (engine->failed)
+        code = ERR_ROOT_FAILED;
+    else if (!engine->ready)
+        code = ERR_NOT_READY;
+    else if (engine->full && (m->size > 0 || m->type == MUTATION_BUCKET_CREATE))
+        code = ERR_NO_SPACE;
+    if (code != OK)
+        engine_answer(engine, m, code);
+    else
+        engine_decide(engine, m);
 }
 
 void engine_set_full(Engine *engine, bool full)
@@ -435,8 +444,8 @@ static ErrCode make_configs(Engine *engine, Err *err)
         bool found = false;
         TRY(control_get(engine->options.control, engine->shard_list[i], &config, &found, err));
         if (found) continue;
-        engine->cas[count++] =
-            (ControlShard){.shard = engine->shard_list[i], .config = first_config(engine)};
+        engine->cas[count++] = (ControlShard){.shard = engine->shard_list[i],
+                                              .config = first_config(engine)};
     }
     return count == 0 ? OK : control_cas(engine->options.control, engine->cas, count, err);
 }
@@ -451,7 +460,8 @@ static ErrCode restart_shard(Engine *engine, EngineShard *shard, Err *err)
     if (!found) return err_set(err, ERR_CORRUPT, "shard %u has no configuration", shard->shard);
     if (config.term > state.max_term) state.max_term = config.term, state.voted_for = (Uuid){{0}};
     shard->open_first = store_replayed(engine->store, shard->shard);
-    for (Record *r = shard->open_first; r != NULL; r = r->next) shard->open_last = r;
+    for (Record *r = shard->open_first; r != NULL; r = r->next)
+        shard->open_last = r;
     shard->logged_lsn = state.last_lsn;
     Event event = {.type = EVENT_RESTART, .state = &state, .config = &config};
     step(engine, shard, &event);

@@ -1,7 +1,7 @@
 /* Engine: the core. It owns the replicas of this process, gives every change its lsn at one place,
- * decides preconditions there against committed plus pending state, carries out the replicas' effects
- * and answers when they commit. All its functions belong to one thread (the core loop, or the
- * simulator's only one); what it wants of other threads it says through EngineIo.
+ * decides preconditions there against committed plus pending state, carries out the replicas'
+ * effects and answers when they commit. All its functions belong to one thread (the core loop, or
+ * the simulator's only one); what it wants of other threads it says through EngineIo.
  *
  *   engine_submit(mutation) -> decide -> seal entry -> replica: APPEND -> io.log(item)
  *   WAL writer: store_log_append() … store_log_sync() -> (core) engine_logged(item)
@@ -23,10 +23,10 @@ typedef struct Engine Engine;
  * batch, sets code, and hands it back. Freed by engine_logged(). */
 typedef struct LogItem LogItem;
 struct LogItem {
-    Record *record;     /* NULL: state */
+    Record *record; /* NULL: state */
     ReplicaState state;
-    ErrCode code;       /* the writer's answer */
-    LogItem *next;      /* whoever holds it */
+    ErrCode code;  /* the writer's answer */
+    LogItem *next; /* whoever holds it */
 };
 
 typedef struct {
@@ -38,13 +38,13 @@ typedef struct {
 } EngineIo;
 
 typedef struct {
-    Store *store;       /* not owned */
-    Control *control;   /* not owned */
-    Buckets *buckets;   /* not owned; filled by the engine */
+    Store *store;     /* not owned */
+    Control *control; /* not owned */
+    Buckets *buckets; /* not owned; filled by the engine */
     Clock *clock;
-    uint64_t seed;      /* of file ids and bucket uids: from the system, or the simulator's */
+    uint64_t seed;           /* of file ids and bucket uids: from the system, or the simulator's */
     PlacementClass standard; /* class of new buckets */
-    size_t backlog_max; /* un-applied records at which writers wait; 0: STORE_BACKLOG_MAX */
+    size_t backlog_max;      /* un-applied records at which writers wait; 0: STORE_BACKLOG_MAX */
     EngineIo io;
 } EngineOptions;
 
@@ -52,8 +52,8 @@ typedef struct {
 
 MUST_USE ErrCode engine_open(const EngineOptions *options, Engine **out, Err *err);
 void engine_free(Engine *engine); /* answers nobody; NULL is fine */
-/* Makes missing shards, takes the primary role for each (a new term, fenced), replays. Afterwards log
- * items flow; engine_ready() tells when all shards are primary and the first bucket exists. */
+/* Makes missing shards, takes the primary role for each (a new term, fenced), replays. Afterwards
+ * log items flow; engine_ready() tells when all shards are primary and the first bucket exists. */
 MUST_USE ErrCode engine_start(Engine *engine, Err *err);
 bool engine_ready(const Engine *engine);
 

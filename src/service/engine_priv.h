@@ -9,11 +9,11 @@
 typedef struct {
     ShardId shard;
     Replica *replica;
-    Record *open_first;     /* appended, not committed, in lsn order, linked by next */
+    Record *open_first; /* appended, not committed, in lsn order, linked by next */
     Record *open_last;
-    Lsn logged_lsn;         /* highest lsn that came back durable */
-    bool logged_news;       /* EVENT_STORED is owed */
-    Mutation *waiting;      /* answered already, told when their wait_lsn commits; linked by next */
+    Lsn logged_lsn;    /* highest lsn that came back durable */
+    bool logged_news;  /* EVENT_STORED is owed */
+    Mutation *waiting; /* answered already, told when their wait_lsn commits; linked by next */
 } EngineShard;
 
 struct Engine {
@@ -24,16 +24,16 @@ struct Engine {
     EngineShard *shards[SHARD_COUNT_MAX];
     ShardId shard_list[PLACE_SHARDS_MAX + 1];
     size_t shard_count;
-    size_t primaries;       /* shards that are primary */
+    size_t primaries; /* shards that are primary */
     Effects effects;
-    ControlShard *cas;      /* configurations to be swapped in one go */
+    ControlShard *cas; /* configurations to be swapped in one go */
     size_t cas_count;
-    size_t log_items;       /* at the writer */
-    size_t bucket_changes;  /* appended bucket creations and deletions, not committed */
+    size_t log_items;        /* at the writer */
+    size_t bucket_changes;   /* appended bucket creations and deletions, not committed */
     Mutation *stalled_first; /* wait for room, in order of arrival */
     Mutation *stalled_last;
     size_t in_flight;
-    bool committed_news;    /* io.committed is owed */
+    bool committed_news; /* io.committed is owed */
     bool first_bucket_asked;
     bool first_bucket_done;
     bool ready;

@@ -1,9 +1,9 @@
 /* Mutation: one change that a door asks for, and its result. The door makes it, fills in what it
- * wants, hands it to service_submit() and gets it back by done(), exactly once. Until then it belongs
- * to the engine; all memory that it points to must stay.
+ * wants, hands it to service_submit() and gets it back by done(), exactly once. Until then it
+ * belongs to the engine; all memory that it points to must stay.
  *
- * Outcomes: OK is durable and visible. ERR_OUTCOME_UNKNOWN may or may not have been done. Every other
- * error changed nothing. */
+ * Outcomes: OK is durable and visible. ERR_OUTCOME_UNKNOWN may or may not have been done. Every
+ * other error changed nothing. */
 #ifndef HOLDFAST_SERVICE_MUTATION_H
 #define HOLDFAST_SERVICE_MUTATION_H
 
@@ -12,10 +12,10 @@
 #include "place/place.h"
 
 typedef enum {
-    MUTATION_PUT = 1,       /* create or update (bucket, key) */
-    MUTATION_CREATE,        /* create (bucket, key); key empty: 26 random characters; else ERR_EXISTS */
-    MUTATION_UPDATE,        /* new content for `file`, which must exist */
-    MUTATION_DELETE,        /* (bucket, key); ERR_NOT_FOUND if absent */
+    MUTATION_PUT = 1, /* create or update (bucket, key) */
+    MUTATION_CREATE,  /* create (bucket, key); key empty: 26 random characters; else ERR_EXISTS */
+    MUTATION_UPDATE,  /* new content for `file`, which must exist */
+    MUTATION_DELETE,  /* (bucket, key); ERR_NOT_FOUND if absent */
     MUTATION_DELETE_FILE,   /* `file` */
     MUTATION_BUCKET_CREATE, /* ERR_BUCKET_EXISTS */
     MUTATION_BUCKET_DELETE  /* ERR_NO_BUCKET, ERR_BUCKET_NOT_EMPTY */
@@ -34,29 +34,29 @@ struct Mutation {
     MutationType type;
 
     /* In. Views; they stay the door's. */
-    Str bucket;              /* name */
+    Str bucket; /* name */
     Str key;
-    FileId file;             /* UPDATE, DELETE_FILE */
-    VersionId version;       /* DELETE, DELETE_FILE: only if that is the current one; zero: any */
-    Str if_match;            /* header values; ptr NULL: absent. Decided where the lsn is given */
+    FileId file;       /* UPDATE, DELETE_FILE */
+    VersionId version; /* DELETE, DELETE_FILE: only if that is the current one; zero: any */
+    Str if_match;      /* header values; ptr NULL: absent. Decided where the lsn is given */
     Str if_none_match;
-    Str attrs;               /* encoded attributes of the version: content type, file name, meta …
-                                without ATTR_KEY and ATTR_CREATED_MS, which the engine adds */
-    Str inline_body;         /* ≤ INLINE_MAX; else extents */
-    const Extent *extents;   /* durable already (blob_writer_finish()) */
+    Str attrs;             /* encoded attributes of the version: content type, file name, meta …
+                              without ATTR_KEY and ATTR_CREATED_MS, which the engine adds */
+    Str inline_body;       /* ≤ INLINE_MAX; else extents */
+    const Extent *extents; /* durable already (blob_writer_finish()) */
     uint32_t extent_count;
     BodyId body;
-    uint64_t size;           /* bytes of the body */
-    Sha256 digest;           /* of the body */
+    uint64_t size;                    /* bytes of the body */
+    Sha256 digest;                    /* of the body */
     void (*done)(Mutation *mutation); /* called on the engine's thread; be quick */
-    void *ctx;               /* the door's */
+    void *ctx;                        /* the door's */
 
     /* Out. */
     ErrCode code;
     Err err;
-    bool created;            /* PUT: CREATE (true) or UPDATE */
-    FileRow row;             /* the new version; views into the mutation until mutation_deinit() */
-    Str row_key;             /* its key */
+    bool created; /* PUT: CREATE (true) or UPDATE */
+    FileRow row;  /* the new version; views into the mutation until mutation_deinit() */
+    Str row_key;  /* its key */
     BucketRecord bucket_record;
     Durability durability;
 
@@ -65,7 +65,7 @@ struct Mutation {
     Buf key_buf;
     Mutation *next;
     ShardId shard;
-    Lsn wait_lsn;            /* answered when this lsn of shard is committed */
+    Lsn wait_lsn; /* answered when this lsn of shard is committed */
     bool queued;
 };
 

@@ -14,9 +14,9 @@ typedef struct {
     /* Hands a mutation to the core's queue; ERR_BUSY when it is full, ERR_SHUTTING_DOWN. */
     ErrCode (*submit)(void *ctx, Mutation *mutation);
     void *submit_ctx;
-    const _Atomic bool *ready;  /* the engine is ready */
-    const _Atomic bool *full;   /* no space for uploads */
-    Durability durability;      /* of committed files now, for FILE objects that are read */
+    const _Atomic bool *ready; /* the engine is ready */
+    const _Atomic bool *full;  /* no space for uploads */
+    Durability durability;     /* of committed files now, for FILE objects that are read */
 } ServiceOptions;
 
 Service *service_new(const ServiceOptions *options);
@@ -33,7 +33,8 @@ Durability service_durability(const Service *service);
 MUST_USE ErrCode service_reader_open(Service *service, ServiceReader **out, Err *err);
 void service_reader_free(ServiceReader *reader);
 /* Current version by name. ERR_NO_BUCKET, ERR_NOT_FOUND, ERR_NOT_READY, ERR_IO … */
-MUST_USE ErrCode service_find(ServiceReader *reader, Str bucket, Str key, StoreFound *out, Err *err);
+MUST_USE ErrCode service_find(ServiceReader *reader, Str bucket, Str key, StoreFound *out,
+                              Err *err);
 /* By id; version NULL: the current one. */
 MUST_USE ErrCode service_find_id(ServiceReader *reader, FileId file, const VersionId *version,
                                  StoreFound *out, Err *err);
@@ -41,11 +42,11 @@ MUST_USE ErrCode service_find_id(ServiceReader *reader, FileId file, const Versi
 MUST_USE ErrCode service_body(ServiceReader *reader, const StoreFound *found, Str *body, Err *err);
 
 typedef struct {
-    Str bucket;    /* name */
+    Str bucket; /* name */
     Str prefix;
     char delimiter; /* 0: none */
-    Str after;     /* empty: from the start */
-    size_t limit;  /* 1..1000 entries */
+    Str after;      /* empty: from the start */
+    size_t limit;   /* 1..1000 entries */
 } ListQuery;
 /* Entry by entry, in name order; anything but OK from fn ends it. *more: the limit ended the list,
  * and last_key(the last entry's key or prefix, in next_after) is where it goes on. */

@@ -68,7 +68,8 @@ static ErrCode add_pack(Batch *b, uint64_t pack, uint64_t more, uint64_t dead, E
     TRY(index_batch_get(b->store->index, str_of(key, key_len), &value, &found, err));
     PackRow row = {0};
     if (found && !pack_row_decode(value, &row)) {
-        return err_set(err, ERR_CORRUPT, "index.db: the row of pack %" PRIu64 " is malformed", pack);
+        return err_set(err, ERR_CORRUPT, "index.db: the row of pack %" PRIu64 " is malformed",
+                       pack);
     }
     row.bytes += more;
     row.dead += dead;
@@ -107,7 +108,8 @@ static ErrCode count_extent(Batch *b, const Extent *extent, bool more, Err *err)
     if (found) {
         Dec dec = dec_of(value.ptr, value.len);
         references = dec_varint(&dec);
-        if (!dec_done(&dec)) return err_set(err, ERR_CORRUPT, "index.db: a body's row is malformed");
+        if (!dec_done(&dec))
+            return err_set(err, ERR_CORRUPT, "index.db: a body's row is malformed");
     }
     uint8_t bytes[16];
     Enc enc = enc_of(bytes, sizeof bytes);
@@ -425,7 +427,8 @@ ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err)
     }
     store->dirty = true;
     atomic_fetch_add(&store->apply_generation, 1);
-    for (size_t i = 0; i < count; i++) table_remove(store->table, records[i]);
+    for (size_t i = 0; i < count; i++)
+        table_remove(store->table, records[i]);
     atomic_fetch_add(&store->applied, count);
     *applied = count;
     return OK;
@@ -447,7 +450,8 @@ static ErrCode unlink_garbage(Store *store, Err *err)
         Str key = {NULL, 0};
         Str value = {NULL, 0};
         bool found = false;
-        ErrCode code = index_batch_first(store->index, STR("g"), STR("g"), &key, &value, &found, err);
+        ErrCode code = index_batch_first(store->index, STR("g"), STR("g"), &key, &value, &found,
+                                         err);
         BodyId body = {{0}};
         uint32_t number = 0;
         uint8_t copy[64];

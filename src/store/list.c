@@ -1,8 +1,9 @@
 /* Listing: index cursor and table merged in name order.
  *
- * The cursor is one snapshot of the index. A record that the applier moved from table to index after
- * that snapshot would be in neither, so the applier raises apply_generation between its index commit
- * and the removal; a list that sees another generation than at its cursor's opening opens it again. */
+ * The cursor is one snapshot of the index. A record that the applier moved from table to index
+ * after that snapshot would be in neither, so the applier raises apply_generation between its index
+ * commit and the removal; a list that sees another generation than at its cursor's opening opens it
+ * again. */
 #include <string.h>
 
 #include "store/store_priv.h"
@@ -15,12 +16,12 @@ struct StoreList {
     BucketUid bucket;
     char delimiter;
     Buf prefix;
-    Buf from;             /* names ≥ this come next */
-    Buf group;            /* of the rolled-up prefix last given */
-    IndexCursor *cursor;  /* NULL: to be opened at from */
+    Buf from;            /* names ≥ this come next */
+    Buf group;           /* of the rolled-up prefix last given */
+    IndexCursor *cursor; /* NULL: to be opened at from */
     uint64_t generation;
     bool index_done;
-    bool index_ahead;     /* index_name holds the cursor's next name */
+    bool index_ahead; /* index_name holds the cursor's next name */
     Buf index_name;
     bool done;
 };
@@ -174,9 +175,8 @@ static ErrCode next_name(StoreList *list, Buf *out, bool *found, bool *outrun, E
         *outrun = true;
     } else {
         Str key = {NULL, 0};
-        const Record *record =
-            table_next_name(store->table, list->bucket, buf_str(&list->from), true,
-                            list->view == STORE_COMMITTED, &key);
+        const Record *record = table_next_name(store->table, list->bucket, buf_str(&list->from),
+                                               true, list->view == STORE_COMMITTED, &key);
         if (record != NULL && (!*found || str_cmp(key, buf_str(out)) < 0)) {
             buf_clear(out);
             code = buf_append_str(out, key, err);

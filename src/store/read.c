@@ -32,7 +32,7 @@ void store_reader_free(StoreReader *reader)
 
 /* What the table says of a name. */
 typedef struct {
-    bool decided;             /* the index need not be asked */
+    bool decided; /* the index need not be asked */
     bool found;
     VersionId dead[DEAD_MAX]; /* versions that are deleted though the index may show them */
     size_t dead_count;
@@ -241,7 +241,8 @@ ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version
     StoreFound result;
     bool there = false;
     TRY(store_find_name(reader, bucket, str_of(key, key_len), version, view, &result, &there, err));
-    if (there && !id128_eq(result.row.file, file)) there = false; /* another file has the name now */
+    if (there && !id128_eq(result.row.file, file))
+        there = false; /* another file has the name now */
     *out = result;
     *found = there;
     return OK;
@@ -250,14 +251,15 @@ ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version
 static ErrCode body_in_log(StoreReader *reader, const StoreFound *found, Str *body, Err *err)
 {
     Str payload = {NULL, 0};
-    ErrCode code =
-        wal_read(reader->store->wal, found->pos, found->log_len, &reader->body, &payload, err);
+    ErrCode code = wal_read(reader->store->wal, found->pos, found->log_len, &reader->body, &payload,
+                            err);
     if (code == ERR_CORRUPT) {
         return err_wrap(err, ERR_FILE_DAMAGED, "log segment %" PRIu64 " offset %" PRIu64,
                         found->pos.segment, found->pos.offset);
     }
     if (code != OK) return code;
-    if (payload.len < found->row.size) return err_set(err, ERR_FILE_DAMAGED, "log record too short");
+    if (payload.len < found->row.size)
+        return err_set(err, ERR_FILE_DAMAGED, "log record too short");
     *body = str_slice(payload, payload.len - found->row.size, found->row.size);
     return OK;
 }
@@ -280,8 +282,8 @@ ErrCode store_body(StoreReader *reader, const StoreFound *found, Str *body, Err 
     if (code != OK) return code;
     if (!id128_eq(record.entry.file, found->row.file) ||
         record.entry.lsn != found->row.version.lsn || record.stored_body.len != found->row.size) {
-        return err_set(err, ERR_FILE_DAMAGED, "pack %" PRIu64 " offset %" PRIu64
-                       ": the record there is another file's",
+        return err_set(err, ERR_FILE_DAMAGED,
+                       "pack %" PRIu64 " offset %" PRIu64 ": the record there is another file's",
                        found->row.place.pack, found->row.place.offset);
     }
     *body = record.stored_body;

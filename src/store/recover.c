@@ -65,8 +65,10 @@ static ErrCode replay_entry(Store *store, const Frame *frame, Str payload, Err *
     TRY(record_new(&entry, &record, err));
     table_add(store->table, record);
     table_logged(store->table, record, frame->pos);
-    if (s->replayed_last == NULL) s->replayed = record;
-    else s->replayed_last->next = record;
+    if (s->replayed_last == NULL)
+        s->replayed = record;
+    else
+        s->replayed_last->next = record;
     s->replayed_last = record;
     s->replay_lsn = entry.lsn;
     s->replay_hash = entry.checksum;
@@ -81,21 +83,25 @@ static ErrCode replay_truncate(Store *store, Str payload, Err *err)
     Lsn from = truncate.from;
     StoreShard *s = store_shard(store, truncate.shard);
     if (from <= s->applied_lsn) {
-        return err_set(err, ERR_CORRUPT, "shard %u: TRUNCATE from lsn %" PRIu64
-                       " reaches below lsn %" PRIu64 ", which is applied", truncate.shard, from,
-                       s->applied_lsn);
+        return err_set(err, ERR_CORRUPT,
+                       "shard %u: TRUNCATE from lsn %" PRIu64 " reaches below lsn %" PRIu64
+                       ", which is applied",
+                       truncate.shard, from, s->applied_lsn);
     }
     Record *keep = NULL;
     Record *record = s->replayed;
-    for (; record != NULL && record->entry.lsn < from; record = record->next) keep = record;
+    for (; record != NULL && record->entry.lsn < from; record = record->next)
+        keep = record;
     while (record != NULL) {
         Record *next = record->next;
         table_remove(store->table, record);
         record = next;
     }
     s->replayed_last = keep;
-    if (keep == NULL) s->replayed = NULL;
-    else keep->next = NULL;
+    if (keep == NULL)
+        s->replayed = NULL;
+    else
+        keep->next = NULL;
     s->replay_lsn = keep == NULL ? s->applied_lsn : keep->entry.lsn;
     s->replay_hash = keep == NULL ? s->applied_hash : keep->entry.checksum;
     return OK;
@@ -168,8 +174,8 @@ ErrCode store_recover(Store *store, StoreOpened *opened, Err *err)
                           .spares = store->options.wal_spares,
                           .clock = store->options.clock,
                           .rng = &store->rng};
-    ErrCode code =
-        wal_open(store->disk, &options, on_record, store, &store->wal, &opened->wal, err);
+    ErrCode code = wal_open(store->disk, &options, on_record, store, &store->wal, &opened->wal,
+                            err);
     if (code != OK) return err_wrap(err, code, "open the log");
     TRY(check_tails(store, err));
     WalStats stats;

@@ -56,7 +56,8 @@ void store_free(Store *store)
     packs_free(store->packs);
     blobs_free(store->blobs);
     table_free(store->table);
-    for (size_t i = 0; i < SHARD_COUNT_MAX; i++) mem_free(store->shards[i]);
+    for (size_t i = 0; i < SHARD_COUNT_MAX; i++)
+        mem_free(store->shards[i]);
     buf_deinit(&store->apply_buf);
     buf_deinit(&store->value_buf);
     lock_deinit(&store->lock);
@@ -125,8 +126,10 @@ void store_committed(Store *store, Record *record)
     ASSERT(record->entry.lsn > shard->commit_lsn);
     shard->commit_lsn = record->entry.lsn;
     record->next = NULL;
-    if (store->apply_last == NULL) store->apply_first = record;
-    else store->apply_last->next = record;
+    if (store->apply_last == NULL)
+        store->apply_first = record;
+    else
+        store->apply_last->next = record;
     store->apply_last = record;
     lock_give(&store->lock);
 }

@@ -19,19 +19,19 @@
 #include "store/table.h"
 #include "wal/wal.h"
 
-#define STORE_BACKLOG_MAX 100000  /* un-applied records at which writers wait */
-#define STORE_APPLY_BATCH 20000   /* records of one index batch at most */
+#define STORE_BACKLOG_MAX 100000 /* un-applied records at which writers wait */
+#define STORE_APPLY_BATCH 20000  /* records of one index batch at most */
 #define STORE_REQUEST_KEEP_MS (24ULL * 3600 * 1000)
 
 typedef struct {
-    RootInfo root;            /* with the incarnation of this start */
+    RootInfo root; /* with the incarnation of this start */
     uint64_t wal_segment_size;
     unsigned wal_spares;
     uint32_t chunk_size;
     uint64_t pack_size;
     uint64_t index_cache_bytes; /* per connection */
     Clock *clock;
-    uint64_t seed;            /* of ids of segments, packs, table levels */
+    uint64_t seed; /* of ids of segments, packs, table levels */
     /* Called while the log is replayed: records and bytes so far; may be NULL. */
     void (*progress)(void *ctx, uint64_t records, uint64_t bytes);
     void *progress_ctx;
@@ -42,24 +42,26 @@ typedef struct StoreReader StoreReader;
 
 typedef struct {
     WalOpened wal;
-    uint64_t unapplied;     /* records that the log holds beyond the index */
+    uint64_t unapplied; /* records that the log holds beyond the index */
     bool index_created;
 } StoreOpened;
 
-/* Opens packs, blobs, index and log, replays the log into the table. What is not in the index stands
- * in the table as pending, in lsn order per shard, until the shard's replica commits it.
+/* Opens packs, blobs, index and log, replays the log into the table. What is not in the index
+ * stands in the table as pending, in lsn order per shard, until the shard's replica commits it.
  * Errors: ERR_CORRUPT (names what, and what to do), ERR_FORMAT_VERSION, ERR_FOREIGN, ERR_IO, … */
 MUST_USE ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out,
                             StoreOpened *opened, Err *err);
-/* Clean stop: everything committed is applied before (store_apply until 0), then the log is attested,
- * the index checkpointed, the log cut: nothing is left to replay. Readers must be closed. */
+/* Clean stop: everything committed is applied before (store_apply until 0), then the log is
+ * attested, the index checkpointed, the log cut: nothing is left to replay. Readers must
+ * be closed. */
 MUST_USE ErrCode store_close(Store *store, Err *err);
 /* As kill -9 would: nothing is written. NULL is fine. */
 void store_free(Store *store);
 
 /* What the log knows of a shard (tail, term, vote, commit); all zero for an unknown one. */
 void store_replica_state(Store *store, ShardId shard, ReplicaState *out);
-/* Pending records of shard found at start, oldest first, linked by ->next; the caller walks them. */
+/* Pending records of shard found at start, oldest first, linked by ->next; the caller
+ * walks them. */
 Record *store_replayed(Store *store, ShardId shard);
 
 /* --- core --- */
@@ -102,14 +104,14 @@ typedef enum {
 } StoreView;
 
 typedef struct {
-    FileRow row;        /* views into the reader, until its next call */
+    FileRow row; /* views into the reader, until its next call */
     BucketUid bucket;
     Str key;
-    bool in_log;        /* the body is in the log, at pos */
+    bool in_log; /* the body is in the log, at pos */
     WalPos pos;
     uint32_t log_len;
-    bool pending;       /* STORE_PENDING: rests on a record that is not committed … */
-    ShardId shard;      /* … of this shard and lsn; set with absence by a pending DELETE too */
+    bool pending;  /* STORE_PENDING: rests on a record that is not committed … */
+    ShardId shard; /* … of this shard and lsn; set with absence by a pending DELETE too */
     Lsn lsn;
 } StoreFound;
 
@@ -117,8 +119,9 @@ MUST_USE ErrCode store_reader_open(Store *store, StoreReader **out, Err *err);
 void store_reader_free(StoreReader *reader);
 /* The newest version of a name (or file), or with version != NULL that one. found=false: absent, or
  * the newest is a delete marker (then out->row.flags says so). */
-MUST_USE ErrCode store_find(StoreReader *reader, BucketUid bucket, Str key, const VersionId *version,
-                            StoreView view, StoreFound *out, bool *found, Err *err);
+MUST_USE ErrCode store_find(StoreReader *reader, BucketUid bucket, Str key,
+                            const VersionId *version, StoreView view, StoreFound *out, bool *found,
+                            Err *err);
 MUST_USE ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version,
                                StoreView view, StoreFound *out, bool *found, Err *err);
 /* The whole small body of what was found, verified; view into the reader. ERR_NOT_FOUND: it moved
@@ -128,8 +131,8 @@ MUST_USE ErrCode store_body(StoreReader *reader, const StoreFound *found, Str *b
 typedef struct {
     BucketUid bucket;
     Str prefix;
-    Str after;        /* names behind this one; empty: from the start */
-    char delimiter;   /* 0: none. Names are rolled up to the first delimiter behind prefix */
+    Str after;      /* names behind this one; empty: from the start */
+    char delimiter; /* 0: none. Names are rolled up to the first delimiter behind prefix */
 } StoreListOptions;
 typedef struct StoreList StoreList;
 MUST_USE ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options,
@@ -154,8 +157,8 @@ typedef struct {
     WalStats wal;
     IndexStats index;
     size_t unapplied;
-    uint64_t applied;      /* records since start */
-    uint64_t disk_total;   /* bytes */
+    uint64_t applied;    /* records since start */
+    uint64_t disk_total; /* bytes */
     uint64_t disk_free;
     bool failed;
 } StoreStatus;

@@ -8,14 +8,14 @@
 
 /* A shard as the store knows it. */
 typedef struct {
-    Lsn applied_lsn;     /* in the index */
+    Lsn applied_lsn; /* in the index */
     Term applied_term;
     Sha256 applied_hash;
-    Lsn synced_lsn;      /* in the index when it was last checkpointed */
-    Lsn commit_lsn;      /* highest given to store_committed() */
-    Lsn replay_lsn;      /* tail while replaying */
+    Lsn synced_lsn; /* in the index when it was last checkpointed */
+    Lsn commit_lsn; /* highest given to store_committed() */
+    Lsn replay_lsn; /* tail while replaying */
     Sha256 replay_hash;
-    Record *replayed;    /* pending at start, oldest first */
+    Record *replayed; /* pending at start, oldest first */
     Record *replayed_last;
 } StoreShard;
 
@@ -29,8 +29,8 @@ struct Store {
     Index *index;
     Table *table;
     StoreShard *shards[SHARD_COUNT_MAX]; /* NULL: never seen */
-    Lock lock;               /* LOCK_RANK_STORE: the apply queue and StoreShard.commit_lsn */
-    Record *apply_first;     /* committed, in commit order, linked by next */
+    Lock lock;           /* LOCK_RANK_STORE: the apply queue and StoreShard.commit_lsn */
+    Record *apply_first; /* committed, in commit order, linked by next */
     Record *apply_last;
     _Atomic uint64_t apply_generation; /* raised after an index commit, before the table shrinks */
     _Atomic uint64_t applied;
@@ -40,8 +40,8 @@ struct Store {
     uint64_t logged_segment; /* core: segment of the newest record in the log */
     uint64_t replayed_records;
     uint64_t replayed_bytes;
-    Buf apply_buf;           /* applier: one log record */
-    Buf value_buf;           /* applier: one encoded row */
+    Buf apply_buf; /* applier: one log record */
+    Buf value_buf; /* applier: one encoded row */
 };
 
 struct StoreReader {
@@ -50,7 +50,7 @@ struct StoreReader {
     IndexReader *scan;  /* cursors of lists */
     Buf row;            /* the encoded head or row that StoreFound points into */
     Buf key;
-    Buf body;           /* log record or pack record */
+    Buf body; /* log record or pack record */
 };
 
 /* The shard's state, made if it was never seen. */

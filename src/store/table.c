@@ -7,8 +7,8 @@
 
 struct Table {
     RwLock lock;
-    OMap *names; /* 'n' bucket key 0 -> newest Record */
-    OMap *files; /* 'i' file id -> newest Record */
+    OMap *names;            /* 'n' bucket key 0 -> newest Record */
+    OMap *files;            /* 'i' file id -> newest Record */
     Record *first_nameless; /* START, CONFIG …: only to free them, linked by older/newer */
     _Atomic size_t count;
 };
@@ -76,7 +76,8 @@ void table_free(Table *table)
 {
     if (table == NULL) return;
     const OMapNode *node = omap_first(table->names, (Str){NULL, 0});
-    for (; node != NULL; node = omap_next(node)) free_chain(omap_value(node));
+    for (; node != NULL; node = omap_next(node))
+        free_chain(omap_value(node));
     free_chain(table->first_nameless);
     omap_free(table->names);
     omap_free(table->files);
@@ -169,8 +170,10 @@ void table_remove(Table *table, Record *record)
         unlink_name(table, record);
         unlink_id(table, record);
     } else {
-        if (record->newer != NULL) record->newer->older = record->older;
-        else table->first_nameless = record->older;
+        if (record->newer != NULL)
+            record->newer->older = record->older;
+        else
+            table->first_nameless = record->older;
         if (record->older != NULL) record->older->newer = record->newer;
     }
     size_t before = atomic_fetch_sub(&table->count, 1);
@@ -186,14 +189,16 @@ size_t table_count(const Table *table)
 
 static void each_chain(const Record *record, void (*fn)(void *, const Record *), void *ctx)
 {
-    for (; record != NULL; record = record->older) fn(ctx, record);
+    for (; record != NULL; record = record->older)
+        fn(ctx, record);
 }
 
 void table_each(Table *table, void (*fn)(void *ctx, const Record *record), void *ctx)
 {
     rwlock_read(&table->lock);
     const OMapNode *node = omap_first(table->names, (Str){NULL, 0});
-    for (; node != NULL; node = omap_next(node)) each_chain(omap_value(node), fn, ctx);
+    for (; node != NULL; node = omap_next(node))
+        each_chain(omap_value(node), fn, ctx);
     each_chain(table->first_nameless, fn, ctx);
     rwlock_give(&table->lock);
 }
@@ -232,7 +237,8 @@ const Record *table_find(const Table *table, BucketUid bucket, Str key, bool com
 {
     uint8_t bytes[ROW_KEY_MAX];
     const Record *record = omap_get(table->names, name_key(bytes, bucket, key));
-    while (record != NULL && !visible(record, committed_only)) record = record->older;
+    while (record != NULL && !visible(record, committed_only))
+        record = record->older;
     return record;
 }
 
@@ -240,7 +246,8 @@ const Record *table_find_id(const Table *table, FileId file, bool committed_only
 {
     uint8_t bytes[ROW_KEY_MAX];
     const Record *record = omap_get(table->files, id_key(bytes, file));
-    while (record != NULL && !visible(record, committed_only)) record = record->older_id;
+    while (record != NULL && !visible(record, committed_only))
+        record = record->older_id;
     return record;
 }
 
@@ -256,7 +263,8 @@ const Record *table_next_name(const Table *table, BucketUid bucket, Str from_key
         if (!str_starts_with(omap_key(node), str_of(bytes, len))) return NULL;
         const Record *record = omap_value(node);
         if (!inclusive && str_eq(record->key, from_key)) continue;
-        while (record != NULL && !visible(record, committed_only)) record = record->older;
+        while (record != NULL && !visible(record, committed_only))
+            record = record->older;
         if (record == NULL) continue;
         *key = record->key;
         return record;

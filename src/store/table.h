@@ -1,10 +1,10 @@
 /* Table: the records of one root that the index does not show yet, from their append on: pending
- * (their fate is open), then committed, then gone when the applier has put them into packs and index.
- * It holds metadata and log positions, not bodies.
+ * (their fate is open), then committed, then gone when the applier has put them into packs and
+ * index. It holds metadata and log positions, not bodies.
  *
  * Threads: the core adds and commits, the applier removes, readers on any thread look; guarded by a
- * read-write lock (LOCK_RANK_TABLE). A reader looks here first and into the index afterwards, and the
- * applier commits to the index before it removes here: so nothing is ever missed.
+ * read-write lock (LOCK_RANK_TABLE). A reader looks here first and into the index afterwards, and
+ * the applier commits to the index before it removes here: so nothing is ever missed.
  *
  *   by name   'n' bucket key 0  -> newest record of that name, chained to older ones
  *   by id     'i' file id       -> newest record of that file */
@@ -19,7 +19,7 @@
 typedef enum {
     RECORD_PENDING = 1, /* has an lsn; not committed */
     RECORD_COMMITTED,
-    RECORD_APPLIED      /* only in passing, while the applier removes it */
+    RECORD_APPLIED /* only in passing, while the applier removes it */
 } RecordState;
 
 /* One un-applied entry. Fields are set at birth but state, pos and the chain pointers, which change
@@ -27,21 +27,21 @@ typedef enum {
 typedef struct Record Record;
 struct Record {
     RecordState state;
-    bool failed;        /* the log refused it: its outcome is unknown in this process */
-    Entry entry;        /* views into head; inline_body is empty once it is logged */
-    Str key;            /* of the file, view into head */
-    Buf head;           /* encoded header, attributes, extents */
-    Buf body;           /* inline body until it is in the log, then released */
-    WalPos log_pos;     /* the WAL writer's, before the core takes it over as pos */
-    WalPos pos;         /* of its frame, once logged */
+    bool failed;          /* the log refused it: its outcome is unknown in this process */
+    Entry entry;          /* views into head; inline_body is empty once it is logged */
+    Str key;              /* of the file, view into head */
+    Buf head;             /* encoded header, attributes, extents */
+    Buf body;             /* inline body until it is in the log, then released */
+    WalPos log_pos;       /* the WAL writer's, before the core takes it over as pos */
+    WalPos pos;           /* of its frame, once logged */
     uint64_t min_segment; /* of the log, that pos will not be below, while it is not logged */
-    uint32_t log_len;   /* payload bytes: head and inline body */
-    Record *older;      /* next older un-applied record of this name */
+    uint32_t log_len;     /* payload bytes: head and inline body */
+    Record *older;        /* next older un-applied record of this name */
     Record *newer;
-    Record *older_id;   /* the same by file id */
+    Record *older_id; /* the same by file id */
     Record *newer_id;
-    Record *next;       /* in the owner's list: log queue, shard's uncommitted list, apply queue */
-    void *request;      /* the engine's: who waits for it */
+    Record *next;  /* in the owner's list: log queue, shard's uncommitted list, apply queue */
+    void *request; /* the engine's: who waits for it */
 };
 
 /* A record for a sealed entry, copying its parts; entry.inline_body ≤ INLINE_MAX. ERR_NO_MEMORY. */
@@ -69,7 +69,8 @@ uint64_t table_oldest_segment(Table *table);
 /* For readers: the lock must be held over these and the use of what they give. */
 void table_read_lock(Table *table);
 void table_unlock(Table *table);
-/* Newest record of a name or file; with committed_only, the newest committed one. NULL: none here. */
+/* Newest record of a name or file; with committed_only, the newest committed one. NULL:
+ * none here. */
 const Record *table_find(const Table *table, BucketUid bucket, Str key, bool committed_only);
 const Record *table_find_id(const Table *table, FileId file, bool committed_only);
 /* First name ≥ (the row key prefix) from within bucket that has records; *key is its key. */

@@ -85,8 +85,8 @@ MUST_USE ErrCode wal_append_truncate(Wal *wal, const Truncate *truncate, Err *er
 /* Writes the batch, padded to 4 KiB, and makes it durable with one sync. With nothing appended it
  * does nothing. */
 MUST_USE ErrCode wal_sync(Wal *wal, Err *err);
-/* Attests the last batch by an ATTEST record, synced, unless that is done: after 10 ms of silence.
- */
+/* Attests the last batch by an ATTEST record, synced, unless that is done: after 10 ms
+ * of silence. */
 MUST_USE ErrCode wal_attest(Wal *wal, Err *err);
 bool wal_needs_attest(const Wal *wal);
 bool wal_failed(const Wal *wal);

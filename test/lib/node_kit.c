@@ -6,8 +6,10 @@ static void kit_log(void *ctx, LogItem *item)
 {
     NodeKit *kit = ctx;
     item->next = NULL;
-    if (kit->log_last == NULL) kit->log_first = item;
-    else kit->log_last->next = item;
+    if (kit->log_last == NULL)
+        kit->log_first = item;
+    else
+        kit->log_last->next = item;
     kit->log_last = item;
     kit->log_waiting++;
 }
@@ -42,8 +44,8 @@ static ErrCode open_all(NodeKit *kit, const NodeKitOptions *options, Err *err)
     TRY(control_register_root(kit->control, kit->root.uuid, &kit->root.incarnation, err));
     TRY(root_save(kit->disk, &kit->root, err));
     StoreOptions store = {.root = kit->root,
-                          .wal_segment_size =
-                              options->segment_size == 0 ? SEGMENT_SIZE_MIN : options->segment_size,
+                          .wal_segment_size = options->segment_size == 0 ? SEGMENT_SIZE_MIN
+                                                                         : options->segment_size,
                           .wal_spares = 1,
                           .pack_size = options->pack_size,
                           .chunk_size = (uint32_t)CHUNK_SIZE_MIN,
@@ -108,8 +110,10 @@ void node_kit_append(NodeKit *kit, size_t max)
         item->next = NULL;
         item->code = item->record != NULL ? store_log_append(kit->store, item->record, NULL)
                                           : store_log_state(kit->store, &item->state, NULL);
-        if (kit->batch_last == NULL) kit->batch_first = item;
-        else kit->batch_last->next = item;
+        if (kit->batch_last == NULL)
+            kit->batch_first = item;
+        else
+            kit->batch_last->next = item;
         kit->batch_last = item;
     }
 }
@@ -229,7 +233,8 @@ ErrCode node_kit_get(NodeKit *kit, Str bucket, Str key, Buf *body, Err *err)
 {
     BucketRecord record;
     buf_clear(body);
-    if (!buckets_find(kit->buckets, bucket, &record)) return err_set(err, ERR_NO_BUCKET, "no bucket");
+    if (!buckets_find(kit->buckets, bucket, &record))
+        return err_set(err, ERR_NO_BUCKET, "no bucket");
     StoreFound found;
     bool there = false;
     TRY(store_find(kit->reader, record.uid, key, NULL, STORE_COMMITTED, &found, &there, err));

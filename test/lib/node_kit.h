@@ -8,7 +8,7 @@
 #include "service/engine.h"
 
 typedef struct {
-    Disk *disk;          /* not owned */
+    Disk *disk; /* not owned */
     Rng rng;
     ManualClock clock;
     RootInfo root;
@@ -18,7 +18,7 @@ typedef struct {
     Engine *engine;
     StoreReader *reader;
     StoreOpened opened;
-    LogItem *log_first;  /* handed to the WAL writer, not appended */
+    LogItem *log_first; /* handed to the WAL writer, not appended */
     LogItem *log_last;
     LogItem *batch_first; /* appended, not synced */
     LogItem *batch_last;

@@ -1,7 +1,8 @@
 /* The one-node simulator: the real engine, replica, store, log, packs, blobs and index over the
  * simulated disk, in one thread. Every seed draws its own mix of work and faults. Between changes
- * the process is killed, the power fails (also inside recovery), or it stops cleanly; everything that
- * was acknowledged must be there, nothing that was refused, and conditions must have had one winner.
+ * the process is killed, the power fails (also inside recovery), or it stops cleanly; everything
+ * that was acknowledged must be there, nothing that was refused, and conditions must have had one
+ * winner.
  *
  *   sim_one_node [--seed N] [--count N] [--required N] [--seeds FILE] [--plant NAME] [--trace]
  *                [--until-failure]
@@ -30,7 +31,7 @@ typedef struct {
     NodeKitOptions options;
     bool up;
     bool crashed_open; /* the last opening was cut off before it succeeded */
-    bool sync_faults; /* a sync failed: only a loss of power tells what is on the disk */
+    bool sync_faults;  /* a sync failed: only a loss of power tells what is on the disk */
     Model model;
     SimDiskFaults faults;
     ValueId next_value;
@@ -189,8 +190,10 @@ static void restart(Sim *sim, bool power)
     trace(sim, power ? "power" : "kill", 0, 0);
     if (sim->up) node_kit_drop(&sim->kit);
     sim->up = false;
-    if (power || sim->sync_faults) disk_sim_crash(sim->disk);
-    else disk_sim_kill(sim->disk);
+    if (power || sim->sync_faults)
+        disk_sim_crash(sim->disk);
+    else
+        disk_sim_kill(sim->disk);
     disk_sim_set_faults(sim->disk, &none);
     model_crashed(&sim->model);
     open_node(sim);
@@ -235,17 +238,28 @@ static bool node_failed(Sim *sim)
 static void step(Sim *sim)
 {
     unsigned pick = (unsigned)rng_below(&sim->rng, 1000);
-    if (pick < 400) submit(sim);
-    else if (pick < 550) node_kit_append(&sim->kit, 1 + rng_below(&sim->rng, 8));
-    else if (pick < 750) node_kit_sync(&sim->kit);
-    else if (pick < 840) apply(sim);
-    else if (pick < 890) checkpoint(sim);
-    else if (pick < 930) idle(sim);
-    else if (pick < 960) engine_turn(sim->kit.engine);
-    else if (pick < 980) model_compare(&sim->model, &sim->kit, false);
-    else if (pick < 988) restart(sim, true);
-    else if (pick < 996) restart(sim, false);
-    else clean_stop(sim);
+    if (pick < 400)
+        submit(sim);
+    else if (pick < 550)
+        node_kit_append(&sim->kit, 1 + rng_below(&sim->rng, 8));
+    else if (pick < 750)
+        node_kit_sync(&sim->kit);
+    else if (pick < 840)
+        apply(sim);
+    else if (pick < 890)
+        checkpoint(sim);
+    else if (pick < 930)
+        idle(sim);
+    else if (pick < 960)
+        engine_turn(sim->kit.engine);
+    else if (pick < 980)
+        model_compare(&sim->model, &sim->kit, false);
+    else if (pick < 988)
+        restart(sim, true);
+    else if (pick < 996)
+        restart(sim, false);
+    else
+        clean_stop(sim);
     if (sim->model.failed || !sim->up) return;
     release_answered(sim);
     sim->kit.clock.wall_ms += rng_below(&sim->rng, 5);
@@ -291,7 +305,8 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     ASSERT(code == OK);
     open_node(sim);
     if (!sim->model.failed) disk_sim_set_faults(sim->disk, &sim->faults);
-    for (int i = 0; i < STEPS && !sim->model.failed && sim->up; i++) step(sim);
+    for (int i = 0; i < STEPS && !sim->model.failed && sim->up; i++)
+        step(sim);
     if (!sim->model.failed) last_words(sim);
     bool good = !sim->model.failed;
     if (!good) {
@@ -374,7 +389,8 @@ static bool run_file(const Arguments *args, Totals *totals)
         Str rest;
         uint64_t number = 0;
         if (line[0] == '#') continue;
-        (void)str_split(str_trim(str_from_cstr(line)), ' ', &seed, &rest); /* the rest is for people */
+        (void)str_split(str_trim(str_from_cstr(line)), ' ', &seed,
+                        &rest); /* the rest is for people */
         if (str_to_u64(seed, UINT64_MAX, &number)) run_one(number, args, totals);
     }
     fclose(file);

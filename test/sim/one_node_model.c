@@ -9,7 +9,8 @@ void model_init(Model *model)
 {
     memset(model, 0, sizeof *model);
     model->buckets[0] = true; /* "files" exists from the start */
-    for (size_t i = 0; i < MODEL_OPS; i++) buf_init(&model->ops[i].body, MIB);
+    for (size_t i = 0; i < MODEL_OPS; i++)
+        buf_init(&model->ops[i].body, MIB);
 }
 
 void model_deinit(Model *model)
@@ -60,8 +61,13 @@ Str model_bucket_name(unsigned bucket)
 Str model_key_name(unsigned key)
 {
     static const char *const names[MODEL_KEYS] = {
-        "a", "a/1", "a/2", "a/b/c", "a0", "b", "dir/", "dir/x", "dir/x/y", "ü", "z z", "../x", "a//b",
-        "long-name-long-name-long-name-long-name-long-name-long-name"};
+        "a",       "a/1",
+        "a/2",     "a/b/c",
+        "a0",      "b",
+        "dir/",    "dir/x",
+        "dir/x/y", "ü",
+        "z z",     "../x",
+        "a//b",    "long-name-long-name-long-name-long-name-long-name-long-name"};
     return str_from_cstr(names[key]);
 }
 
@@ -247,8 +253,10 @@ static ValueId read_value(Model *model, NodeKit *kit, unsigned bucket, unsigned 
     }
     ValueId value = 0;
     if (got->len >= 8) memcpy(&value, got->data, 8);
-    if (value != 0 && body_len(value) == got->len) model_body(value, want);
-    else buf_clear(want);
+    if (value != 0 && body_len(value) == got->len)
+        model_body(value, want);
+    else
+        buf_clear(want);
     if (!str_eq(buf_str(got), buf_str(want))) {
         model_fail(model, "read %.*s: %zu wrong bytes", STR_ARG(model_key_name(key)), got->len);
         return UINT64_MAX;
@@ -294,9 +302,12 @@ static void compare_list(Model *model, NodeKit *kit, unsigned bucket)
         ErrCode fits = buf_append_str(&last, file.key, NULL);
         ASSERT(fits == OK); /* a key is at most KEY_MAX bytes */
         unsigned k = 0;
-        while (k < MODEL_KEYS && !str_eq(file.key, model_key_name(k))) k++;
-        if (k == MODEL_KEYS) model_fail(model, "list: a strange key %.*s", STR_ARG(file.key));
-        else listed[k] = true;
+        while (k < MODEL_KEYS && !str_eq(file.key, model_key_name(k)))
+            k++;
+        if (k == MODEL_KEYS)
+            model_fail(model, "list: a strange key %.*s", STR_ARG(file.key));
+        else
+            listed[k] = true;
     }
     for (unsigned k = 0; k < MODEL_KEYS; k++) {
         if (listed[k] != (model->values[bucket][k] != 0)) {
@@ -330,7 +341,9 @@ void model_compare(Model *model, NodeKit *kit, bool after_crash)
             model->values[b][k] = seen;
         }
     }
-    for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++) compare_list(model, kit, b);
+    for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++)
+        compare_list(model, kit, b);
     if (!after_crash) return;
-    for (size_t i = 0; i < MODEL_OPS; i++) model_release(&model->ops[i]);
+    for (size_t i = 0; i < MODEL_OPS; i++)
+        model_release(&model->ops[i]);
 }

@@ -1,5 +1,5 @@
-/* What the one-node simulator knows must be true: for each key the value that was last acknowledged,
- * and after a crash the values that may have been. One thread. */
+/* What the one-node simulator knows must be true: for each key the value that was last
+ * acknowledged, and after a crash the values that may have been. One thread. */
 #ifndef HOLDFAST_TEST_SIM_ONE_NODE_MODEL_H
 #define HOLDFAST_TEST_SIM_ONE_NODE_MODEL_H
 
@@ -11,8 +11,15 @@
 
 typedef uint64_t ValueId; /* 0: absent */
 
-typedef enum { OP_KIND_PUT, OP_KIND_NEW, OP_KIND_CAS, OP_KIND_DELETE, OP_KIND_CAS_DELETE,
-               OP_KIND_BUCKET_CREATE, OP_KIND_BUCKET_DELETE } OpKind;
+typedef enum {
+    OP_KIND_PUT,
+    OP_KIND_NEW,
+    OP_KIND_CAS,
+    OP_KIND_DELETE,
+    OP_KIND_CAS_DELETE,
+    OP_KIND_BUCKET_CREATE,
+    OP_KIND_BUCKET_DELETE
+} OpKind;
 
 /* One change under way. */
 typedef struct {
@@ -21,11 +28,11 @@ typedef struct {
     OpKind kind;
     unsigned bucket;
     unsigned key;
-    ValueId value;      /* what it writes */
-    ValueId expected;   /* CAS: what must be there */
-    bool may_refuse;    /* at some moment since its submission its condition did not hold */
-    bool may_miss;      /* … the key was absent */
-    bool may_lack;      /* … the bucket was absent */
+    ValueId value;    /* what it writes */
+    ValueId expected; /* CAS: what must be there */
+    bool may_refuse;  /* at some moment since its submission its condition did not hold */
+    bool may_miss;    /* … the key was absent */
+    bool may_lack;    /* … the bucket was absent */
     Mutation m;
     Extent extent;
     Buf body;

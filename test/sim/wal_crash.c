@@ -51,8 +51,8 @@ static ErrCode with_kit(Disk *disk, Oracle *oracle, uint64_t incarnation,
     return code;
 }
 
-/* The first incarnation that the log on disk takes: a recovery that was crashed left a higher one.
- */
+/* The first incarnation that the log on disk takes: a recovery that was crashed left a
+ * higher one. */
 static ErrCode open_next(Kit *kit, Err *err)
 {
     ErrCode code = ERR_FOREIGN;

@@ -1,5 +1,5 @@
-/* All rows live in memory; a change makes a new version of the whole, writes it to every root and is
- * in force when a majority has it. control.json:
+/* All rows live in memory; a change makes a new version of the whole, writes it to every root and
+ * is in force when a majority has it. control.json:
  *   {"format":1, "version":N, "roots":[{"root":uuid,"incarnation":n,"verdict":"clean"}],
  *    "shards":[{"shard":n,"config":"hex of format/config_entry.h"}]} */
 #include "control/local/local.h"
@@ -59,8 +59,10 @@ static size_t shard_place(const State *state, ShardId shard)
     size_t high = state->shard_count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (state->shards[middle].shard < shard) low = middle + 1;
-        else high = middle;
+        if (state->shards[middle].shard < shard)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -124,7 +126,8 @@ static ErrCode encode(const State *state, Buf *out, Err *err)
     json_write_array_end(&json);
     json_write_key(&json, "shards");
     json_write_array_begin(&json);
-    for (size_t i = 0; i < state->shard_count; i++) write_shard(&json, &state->shards[i]);
+    for (size_t i = 0; i < state->shard_count; i++)
+        write_shard(&json, &state->shards[i]);
     json_write_array_end(&json);
     json_write_object_end(&json);
     return json_writer_end(&json, err);
@@ -231,8 +234,8 @@ static ErrCode change(Local *local, State *next, Err *err)
 static ErrCode begin(Local *local, State *next, Err *err)
 {
     if (local->unknown) {
-        return err_set(err, ERR_OUTCOME_UNKNOWN,
-                       "an earlier change of %s has an unknown outcome", CONTROL_FILE);
+        return err_set(err, ERR_OUTCOME_UNKNOWN, "an earlier change of %s has an unknown outcome",
+                       CONTROL_FILE);
     }
     state_copy(next, &local->state);
     return OK;
@@ -303,7 +306,8 @@ static ErrCode local_register_root(Control *control, Uuid root, uint64_t *incarn
     State next;
     TRY(begin(local, &next, err));
     size_t i = 0;
-    while (i < next.root_count && !id128_eq(next.roots[i].root, root)) i++;
+    while (i < next.root_count && !id128_eq(next.roots[i].root, root))
+        i++;
     ErrCode code = OK;
     if (i == ROOTS_MAX) {
         code = err_set(err, ERR_TOO_BIG, "more than %d roots", ROOTS_MAX);
@@ -328,7 +332,8 @@ static ErrCode local_set_verdict(Control *control, Uuid root, RootVerdict verdic
     State next;
     TRY(begin(local, &next, err));
     size_t i = 0;
-    while (i < next.root_count && !id128_eq(next.roots[i].root, root)) i++;
+    while (i < next.root_count && !id128_eq(next.roots[i].root, root))
+        i++;
     ErrCode code = OK;
     if (i == next.root_count) {
         code = err_set(err, ERR_NOT_FOUND, "there is no such root");
@@ -356,7 +361,8 @@ static ErrCode local_each_shard(Control *control,
                                 void *ctx, Err *err)
 {
     const State *state = &local_of(control)->state;
-    for (size_t i = 0; i < state->shard_count; i++) TRY(fn(ctx, &state->shards[i], err));
+    for (size_t i = 0; i < state->shard_count; i++)
+        TRY(fn(ctx, &state->shards[i], err));
     return OK;
 }
 
@@ -384,7 +390,8 @@ static ErrCode choose(State *states, const bool *readable, size_t count, size_t 
         if (!found || states[i].version > states[*chosen].version) *chosen = i;
         found = true;
     }
-    if (!found) return err_wrap(err, ERR_CORRUPT, "no majority of the roots has a readable " CONTROL_FILE);
+    if (!found)
+        return err_wrap(err, ERR_CORRUPT, "no majority of the roots has a readable " CONTROL_FILE);
     return OK;
 }
 
@@ -406,10 +413,12 @@ ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err 
         Local *local = mem_new(sizeof *local);
         local->control.ops = &local_ops;
         local->disk_count = count;
-        for (size_t i = 0; i < count; i++) local->disks[i] = disks[i];
+        for (size_t i = 0; i < count; i++)
+            local->disks[i] = disks[i];
         state_copy(&local->state, &states[chosen]);
         *out = &local->control;
     }
-    for (size_t i = 0; i < count; i++) state_deinit(&states[i]);
+    for (size_t i = 0; i < count; i++)
+        state_deinit(&states[i]);
     return code;
 }

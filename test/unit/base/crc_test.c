@@ -30,8 +30,8 @@ static void test_known(void **state)
     }
 }
 
-/* Bit by bit from the polynomial, against all lengths and alignments that fast code treats apart.
- */
+/* Bit by bit from the polynomial, against all lengths and alignments that fast code
+ * treats apart. */
 static uint32_t slow_crc32c(const uint8_t *data, size_t len)
 {
     uint32_t crc = ~(uint32_t)0;

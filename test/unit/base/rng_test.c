@@ -50,8 +50,8 @@ static void test_below(void **state)
         counts[rng_below(&rng, 10)]++;
     for (size_t i = 0; i < 10; i++)
         assert_in_range(counts[i], 9500, 10500);
-    /* Of a bound of 3/4 of all numbers, a plain modulo would give the lower third twice as often.
-     */
+    /* Of a bound of 3/4 of all numbers, a plain modulo would give the lower third twice
+     * as often. */
     uint64_t bound = UINT64_MAX / 4 * 3;
     uint64_t low = 0;
     for (int i = 0; i < 100000; i++)

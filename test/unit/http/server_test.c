@@ -181,7 +181,7 @@ static void times_slow_headers_and_idle_clients_out(void **state)
     int drip = client_open(&f), idle = client_open(&f);
     uint64_t start = now_ms();
     for (int i = 0; i < 12; i++) {
-        client_send(drip, "GET /hello HTTP/1.1" + i, 1);
+        client_send(drip, &"GET /hello HTTP/1.1"[i], 1);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
     Reply reply = client_reply(drip, false);

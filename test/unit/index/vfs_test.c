@@ -1,5 +1,5 @@
-/* Damage on disk: every flipped bit is found, or lies where nobody reads and then changes nothing.
- */
+/* Damage on disk: every flipped bit is found, or lies where nobody reads and then
+ * changes nothing. */
 #include "index/vfs.h"
 
 #include "disk/sim.h"

@@ -72,12 +72,14 @@ static void test_put_get_delete(void **state)
     assert_ok(node_kit_delete(&f->kit, files, STR("a"), &err), &err);
     assert_code(node_kit_get(&f->kit, files, STR("a"), &f->body, &err), ERR_NOT_FOUND, NULL);
     assert_code(node_kit_delete(&f->kit, files, STR("a"), &err), ERR_NOT_FOUND, NULL);
-    assert_code(node_kit_put(&f->kit, STR("nobucket"), STR("a"), STR("x"), &err), ERR_NO_BUCKET, NULL);
+    assert_code(node_kit_put(&f->kit, STR("nobucket"), STR("a"), STR("x"), &err), ERR_NO_BUCKET,
+                NULL);
     assert_code(node_kit_put(&f->kit, files, STR(""), STR("x"), &err), ERR_BAD_NAME, NULL);
     assert_code(node_kit_put(&f->kit, files, STR("\xff"), STR("x"), &err), ERR_BAD_NAME, NULL);
 }
 
-/* Every way from the log to the views: un-applied, applied, restarted clean and by power failure. */
+/* Every way from the log to the views: un-applied, applied, restarted clean and by
+ * power failure. */
 static void test_kept_everywhere(void **state)
 {
     Fixture *f = *state;
@@ -88,9 +90,9 @@ static void test_kept_everywhere(void **state)
         for (int i = 0; i < 40; i++) {
             snprintf(key, sizeof key, "k%03d", i);
             snprintf(body, sizeof body, "body %d of round %d", i, round);
-            assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(key), str_from_cstr(body),
-                                   &err),
-                      &err);
+            assert_ok(
+                node_kit_put(&f->kit, STR("files"), str_from_cstr(key), str_from_cstr(body), &err),
+                &err);
         }
         size_t applied = 0;
         if (round % 3 == 1) assert_ok(store_apply(f->kit.store, 25, &applied, &err), &err);
@@ -185,8 +187,10 @@ static void test_one_winner(void **state)
     unsigned winners = 0;
     for (size_t i = 0; i < ARRAY_LEN(racers); i++) {
         assert_true(racers[i].done);
-        if (racers[i].m.code == OK) winners++;
-        else assert_int_equal(racers[i].m.code, ERR_PRECONDITION);
+        if (racers[i].m.code == OK)
+            winners++;
+        else
+            assert_int_equal(racers[i].m.code, ERR_PRECONDITION);
         mutation_deinit(&racers[i].m);
     }
     assert_int_equal(winners, 1);
@@ -209,11 +213,13 @@ static void test_buckets(void **state)
     assert_ok(node_kit_delete(&f->kit, STR("photos"), STR("p"), &err), &err);
     assert_code(node_kit_do(&f->kit, &m), OK, &m.err);
     assert_code(node_kit_do(&f->kit, &m), ERR_NO_BUCKET, NULL);
-    assert_code(node_kit_put(&f->kit, STR("photos"), STR("p"), STR("1"), &err), ERR_NO_BUCKET, NULL);
+    assert_code(node_kit_put(&f->kit, STR("photos"), STR("p"), STR("1"), &err), ERR_NO_BUCKET,
+                NULL);
     /* A new bucket of that name inherits nothing. */
     m.type = MUTATION_BUCKET_CREATE;
     assert_code(node_kit_do(&f->kit, &m), OK, &m.err);
-    assert_code(node_kit_get(&f->kit, STR("photos"), STR("p"), &f->body, &err), ERR_NOT_FOUND, NULL);
+    assert_code(node_kit_get(&f->kit, STR("photos"), STR("p"), &f->body, &err), ERR_NOT_FOUND,
+                NULL);
     m.bucket = STR("No");
     assert_code(node_kit_do(&f->kit, &m), ERR_BAD_BUCKET_NAME, NULL);
     mutation_deinit(&m);
@@ -254,10 +260,12 @@ static void test_list(void **state)
 {
     Fixture *f = *state;
     Err err = {0};
-    static const char *const keys[] = {"a", "a/1", "a/2", "a/b/3", "b", "dir/", "dir/x", "dir0", "z"};
+    static const char *const keys[] = {"a",    "a/1",   "a/2",  "a/b/3", "b",
+                                       "dir/", "dir/x", "dir0", "z"};
     char out[256];
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(keys[i]), STR("x"), &err), &err);
+        assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(keys[i]), STR("x"), &err),
+                  &err);
         size_t applied = 0;
         if (i == 4) assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
     }
