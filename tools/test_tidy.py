@@ -90,6 +90,7 @@ FINE = [
     ('src/format/ids.c', IDS_C.replace('return a', '(void)a;\n    return sizeof "XXXXXX"')),
     ('src/format/ids.c', IDS_C.replace('    /* The result has no meaning. */\n', '')
      .replace('a, 8);', 'a,\n 8); /* no meaning */')),
+    ('src/format/ids.c', IDS_C.replace('return a', '(void)err_set(e, X, "x");\n    return a')),
     ('src/base/err.def', '/* ' + 'x' * 120 + ' */\n'),
     ('src/store/more.c', '#include <string.h>\n\n#include "store/x_priv.h"\n'),
 ]

@@ -73,7 +73,8 @@ PURE_LIBRARY = {
 
 UNFINISHED_RE = re.compile(r'\b(TO' r'DO|FIX' r'ME|X' r'XX)\b')
 INCLUDE_RE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
-VOID_CALL_RE = re.compile(r'\(void\)\s*[A-Za-z_]\w*(?:(?:->|\.)\w+|\[\w+\])*\s*\(')
+# err_set() and its like are macros that are their code; only to fill an Err is no dropped result.
+VOID_CALL_RE = re.compile(r'\(void\)\s*(?!err_(?:set|set_errno|wrap)\b)[A-Za-z_]\w*(?:(?:->|\.)\w+|\[\w+\])*\s*\(')
 CALL_RE = re.compile(r'(?<![\w.>])([a-z_]\w*)\s*\(')
 
 Layer = namedtuple('Layer', 'index pure no_malloc libraries')

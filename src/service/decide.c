@@ -1,11 +1,12 @@
 /* The only compare-and-swap point: preconditions are decided here, when the lsn is given, against
  * committed plus pending state. A refusal that rests on a pending entry is told only when that
  * entry is committed: if it never is, nobody was told a thing that was not so. */
+#include "service/engine_priv.h"
+
 #include <stdio.h>
 
 #include "base/fault.h"
 #include "http/conditions.h"
-#include "service/engine_priv.h"
 
 static void stall(Engine *engine, Mutation *m)
 {

@@ -1,11 +1,12 @@
 /* The applier: committed records -> packs (synced) -> index rows and applied lsns (one transaction)
  * -> out of the table. Behind a checkpoint of the index the log is cut and garbage unlinked, in the
  * order of REPLICATION.md section 7. */
+#include "store/store_priv.h"
+
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/fault.h"
-#include "store/store_priv.h"
 
 #define GARBAGE_BATCH 1000
 /* Log behind the index that is worth a checkpoint: segments. */
