@@ -15,8 +15,8 @@ void wake_init(Wake *wake);
 void wake_deinit(Wake *wake);
 /* Any thread. void *: fits queue_on_wake(). */
 void wake_set(void *wake);
-/* Waits until the flag is set, or timeout_ms (-1: for ever) are over; clears it. True: it
- * was set. */
+/* Waits until the flag is set, or timeout_ms (-1: for ever) are over; clears it.
+ * True: it was set. */
 bool wake_wait(Wake *wake, int timeout_ms);
 
 #endif

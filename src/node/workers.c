@@ -241,7 +241,7 @@ static void applier_run(void *arg)
             continue;
         }
         if (store_backlog(workers->store) < APPLY_ENOUGH) {
-            /* Woken or timed out: the loop looks for work either way. */
+            /* Gathering: it goes on whether more came or not. */
             (void)wake_wait(&workers->applier_wake, (int)workers->options.apply_delay_ms);
         }
         while (apply(workers)) {

@@ -274,8 +274,9 @@ static ErrCode append_bucket(Engine *engine, Mutation *m, const BucketRecord *re
 static void decide_bucket_create(Engine *engine, Mutation *m)
 {
     if (!bucket_name_valid(m->bucket)) {
-        (void)err_set(&m->err, ERR_BAD_BUCKET_NAME, "a bucket name has 3 to 63 of [a-z0-9.-]");
-        engine_answer(engine, m, ERR_BAD_BUCKET_NAME);
+        engine_answer(
+            engine, m,
+            err_set(&m->err, ERR_BAD_BUCKET_NAME, "a bucket name has 3 to 63 of [a-z0-9.-]"));
         return;
     }
     BucketRecord record = {0};

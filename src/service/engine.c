@@ -209,9 +209,9 @@ static void fail_all(Engine *engine)
             Mutation *m = record->request;
             record->request = NULL;
             if (m == NULL) continue;
-            (void)err_set(&m->err, ERR_OUTCOME_UNKNOWN,
-                          "outcome: unknown; the log could not be synced");
-            engine_answer(engine, m, ERR_OUTCOME_UNKNOWN);
+            engine_answer(engine, m,
+                          err_set(&m->err, ERR_OUTCOME_UNKNOWN,
+                                  "outcome: unknown; the log could not be synced"));
         }
         answer_waiting(engine, shard, UINT64_MAX, ERR_ROOT_FAILED);
     }

@@ -12,7 +12,6 @@
 
 struct StoreList {
     StoreReader *reader;
-    StoreView view;
     BucketUid bucket;
     char delimiter;
     Buf prefix;
@@ -58,12 +57,11 @@ static ErrCode move_behind_group(StoreList *list, Err *err)
     return list->index_done ? OK : index_seek(list->cursor, str_of(key, len), err);
 }
 
-ErrCode store_list_open_view(StoreReader *reader, const StoreListOptions *options, StoreView view,
-                             StoreList **out, Err *err)
+ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options, StoreList **out,
+                        Err *err)
 {
     AUTO(StoreList, store_list_close) list = mem_new(sizeof *list);
     list->reader = reader;
-    list->view = view;
     list->bucket = options->bucket;
     list->delimiter = options->delimiter;
     buf_init(&list->prefix, KEY_MAX);
@@ -88,12 +86,6 @@ ErrCode store_list_open_view(StoreReader *reader, const StoreListOptions *option
     }
     *out = TAKE(list);
     return OK;
-}
-
-ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options, StoreList **out,
-                        Err *err)
-{
-    return store_list_open_view(reader, options, STORE_COMMITTED, out, err);
 }
 
 void store_list_close(StoreList *list)
@@ -176,7 +168,7 @@ static ErrCode next_name(StoreList *list, Buf *out, bool *found, bool *outrun, E
     } else {
         Str key = {NULL, 0};
         const Record *record = table_next_name(store->table, list->bucket, buf_str(&list->from),
-                                               true, list->view == STORE_COMMITTED, &key);
+                                               true, true, &key);
         if (record != NULL && (!*found || str_cmp(key, buf_str(out)) < 0)) {
             buf_clear(out);
             code = buf_append_str(out, key, err);
@@ -202,8 +194,8 @@ ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool
         if (!there || !str_starts_with(buf_str(&name), buf_str(&list->prefix))) break;
         StoreFound result;
         bool alive = false;
-        TRY(store_find_name(list->reader, list->bucket, buf_str(&name), NULL, list->view, &result,
-                            &alive, err));
+        TRY(store_find_name(list->reader, list->bucket, buf_str(&name), NULL, STORE_COMMITTED,
+                            &result, &alive, err));
         TRY(move_behind(list, buf_str(&name), err));
         if (!alive) continue;
         size_t group = group_len(list, result.key);
@@ -226,15 +218,12 @@ ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool
 ErrCode store_bucket_empty(StoreReader *reader, BucketUid bucket, bool *empty, Err *err)
 {
     StoreListOptions options = {.bucket = bucket};
-    static const StoreView views[] = {STORE_COMMITTED, STORE_PENDING};
+    AUTO(StoreList, store_list_close) list = NULL;
+    TRY(store_list_open(reader, &options, &list, err));
+    StoreFound file;
+    bool is_prefix = false;
     bool any = false;
-    for (size_t i = 0; i < ARRAY_LEN(views) && !any; i++) {
-        AUTO(StoreList, store_list_close) list = NULL;
-        TRY(store_list_open_view(reader, &options, views[i], &list, err));
-        StoreFound file;
-        bool is_prefix = false;
-        TRY(store_list_next(list, &file, &is_prefix, &any, err));
-    }
-    *empty = !any;
+    TRY(store_list_next(list, &file, &is_prefix, &any, err));
+    *empty = !any && !table_bucket_busy(reader->store->table, bucket);
     return OK;
 }

@@ -52,16 +52,16 @@ typedef struct {
 MUST_USE ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out,
                             StoreOpened *opened, Err *err);
 /* Clean stop: everything committed is applied before (store_apply until 0), then the log is
- * attested, the index checkpointed, the log cut: nothing is left to replay. Readers must
- * be closed. */
+ * attested, the index checkpointed, the log cut: nothing is left to replay. Readers must be closed.
+ */
 MUST_USE ErrCode store_close(Store *store, Err *err);
 /* As kill -9 would: nothing is written. NULL is fine. */
 void store_free(Store *store);
 
 /* What the log knows of a shard (tail, term, vote, commit); all zero for an unknown one. */
 void store_replica_state(Store *store, ShardId shard, ReplicaState *out);
-/* Pending records of shard found at start, oldest first, linked by ->next; the caller
- * walks them. */
+/* Pending records of shard found at start, oldest first, linked by ->next; the caller walks them.
+ */
 Record *store_replayed(Store *store, ShardId shard);
 
 /* --- core --- */
@@ -142,7 +142,7 @@ MUST_USE ErrCode store_list_open(StoreReader *reader, const StoreListOptions *op
 MUST_USE ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool *found,
                                  Err *err);
 void store_list_close(StoreList *list);
-/* Has bucket no file at all, pending ones included? (core) */
+/* Has bucket no file at all, and is no change of one under way? (core) */
 MUST_USE ErrCode store_bucket_empty(StoreReader *reader, BucketUid bucket, bool *empty, Err *err);
 MUST_USE ErrCode store_bucket_stat(StoreReader *reader, BucketUid bucket, BucketStatRow *out,
                                    Err *err);

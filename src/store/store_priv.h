@@ -61,8 +61,4 @@ MUST_USE ErrCode store_recover(Store *store, StoreOpened *opened, Err *err);
 MUST_USE ErrCode store_find_name(StoreReader *reader, BucketUid bucket, Str key,
                                  const VersionId *version, StoreView view, StoreFound *out,
                                  bool *found, Err *err);
-/* Opens a list in a view. */
-MUST_USE ErrCode store_list_open_view(StoreReader *reader, const StoreListOptions *options,
-                                      StoreView view, StoreList **out, Err *err);
-
 #endif

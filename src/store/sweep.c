@@ -19,8 +19,8 @@ static ErrCode sweep_extent(void *ctx, BodyId body, uint32_t number, Err *err)
     bool found = false;
     TRY(index_get(sweep->reader, row_key, &value, &found, err));
     if (found) return OK;
-    /* Garbage of the index is unlinked with its row, after a checkpoint; here it is
-     * gone earlier. */
+    /* Garbage of the index is unlinked with its row, after a checkpoint; here it is gone earlier.
+     */
     sweep->removed++;
     return blob_remove(sweep->store->blobs, body, number, err);
 }

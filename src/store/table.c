@@ -271,3 +271,20 @@ const Record *table_next_name(const Table *table, BucketUid bucket, Str from_key
     }
     return NULL;
 }
+
+bool table_bucket_busy(Table *table, BucketUid bucket)
+{
+    uint8_t prefix[ROW_KEY_MAX];
+    size_t len = row_key_bucket_prefix(prefix, bucket, (Str){NULL, 0});
+    bool busy = false;
+    rwlock_read(&table->lock);
+    const OMapNode *node = omap_first(table->names, str_of(prefix, len));
+    for (; node != NULL && !busy; node = omap_next(node)) {
+        if (!str_starts_with(omap_key(node), str_of(prefix, len))) break;
+        /* Pending records of a name are newer than its committed ones. */
+        const Record *record = omap_value(node);
+        busy = record->state == RECORD_PENDING;
+    }
+    rwlock_give(&table->lock);
+    return busy;
+}

@@ -66,11 +66,14 @@ void table_each(Table *table, void (*fn)(void *ctx, const Record *record), void 
 /* The lowest log segment that a record of the table stands in (or will); UINT64_MAX if empty. */
 uint64_t table_oldest_segment(Table *table);
 
+/* Is a change of any name of bucket under way (appended, not committed)? */
+bool table_bucket_busy(Table *table, BucketUid bucket);
+
 /* For readers: the lock must be held over these and the use of what they give. */
 void table_read_lock(Table *table);
 void table_unlock(Table *table);
-/* Newest record of a name or file; with committed_only, the newest committed one. NULL:
- * none here. */
+/* Newest record of a name or file; with committed_only, the newest committed one. NULL: none here.
+ */
 const Record *table_find(const Table *table, BucketUid bucket, Str key, bool committed_only);
 const Record *table_find_id(const Table *table, FileId file, bool committed_only);
 /* First name ≥ (the row key prefix) from within bucket that has records; *key is its key. */

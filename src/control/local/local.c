@@ -169,13 +169,13 @@ static ErrCode read_shard(const json_t *json, State *state, Err *err)
 }
 
 static ErrCode read_rows(const json_t *json, const char *name,
-                         ErrCode (*read_row)(const json_t *, State *, Err *), State *state,
+                         ErrCode (*decode_row)(const json_t *, State *, Err *), State *state,
                          Err *err)
 {
     const json_t *rows = json_object_get(json, name);
     if (!json_is_array(rows)) return err_set(err, ERR_CORRUPT, "no list \"%s\"", name);
     for (size_t i = 0; i < json_array_size(rows); i++) {
-        TRY(read_row(json_array_get(rows, i), state, err));
+        TRY(decode_row(json_array_get(rows, i), state, err));
     }
     return OK;
 }

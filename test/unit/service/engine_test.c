@@ -78,8 +78,8 @@ static void test_put_get_delete(void **state)
     assert_code(node_kit_put(&f->kit, files, STR("\xff"), STR("x"), &err), ERR_BAD_NAME, NULL);
 }
 
-/* Every way from the log to the views: un-applied, applied, restarted clean and by
- * power failure. */
+/* Every way from the log to the views: un-applied, applied, restarted clean and by power failure.
+ */
 static void test_kept_everywhere(void **state)
 {
     Fixture *f = *state;
