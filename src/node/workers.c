@@ -187,8 +187,9 @@ static void look_at_space(Workers *workers)
     }
     bool full = space.free < space_reserve(space.total);
     if (atomic_exchange(&workers->full, full) == full) return;
-    LOG(WARN, full ? "disk.full" : "disk.room", "free=%" PRIu64 " reserve=%" PRIu64, space.free,
-        space_reserve(space.total));
+    uint64_t reserve = space_reserve(space.total);
+    if (full) LOG(WARN, "disk.full", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
+    else LOG(INFO, "disk.room", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
 }
 
 static void prepare_spares(Workers *workers)
