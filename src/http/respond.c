@@ -241,10 +241,7 @@ static void send_last(HttpRequest *req, Outgoing *out)
 {
     Conn *conn = req->conn;
     req->answer = ANSWER_ENDED;
-    if (req->gone)
-        req->answer = ANSWER_SENT;
-    else if (send_out(req, out) == HTTP_WRITE_DONE)
-        req->answer = ANSWER_SENT;
+    if (req->gone || send_out(req, out) == HTTP_WRITE_DONE) req->answer = ANSWER_SENT;
     if (req->answer != ANSWER_SENT || conn->running) return;
     if (req->gone) {
         http_conn_soon(conn);
