@@ -30,6 +30,7 @@ struct Workers {
     _Atomic bool ready;
     _Atomic bool full;
     _Atomic bool failed;
+    _Atomic bool apply_failed;
     _Atomic bool stopping; /* core: drain and end; applier: end */
     _Atomic size_t in_flight;
     Lock lock; /* LOCK_RANK_STORE: the snapshot */
@@ -67,7 +68,7 @@ static void publish(Workers *workers)
 {
     atomic_store(&workers->in_flight, engine_in_flight(workers->engine));
     if (engine_failed(workers->engine) && !atomic_exchange(&workers->failed, true)) {
-        LOG(ERROR, "root.failed", "error=" LOG_STR, "the log could not be written; no more writes");
+        LOG(ERROR, "root.failed", "error=" LOG_STR, "log or applier failed; no more writes");
     }
     take_snapshot(workers);
     if (!workers->ready && engine_ready(workers->engine)) {
@@ -105,6 +106,7 @@ static void core_run(void *arg)
     for (;;) {
         size_t work = take_logged(workers, items);
         engine_set_full(workers->engine, atomic_load(&workers->full));
+        if (atomic_load(&workers->apply_failed)) engine_refuse_writes(workers->engine);
         work += take_mutations(workers, items);
         engine_turn(workers->engine);
         publish(workers);
@@ -188,8 +190,10 @@ static void look_at_space(Workers *workers)
     bool full = space.free < space_reserve(space.total);
     if (atomic_exchange(&workers->full, full) == full) return;
     uint64_t reserve = space_reserve(space.total);
-    if (full) LOG(WARN, "disk.full", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
-    else LOG(INFO, "disk.room", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
+    if (full)
+        LOG(WARN, "disk.full", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
+    else
+        LOG(INFO, "disk.room", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
 }
 
 static void prepare_spares(Workers *workers)
@@ -211,6 +215,8 @@ static void checkpoint(Workers *workers)
     Err err = {0};
     if (store_checkpoint(workers->store, &err) != OK) {
         LOG(ERROR, "store.checkpoint_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        atomic_store(&workers->apply_failed, true);
+        wake_set(&workers->core_wake);
     }
 }
 
@@ -220,8 +226,9 @@ static bool apply(Workers *workers)
     Err err = {0};
     size_t applied = 0;
     if (store_apply(workers->store, STORE_APPLY_BATCH, &applied, &err) != OK) {
-        if (!atomic_exchange(&workers->failed, true)) {
+        if (!atomic_exchange(&workers->apply_failed, true)) {
             LOG(ERROR, "store.apply_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+            wake_set(&workers->core_wake);
         }
         return false;
     }

@@ -199,6 +199,24 @@ void engine_answer_after(Engine *engine, Mutation *m, ErrCode code, ShardId shar
     shard->waiting = m;
 }
 
+static void answer_stalled(Engine *engine, ErrCode code)
+{
+    Mutation *list = engine->stalled_first;
+    engine->stalled_first = NULL;
+    engine->stalled_last = NULL;
+    while (list != NULL) {
+        Mutation *m = list;
+        list = m->next;
+        engine_answer(engine, m, code);
+    }
+}
+
+void engine_refuse_writes(Engine *engine)
+{
+    engine->read_only = true;
+    answer_stalled(engine, ERR_ROOT_FAILED);
+}
+
 /* The log failed: whatever is appended may or may not be there after a restart. */
 static void fail_all(Engine *engine)
 {
@@ -215,6 +233,7 @@ static void fail_all(Engine *engine)
         }
         answer_waiting(engine, shard, UINT64_MAX, ERR_ROOT_FAILED);
     }
+    answer_stalled(engine, ERR_ROOT_FAILED);
 }
 
 /* --- the log's answers --- */
@@ -356,7 +375,7 @@ bool engine_ready(const Engine *engine)
 
 bool engine_failed(const Engine *engine)
 {
-    return engine->failed;
+    return engine->failed || engine->read_only;
 }
 
 size_t engine_shards(const Engine *engine, EngineShardStatus *out, size_t max)

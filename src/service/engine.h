@@ -65,6 +65,9 @@ void engine_logged(Engine *engine, LogItem *item);
 void engine_turn(Engine *engine);
 /* From now on mutations with a body are refused with ERR_NO_SPACE (or taken again). */
 void engine_set_full(Engine *engine, bool full);
+/* The applier failed: from now on every mutation is refused with ERR_ROOT_FAILED; what is under way
+ * still ends as the log says. */
+void engine_refuse_writes(Engine *engine);
 /* From now on every mutation is refused with ERR_SHUTTING_DOWN. */
 void engine_drain(Engine *engine);
 /* Mutations taken and not yet answered. */
@@ -82,7 +85,7 @@ typedef struct {
 } EngineShardStatus;
 /* Shards in rising order, at most max; returns how many there are. */
 size_t engine_shards(const Engine *engine, EngineShardStatus *out, size_t max);
-bool engine_failed(const Engine *engine); /* the log failed: no more writes */
+bool engine_failed(const Engine *engine); /* the log or the applier failed: no more writes */
 
 AUTO_DEFINE(Engine, engine_free);
 

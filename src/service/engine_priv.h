@@ -39,7 +39,8 @@ struct Engine {
     bool ready;
     bool full;
     bool draining;
-    bool failed;
+    bool failed;    /* the log */
+    bool read_only; /* the applier */
     Mutation first_bucket;
 };
 
