@@ -27,6 +27,7 @@ typedef struct {
     uint64_t done;
     bool last;
     uint8_t *piece;
+    Str body;
 } Job;
 
 static void job_end(HttpRequest *req, void *ctx)
@@ -176,6 +177,21 @@ static void on_hold_over(void *arg)
     http_respond(job->req, 200, STR("held"));
 }
 
+static void on_keep_over(void *arg)
+{
+    Job *job = arg;
+    http_respond(job->req, 200, job->body);
+}
+
+/* Answers a little later with the body, which must still be there. */
+static void on_kept(HttpRequest *req, void *ctx, ErrCode code, Str body)
+{
+    Job *job = ctx;
+    assert_int_equal(code, OK);
+    job->body = body;
+    job->timer = loop_timer_new(http_request_loop(req), 40, 0, on_keep_over, job);
+}
+
 static void begin_abort(Job *job)
 {
     http_respond_begin(job->req, 200, 1000);
@@ -198,6 +214,8 @@ static void on_request(void *ctx, HttpRequest *req)
         http_respond(req, 200, STR("hello"));
     } else if (str_eq(path, STR("/collect"))) {
         http_request_collect(req, job->total > 0 ? (size_t)job->total : 100000, on_collected);
+    } else if (str_eq(path, STR("/keep"))) {
+        http_request_collect(req, 1000, on_kept);
     } else if (str_eq(path, STR("/read"))) {
         job->total = 0;
         http_request_read(req, on_piece);

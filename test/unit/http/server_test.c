@@ -137,6 +137,7 @@ static void refuses_and_closes(void **state)
     };
     Fixture f;
     fixture_open(&f, NULL);
+    uint64_t start = now_ms();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int fd = client_open(&f);
         client_send_text(fd, rows[i].request);
@@ -147,6 +148,7 @@ static void refuses_and_closes(void **state)
         assert_true(client_sees_end(fd, NULL));
         client_close(fd);
     }
+    assert_true(now_ms() - start < f.options.linger_timeout_ms); /* a FIN at once */
     char *huge = mem_new(40000);
     memset(huge, 'a', 39999);
     memcpy(huge, "GET /", 5);
@@ -327,9 +329,31 @@ static void keeps_collected_bodies_within_the_budget(void **state)
     Reply reply = client_reply(fd, false);
     assert_int_equal(reply.status, 503);
     assert_true(reply_has(&reply, "Retry-After: 1"));
-    send_body(fd, "/collect", 50000, false); /* drained: the connection goes on */
+    for (int i = 0; i < 3; i++) { /* drained: the connection goes on; given back each time */
+        send_body(fd, "/collect", 50000, false);
+        reply = client_reply(fd, false);
+        assert_int_equal(reply.status, 200);
+    }
+    client_close(fd);
+    fixture_close(&f);
+}
+
+/* What is pipelined meanwhile goes elsewhere. */
+static void keeps_a_collected_body_until_the_end(void **state)
+{
+    UNUSED(state);
+    Fixture f;
+    fixture_open(&f, NULL);
+    int fd = client_open(&f);
+    client_send_text(fd, "POST /keep HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n"
+                         "01234567890123456789");
+    fixture_wait(&f.requests, 1);
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    client_send_text(fd, GET("/hello"));
+    Reply reply = client_reply(fd, false);
+    body_is(&reply, "01234567890123456789");
     reply = client_reply(fd, false);
-    assert_int_equal(reply.status, 200);
+    body_is(&reply, "hello");
     client_close(fd);
     fixture_close(&f);
 }
@@ -711,6 +735,7 @@ int main(void)
         cmocka_unit_test(reads_bodies_in_pieces),
         cmocka_unit_test(collects_bodies),
         cmocka_unit_test(keeps_collected_bodies_within_the_budget),
+        cmocka_unit_test(keeps_a_collected_body_until_the_end),
         cmocka_unit_test(slows_the_client_down),
         cmocka_unit_test(shares_few_buffers),
         cmocka_unit_test(waits_for_a_buffer),
