@@ -4,179 +4,143 @@
 
 #include "replica/replica_priv.h"
 
-/* Counts the members for which `is` holds, self always included. */
-static uint32_t count_members(const Replica *r, bool (*is)(const MemberState *))
+static uint32_t count_polled(const Replica *r)
 {
     uint32_t count = 1;
-    for (uint32_t i = 0; i < r->config.member_count; i++) {
-        if (i != r->self && is(&r->members[i])) count++;
-    }
+    for (uint32_t i = 0; i < r->config.member_count; i++)
+        count += i != r->self && r->members[i].polled;
     return count;
 }
 
-static bool is_polled(const MemberState *m)
+/* Step 3: the row that makes us primary. The old one leaves the ISR, and we are in it: a member of
+ * elr has all that was committed. */
+static ShardConfig next_config(const Replica *r)
 {
-    return m->polled;
+    ShardConfig next = r->config;
+    next.parent_uid = r->config.cfg_uid;
+    next.cfg_uid = r->new_cfg_uid;
+    next.version++;
+    next.term = MAX(MAX(r->config.term, r->term), r->polled_term) + 1;
+    next.primary = (uint16_t)r->self;
+    uint16_t me = (uint16_t)(1u << r->self);
+    next.isr = (uint16_t)(next.isr | me);
+    next.elr = (uint16_t)(next.elr & ~me);
+    if (r->config.primary >= r->config.member_count || r->config.primary == r->self) return next;
+    uint16_t old = (uint16_t)(1u << r->config.primary);
+    bool was_in = (next.isr & old) != 0;
+    next.isr = (uint16_t)(next.isr & ~old);
+    if (was_in && (uint32_t)__builtin_popcount(next.isr) < next.min_isr) {
+        next.elr = (uint16_t)(next.elr | old);
+    }
+    return next;
 }
 
-static bool is_granted(const MemberState *m)
-{
-    return m->granted;
-}
-
-/* Step 3: with enough members polled, ask the control store for the term. */
 static void try_cas(Replica *r, Effects *effects)
 {
-    if (r->cas_sent || count_members(r, is_polled) < replica_fence_quorum(&r->config)) return;
-    Effect *effect = effect_add(effects, EFFECT_CAS);
-    effect->config = r->config;
-    effect->config.parent_uid = r->config.cfg_uid;
-    effect->config.cfg_uid = r->new_cfg_uid;
-    effect->config.version++;
-    effect->config.term = MAX(r->config.term, r->term) + 1;
-    effect->config.primary = (uint16_t)r->self;
-    r->cas_sent = true;
+    if (r->cas != CAS_NONE || count_polled(r) < replica_fence_quorum(&r->config)) return;
+    effect_add(effects, EFFECT_CAS)->config = next_config(r);
+    r->cas = CAS_SENT;
 }
 
 void replica_on_stand(Replica *r, const Event *event, Effects *effects)
 {
     ASSERT(!id128_is_zero(event->new_cfg_uid));
-    if (r->role != ROLE_FOLLOWER || r->self == MEMBERS_MAX) return;
-    uint16_t eligible = (uint16_t)(r->config.isr | r->config.elr);
-    if ((eligible >> r->self & 1) == 0) return; /* never outside isr and elr (section 10) */
+    bool again = r->role == ROLE_CANDIDATE && r->cas != CAS_SENT;
+    if ((r->role != ROLE_FOLLOWER && !again) || r->self == MEMBERS_MAX) return;
+    if (!replica_is_eligible(r, r->self)) return; /* never outside isr and elr (section 10) */
     memset(r->members, 0, sizeof r->members);
     r->new_cfg_uid = event->new_cfg_uid;
-    r->cas_sent = false;
+    r->cas = CAS_NONE;
     r->polled_term = 0;
-    r->start_lsn = 0;
-    r->start_wanted = false;
+    ASSERT(r->start_lsn == 0 && !r->start_wanted);
     replica_set_role(r, ROLE_CANDIDATE, effects);
-    for (uint32_t i = 0; i < r->config.member_count; i++) {
-        if (i != r->self) (void)message_add(r, effects, MSG_POLL, i); /* filled in already */
-    }
+    replica_tick_candidate(r, effects);
     try_cas(r, effects);
 }
 
-/* A poll changes nothing here and promises nothing. */
-void replica_on_poll(Replica *r, const Message *in, Effects *effects)
+void replica_tick_candidate(const Replica *r, Effects *effects)
 {
-    if (r->self == MEMBERS_MAX) return;               /* I9 */
-    (void)message_answer(r, effects, MSG_POLLED, in); /* term and tail are in it already */
+    for (uint32_t i = 0; i < r->config.member_count; i++) {
+        const MemberState *m = &r->members[i];
+        if (i == r->self) continue;
+        if (r->cas == CAS_NONE && !m->polled) {
+            (void)message_add(r, effects, MSG_POLL, i); /* filled in already */
+        } else if (r->cas == CAS_IN_FORCE && !m->granted) {
+            (void)message_add(r, effects, MSG_FENCE, i); /* filled in already */
+        }
+    }
 }
 
 void replica_on_polled(Replica *r, const Message *in, Effects *effects)
 {
-    uint32_t from = replica_member_of(r, in->from);
-    if (r->role != ROLE_CANDIDATE || r->cas_sent || from == MEMBERS_MAX) return;
-    if (r->config.members[from].incarnation != in->from_incarnation) return; /* I6 */
-    if (!replica_up_to_date(r->last_term, r->last_lsn, in->lsn_term, in->lsn)) {
-        uint16_t eligible = (uint16_t)(r->config.isr | r->config.elr);
-        if ((eligible >> from & 1) != 0) { /* step 1: the longest log stands */
-            replica_set_role(r, ROLE_FOLLOWER, effects);
-            return;
-        }
+    uint32_t from = replica_sender(r, in);
+    if (r->role != ROLE_CANDIDATE || r->cas != CAS_NONE || from == MEMBERS_MAX) return;
+    bool ahead = !replica_up_to_date(r->last_term, r->last_lsn, in->lsn_term, in->lsn);
+    if (ahead && replica_is_eligible(r, from)) { /* step 1: the longest log stands */
+        replica_set_role(r, ROLE_FOLLOWER, effects);
+        return;
     }
     r->polled_term = MAX(r->polled_term, in->term);
     r->members[from].polled = true;
-    if (r->polled_term > r->term) {
-        r->term = r->polled_term;
-        r->voted_for = (Uuid){{0}};
-    }
     try_cas(r, effects);
 }
 
 /* Our own vote is a promise like any other: durable before it counts (I1). */
 void replica_on_cas(Replica *r, const Event *event, Effects *effects)
 {
-    if (r->role != ROLE_CANDIDATE || !r->cas_sent) return;
-    if (event->type == EVENT_CAS_UNKNOWN || event->type == EVENT_CAS_REFUSED) {
-        if (event->config != NULL) replica_set_config(r, event->config);
+    if (!id128_eq(event->new_cfg_uid, r->new_cfg_uid)) return; /* of an attempt that we gave up */
+    if (r->role != ROLE_CANDIDATE || r->cas != CAS_SENT) return;
+    if (event->type != EVENT_CAS_DONE) {
+        r->cas = CAS_NONE;
         replica_set_role(r, ROLE_FOLLOWER, effects);
+        if (event->config != NULL) replica_set_config(r, event->config, effects);
         return;
     }
-    ASSERT(event->type == EVENT_CAS_DONE);
     ASSERT(id128_eq(event->config->cfg_uid, r->new_cfg_uid));
     ASSERT(event->config->term > r->term);
-    replica_set_config(r, event->config);
-    r->term = event->config->term;
+    r->cas = CAS_IN_FORCE;
+    replica_set_config(r, event->config, effects);
+    replica_set_term(r, event->config->term);
     r->voted_for = r->root;
-    Effect *effect = effect_add(effects, EFFECT_STORE_STATE);
-    effect->state = (ReplicaState){.shard = r->shard, .max_term = r->term, .voted_for = r->root};
-    for (uint32_t i = 0; i < r->config.member_count; i++) {
-        if (i != r->self) (void)message_add(r, effects, MSG_FENCE, i); /* filled in already */
-    }
+    replica_store_state(r, effects);
+    replica_tick_candidate(r, effects);
 }
 
-/* Step 5: F answers, self included, none more up to date than mine. */
-static void try_start(Replica *r, Effects *effects)
+/* Step 5: F answers, self included. */
+void replica_try_start(Replica *r, Effects *effects)
 {
-    bool own_vote = r->state_durable_term == r->term && id128_eq(r->state_durable_vote, r->root);
-    if (r->role != ROLE_CANDIDATE || !own_vote || r->start_wanted) return;
-    if (r->config.term != r->term) return;
-    if (count_members(r, is_granted) < replica_fence_quorum(&r->config)) return;
+    if (r->role != ROLE_CANDIDATE || r->cas != CAS_IN_FORCE) return;
+    if (!replica_vote_durable(r, r->root)) return;
+    uint32_t votes = 1;
+    for (uint32_t i = 0; i < r->config.member_count; i++) {
+        votes += i != r->self && r->members[i].granted;
+    }
+    if (votes < replica_fence_quorum(&r->config)) return;
     r->start_wanted = true;
     replica_set_role(r, ROLE_STARTING, effects);
     (void)effect_add(effects, EFFECT_START); /* it has no fields */
 }
 
-void replica_on_fence(Replica *r, const Message *in, Effects *effects)
-{
-    if (r->self == MEMBERS_MAX) return; /* I9: learners and strangers do not vote */
-    if (in->term < r->term) {
-        message_answer(r, effects, MSG_FENCED, in)->granted = false;
-        return;
-    }
-    replica_see_term(r, in->term, effects);
-    bool free_vote = id128_is_zero(r->voted_for) || id128_eq(r->voted_for, in->from);
-    bool behind = replica_up_to_date(in->lsn_term, in->lsn, r->last_term, r->last_lsn);
-    if (!free_vote || !behind || in->config_lsn < r->config_lsn) {
-        message_answer(r, effects, MSG_FENCED, in)->granted = false;
-        return;
-    }
-    r->voted_for = in->from;
-    if (r->state_durable_term == r->term && id128_eq(r->state_durable_vote, r->voted_for)) {
-        message_answer(r, effects, MSG_FENCED, in)->granted = true; /* said before: a repeat */
-        return;
-    }
-    Effect *effect = effect_add(effects, EFFECT_STORE_STATE);
-    effect->state = (ReplicaState){
-        .shard = r->shard, .max_term = r->term, .voted_for = r->voted_for};
-    r->fence_owed = true;
-    r->fence_to = in->from;
-    r->fence_to_incarnation = in->from_incarnation;
-}
-
-void replica_on_state_stored(Replica *r, const Event *event, Effects *effects)
-{
-    if (event->term != r->term) return; /* an older promise; a newer one is on its way */
-    r->state_durable_term = r->term;
-    r->state_durable_vote = r->voted_for;
-    if (r->fence_owed) {
-        r->fence_owed = false;
-        Message in = {.from = r->fence_to, .from_incarnation = r->fence_to_incarnation};
-        message_answer(r, effects, MSG_FENCED, &in)->granted = true;
-    }
-    try_start(r, effects);
-}
-
 void replica_on_fenced(Replica *r, const Message *in, Effects *effects)
 {
-    uint32_t from = replica_member_of(r, in->from);
-    if (from == MEMBERS_MAX || r->config.members[from].incarnation != in->from_incarnation) return;
+    uint32_t from = replica_sender(r, in);
+    if (from == MEMBERS_MAX) return;
     if (in->term > r->term) {
         replica_see_term(r, in->term, effects);
         return;
     }
-    if (r->role != ROLE_CANDIDATE || in->term != r->term || !in->granted) return;
-    ASSERT(replica_up_to_date(r->last_term, r->last_lsn, in->lsn_term, in->lsn));
-    r->members[from].granted = true;
-    r->members[from].last_term = in->lsn_term;
-    r->members[from].last_lsn = in->lsn;
-    /* Equal by lineage and of the same incarnation: its log may count from here (section 5). */
-    if (in->lsn == r->last_lsn && sha256_eq(&in->lsn_hash, &r->last_hash)) {
-        r->members[from].synced_up = true;
-        r->members[from].sent = in->lsn;
-        r->members[from].durable = in->lsn;
+    if (in->term != r->term) return;
+    if (replica_is_leading(r)) { /* a late answer still says where its log ends */
+        replica_link(r, from, in, effects);
+        return;
     }
-    try_start(r, effects);
+    if (r->role != ROLE_CANDIDATE || r->cas != CAS_IN_FORCE) return;
+    if (!replica_up_to_date(r->last_term, r->last_lsn, in->lsn_term, in->lsn)) {
+        if (replica_is_eligible(r, from)) replica_set_role(r, ROLE_FOLLOWER, effects); /* yield */
+        return;
+    }
+    if (!in->granted) return;
+    r->members[from].granted = true;
+    replica_link(r, from, in, effects);
+    replica_try_start(r, effects);
 }

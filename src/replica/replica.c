@@ -4,24 +4,39 @@
 
 #include "replica/replica_priv.h"
 
+#define TERM_LAST UINT32_MAX /* no term: an election above it would wrap */
+
 /* The checks hold before and after every step; the invariant they belong to is named. */
+static void check_log(const Replica *r)
+{
+    ASSERT(r->commit_lsn <= r->durable_lsn); /* I2: what this replica calls committed, it keeps */
+    ASSERT(r->durable_lsn <= r->last_lsn);
+    ASSERT(r->matched_lsn <= r->last_lsn);
+    ASSERT(r->acked_lsn <= MIN(r->durable_lsn, r->matched_lsn));
+    ASSERT(r->last_term <= r->term); /* I8 */
+    ASSERT(r->window_first >= 1 && r->window_first <= r->last_lsn + 1);
+    ASSERT(r->last_lsn + 1 - r->window_first <= REPLICA_WINDOW);
+}
+
 static void replica_check(const Replica *r)
 {
-    ASSERT(r->commit_lsn <= r->last_lsn); /* I4: nothing unknown is committed */
-    ASSERT(r->durable_lsn <= r->last_lsn);
-    ASSERT(r->last_term <= r->term || !r->restarted); /* I8 */
-    ASSERT(r->window_first <= r->last_lsn + 1);
-    ASSERT(r->last_lsn + 1 - r->window_first <= REPLICA_WINDOW);
+    if (!r->restarted) return;
+    check_log(r);
+    ASSERT((r->self == MEMBERS_MAX) == (r->role == ROLE_LEARNER) || r->role == ROLE_INCOMPLETE ||
+           r->role == ROLE_QUARANTINED); /* I9 */
+    if (r->fence_owed) {
+        ASSERT(!id128_is_zero(r->voted_for) && !replica_vote_durable(r, r->voted_for)); /* I1 */
+    }
+    if (replica_is_leading(r)) {
+        ASSERT(replica_vote_durable(r, r->root) && r->config.term == r->term); /* I1, I8 */
+        ASSERT((r->required >> r->self & 1) != 0);
+    } else {
+        ASSERT(r->start_lsn == 0 && !r->start_wanted); /* I8 */
+    }
     if (r->role == ROLE_PRIMARY) {
-        ASSERT(r->start_lsn != 0 &&
-               r->start_lsn <= r->commit_lsn); /* I3, I8: own START committed */
-        ASSERT(r->self < MEMBERS_MAX);
+        ASSERT(r->start_lsn != 0 && r->start_lsn <= r->commit_lsn); /* I3: own START committed */
         ASSERT((uint32_t)__builtin_popcount(r->required) >= r->config.min_isr); /* I2 */
     }
-    if (r->role == ROLE_CANDIDATE) ASSERT(r->start_lsn == 0); /* I8 */
-    if (r->fence_owed)
-        ASSERT(r->state_durable_term < r->term ||
-               !id128_eq(r->state_durable_vote, r->voted_for)); /* I1 */
 }
 
 size_t replica_size(void)
@@ -46,8 +61,12 @@ Replica *replica_init(void *memory, ShardId shard, Uuid root, uint64_t incarnati
 
 static void replica_on_message(Replica *r, const Message *in, Effects *effects)
 {
-    if (in->shard != r->shard || !id128_eq(in->to, r->root)) return;
-    if (in->to_incarnation != r->incarnation) return; /* meant for an earlier life of this root */
+    bool ours = in->shard == r->shard && id128_eq(in->to, r->root) && !id128_eq(in->from, r->root);
+    /* Meant for another life of this root, or from a term behind which there is none. */
+    if (!ours || in->to_incarnation != r->incarnation || in->term >= TERM_LAST) {
+        r->ignored_messages++;
+        return;
+    }
     switch (in->type) {
     case MSG_APPEND: replica_on_append_msg(r, in, effects); break;
     case MSG_APPENDED: replica_on_appended(r, in, effects); break;
@@ -66,6 +85,14 @@ static void replica_on_message(Replica *r, const Message *in, Effects *effects)
     }
 }
 
+static void replica_on_tick(Replica *r, Effects *effects)
+{
+    if (r->role == ROLE_CANDIDATE)
+        replica_tick_candidate(r, effects);
+    else if (replica_is_leading(r))
+        replica_tick_primary(r, effects);
+}
+
 void replica_step(Replica *r, const Event *event, Effects *effects)
 {
     replica_check(r);
@@ -82,7 +109,7 @@ void replica_step(Replica *r, const Event *event, Effects *effects)
         case EVENT_CAS_DONE:
         case EVENT_CAS_REFUSED:
         case EVENT_CAS_UNKNOWN: replica_on_cas(r, event, effects); break;
-        case EVENT_TICK: break; /* leases and heartbeats: nothing to do with one process */
+        case EVENT_TICK: replica_on_tick(r, effects); break;
         default: ASSERT(event->type <= EVENT_TICK); break;
         }
     }
@@ -150,36 +177,98 @@ uint32_t replica_member_of(const Replica *r, Uuid root)
     return MEMBERS_MAX;
 }
 
-void replica_set_config(Replica *r, const ShardConfig *config)
+uint32_t replica_sender(const Replica *r, const Message *in)
+{
+    uint32_t i = replica_member_of(r, in->from);
+    if (i < MEMBERS_MAX && r->config.members[i].incarnation != in->from_incarnation) {
+        return MEMBERS_MAX;
+    }
+    return i;
+}
+
+bool replica_is_leading(const Replica *r)
+{
+    return r->role == ROLE_STARTING || r->role == ROLE_PRIMARY;
+}
+
+bool replica_is_eligible(const Replica *r, uint32_t i)
+{
+    return ((r->config.isr | r->config.elr) >> i & 1) != 0;
+}
+
+void replica_set_config(Replica *r, const ShardConfig *config, Effects *effects)
 {
     ASSERT(config->member_count >= 1 && config->member_count <= MEMBERS_MAX);
     ASSERT(config->min_isr >= 1 && config->min_isr <= config->member_count);
+    ASSERT(!replica_is_leading(r));
     r->config = *config;
     r->self = replica_member_of(r, r->root);
     if (r->self < MEMBERS_MAX && config->members[r->self].incarnation != r->incarnation) {
         r->self = MEMBERS_MAX; /* another life of this root: I6, I9 */
     }
     r->required = config->isr;
+    if (r->self == MEMBERS_MAX) {
+        replica_set_role(r, ROLE_LEARNER, effects);
+    } else if (r->role == ROLE_LEARNER) {
+        replica_set_role(r, ROLE_FOLLOWER, effects);
+    }
+}
+
+void replica_set_term(Replica *r, Term term)
+{
+    ASSERT(term > r->term);
+    r->term = term;
+    r->voted_for = (Uuid){{0}};
+    r->fence_owed = false;
+    r->primary = (Uuid){{0}};
+    r->matched_lsn = 0;
+    r->acked_lsn = 0;
 }
 
 void replica_see_term(Replica *r, Term term, Effects *effects)
 {
     if (term <= r->term) return;
-    r->term = term;
-    r->voted_for = (Uuid){{0}};
+    replica_set_term(r, term);
     r->start_lsn = 0;
     r->start_wanted = false;
-    r->fence_owed = false;
-    r->primary = (Uuid){{0}};
-    if (r->role == ROLE_PRIMARY || r->role == ROLE_STARTING || r->role == ROLE_CANDIDATE) {
+    if (replica_is_leading(r) || r->role == ROLE_CANDIDATE) {
         replica_set_role(r, ROLE_FOLLOWER, effects);
     }
+}
+
+void replica_set_commit(Replica *r, Lsn lsn, Effects *effects)
+{
+    if (lsn <= r->commit_lsn) return;
+    r->commit_lsn = lsn;
+    effect_add(effects, EFFECT_COMMIT)->lsn = lsn;
+}
+
+void replica_store_state(const Replica *r, Effects *effects)
+{
+    effect_add(effects, EFFECT_STORE_STATE)->state = (ReplicaState){
+        .shard = r->shard, .max_term = r->term, .voted_for = r->voted_for};
+}
+
+bool replica_vote_durable(const Replica *r, Uuid whom)
+{
+    return r->state_durable_term == r->term && id128_eq(r->state_durable_vote, whom);
 }
 
 const LogEntry *replica_window_at(const Replica *r, Lsn lsn)
 {
     if (lsn < r->window_first || lsn > r->last_lsn) return NULL;
     return &r->window[lsn % REPLICA_WINDOW];
+}
+
+const Sha256 *replica_hash_at(const Replica *r, Lsn lsn)
+{
+    static const Sha256 before_first = {{0}};
+    if (lsn == 0) return &before_first;
+    if (lsn == r->last_lsn) return &r->last_hash;
+    const LogEntry *entry = replica_window_at(r, lsn);
+    if (entry != NULL) return &entry->hash;
+    const LogEntry *next = replica_window_at(r, lsn + 1);
+    return next == NULL ? NULL : &next->prev_hash;
 }
 
 void replica_window_add(Replica *r, const LogEntry *entry)

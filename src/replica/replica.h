@@ -10,6 +10,8 @@
  *                            '--------- a higher term is seen ------------- PRIMARY
  *   LEARNER: copies, never votes. INCOMPLETE: a snapshot is arriving. QUARANTINED: gave itself up.
  *
+ * Messages may be lost, repeated and reordered: EVENT_TICK repeats what is not answered.
+ *
  * One thread at a time: the core loop. */
 #ifndef HOLDFAST_REPLICA_REPLICA_H
 #define HOLDFAST_REPLICA_REPLICA_H
@@ -69,11 +71,12 @@ typedef struct {
     uint64_t from_incarnation;
     Uuid to;
     uint64_t to_incarnation;
-    Term term;     /* sender's */
-    Uuid cfg_uid;  /* configuration the sender acts under */
-    Lsn lsn;       /* APPEND: prev lsn; APPENDED: durable; others: sender's last lsn */
-    Term lsn_term; /* term of that entry */
-    Sha256 lsn_hash;
+    Term term;       /* sender's */
+    Uuid cfg_uid;    /* configuration the sender acts under */
+    Lsn lsn;         /* APPEND: prev lsn; APPENDED: durable, and on the primary's lineage;
+                        others: sender's last lsn */
+    Term lsn_term;   /* of the sender's last entry */
+    Sha256 lsn_hash; /* of entry lsn; APPENDED: of the sender's last */
     Lsn commit_lsn;
     bool granted;   /* FENCED */
     Lsn config_lsn; /* FENCED: last CONFIG in the sender's log */
@@ -91,7 +94,7 @@ typedef enum {
     EVENT_CAS_DONE,    /* control store: our configuration is in force */
     EVENT_CAS_REFUSED, /* control store: somebody was first; `config` is what is in force */
     EVENT_CAS_UNKNOWN, /* control store: nobody knows (never taken as failed) */
-    EVENT_TICK         /* now_ns; leases and heartbeats of the copies issue */
+    EVENT_TICK         /* every 250 ms: repeats what was not answered since the last one */
 } EventType;
 
 typedef struct {
@@ -99,11 +102,13 @@ typedef struct {
     uint64_t now_ns;           /* CLOCK_BOOTTIME */
     const ReplicaState *state; /* RESTART */
     const ShardConfig *config; /* RESTART, CAS_DONE, CAS_REFUSED */
-    Uuid new_cfg_uid;          /* STAND: a fresh random uid for the CAS */
+    Uuid new_cfg_uid;          /* STAND: a fresh random uid for the CAS; CAS_*: the uid that
+                                  was asked for: a late answer is not taken for another's */
     LogEntry entry;            /* APPEND */
     Lsn lsn;                   /* STORED */
-    Term term;                 /* STATE_STORED */
-    const Message *message;    /* MESSAGE */
+    Term term;                 /* STATE_STORED: max_term and voted_for of that state */
+    Uuid voted_for;
+    const Message *message; /* MESSAGE */
 } Event;
 
 typedef enum {

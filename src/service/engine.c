@@ -256,7 +256,9 @@ void engine_logged(Engine *engine, LogItem *item)
         shard->logged_lsn = record->entry.lsn;
         shard->logged_news = true;
     } else if (!engine->failed) {
-        Event event = {.type = EVENT_STATE_STORED, .term = item->state.max_term};
+        Event event = {.type = EVENT_STATE_STORED,
+                       .term = item->state.max_term,
+                       .voted_for = item->state.voted_for};
         step(engine, shard, &event);
     }
     mem_free(item);
@@ -477,7 +479,6 @@ static ErrCode restart_shard(Engine *engine, EngineShard *shard, Err *err)
     bool found = false;
     TRY(control_get(engine->options.control, shard->shard, &config, &found, err));
     if (!found) return err_set(err, ERR_CORRUPT, "shard %u has no configuration", shard->shard);
-    if (config.term > state.max_term) state.max_term = config.term, state.voted_for = (Uuid){{0}};
     shard->open_first = store_replayed(engine->store, shard->shard);
     for (Record *r = shard->open_first; r != NULL; r = r->next)
         shard->open_last = r;
@@ -501,7 +502,8 @@ ErrCode engine_start(Engine *engine, Err *err)
     ErrCode code = count == 0 ? OK : control_cas(engine->options.control, engine->cas, count, err);
     if (code != OK) return err_wrap(err, code, "take the primary role in the control store");
     for (size_t i = 0; i < count; i++) {
-        Event event = {.type = EVENT_CAS_DONE, .config = &engine->cas[i].config};
+        const ShardConfig *config = &engine->cas[i].config;
+        Event event = {.type = EVENT_CAS_DONE, .new_cfg_uid = config->cfg_uid, .config = config};
         step(engine, engine_shard(engine, engine->cas[i].shard), &event);
     }
     return OK;

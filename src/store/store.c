@@ -92,7 +92,10 @@ void store_replica_state(Store *store, ShardId shard, ReplicaState *out)
         out->last_term = s->applied_term;
         out->last_hash = s->applied_hash;
     }
-    if (out->max_term < out->last_term) out->max_term = out->last_term;
+    if (out->max_term < out->last_term) { /* known by an entry: no vote was cast in it */
+        out->max_term = out->last_term;
+        out->voted_for = (Uuid){{0}};
+    }
 }
 
 Record *store_replayed(Store *store, ShardId shard)
