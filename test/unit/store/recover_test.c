@@ -1,0 +1,142 @@
+/* A store whose log and index do not belong together refuses to start, and says why. */
+#include "testing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "disk/sim.h"
+#include "node_kit.h"
+
+static const NodeKitOptions small = {.seed = 3, .shards = 2};
+
+typedef struct {
+    Disk *disk;
+    NodeKit kit;
+} Fixture;
+
+static int setup(void **state)
+{
+    Fixture *f = mem_new(sizeof *f);
+    Err err = {0};
+    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    for (int i = 0; i < 60; i++) { /* several segments of 64 KiB */
+        char key[16];
+        char body[4000];
+        snprintf(key, sizeof key, "k%d", i);
+        random_bytes((uint64_t)i, body, sizeof body);
+        assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(key), str_of(body, sizeof body),
+                               &err),
+                  &err);
+    }
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Fixture *f = *state;
+    disk_free(f->disk);
+    mem_free(f);
+    return 0;
+}
+
+static void apply_all(Fixture *f)
+{
+    Err err = {0};
+    size_t applied = 0;
+    do {
+        assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
+    } while (applied > 0);
+    assert_ok(store_checkpoint(f->kit.store, &err), &err);
+}
+
+static void stop(Fixture *f)
+{
+    node_kit_drop(&f->kit);
+    disk_sim_kill(f->disk);
+}
+
+static void expect_refusal(Fixture *f, ErrCode code, const char *text)
+{
+    Err err = {0};
+    assert_code(node_kit_open(&f->kit, f->disk, &small, &err), code, NULL);
+    if (strstr(err_text(&err), text) == NULL) print_message("%s\n", err_text(&err));
+    assert_non_null(strstr(err_text(&err), text));
+}
+
+/* The index is thrown away after the log was cut behind it: files would be missing. */
+static void test_index_lost(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    apply_all(f);
+    stop(f);
+    assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
+    expect_refusal(f, ERR_CORRUPT, "the index is older than its log");
+}
+
+/* The index is thrown away while the log still has everything: it is made again. */
+static void test_index_made_again(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    stop(f);
+    assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    AUTO_BUF(body, 8192);
+    assert_ok(node_kit_get(&f->kit, STR("files"), STR("k59"), &body, &err), &err);
+    assert_int_equal(body.len, 4000);
+    stop(f);
+}
+
+/* The log is thrown away: what the index has was once in it. */
+static void test_log_lost(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    apply_all(f);
+    stop(f);
+    assert_ok(disk_unlink(f->disk, "wal.active", &err), &err);
+    Err refused = {0};
+    ErrCode code = node_kit_open(&f->kit, f->disk, &small, &refused);
+    assert_int_equal(code, ERR_CORRUPT);
+}
+
+/* A flipped bit in a record that later ones attest: no start, and the place is named. */
+static void test_log_damaged(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    stop(f);
+    assert_ok(disk_sim_flip(f->disk, "wal.segments/segment_1.wal", 8 * 20000, &err), &err);
+    expect_refusal(f, ERR_CORRUPT, "segment_1.wal");
+}
+
+/* An older copy of the whole log under a newer index. */
+static void test_log_rolled_back(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("late"), STR("x"), &err), &err);
+    apply_all(f);
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("later"), STR("x"), &err), &err);
+    stop(f);
+    /* The segments that are left are damaged at their very head. */
+    assert_ok(disk_sim_flip(f->disk, "wal.active", 8 * 100, &err), &err);
+    expect_refusal(f, ERR_CORRUPT, "wal.active");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_index_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_index_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log_rolled_back, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

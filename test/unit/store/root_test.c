@@ -1,0 +1,125 @@
+/* root.json: made once, read back, and every reason to keep hands off. */
+#include "testing.h"
+
+#include <string.h>
+
+#include "disk/sim.h"
+#include "store/root.h"
+
+typedef struct {
+    Disk *disk;
+    Rng rng;
+    ManualClock clock;
+} Fixture;
+
+static int setup(void **state)
+{
+    Fixture *f = mem_new(sizeof *f);
+    Err err = {0};
+    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
+    rng_init(&f->rng, 1);
+    clock_manual_init(&f->clock, 1700000000123);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Fixture *f = *state;
+    disk_free(f->disk);
+    mem_free(f);
+    return 0;
+}
+
+static ErrCode open_root(Fixture *f, RootInfo *info, Err *err)
+{
+    return root_open(f->disk, STR("pid 7"), &f->rng, &f->clock.clock, info, err);
+}
+
+static void test_made_once(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    RootInfo first;
+    RootInfo again;
+    assert_ok(open_root(f, &first, &err), &err);
+    assert_false(id128_is_zero(first.uuid));
+    assert_int_equal(first.created_ms, 1700000000123);
+    disk_sim_crash(f->disk); /* it was durable at once */
+    assert_ok(open_root(f, &again, &err), &err);
+    assert_true(id128_eq(first.uuid, again.uuid));
+    assert_true(id128_eq(first.cluster, again.cluster));
+    again.incarnation = 5;
+    assert_ok(root_save(f->disk, &again, &err), &err);
+    disk_sim_crash(f->disk);
+    assert_ok(open_root(f, &first, &err), &err);
+    assert_int_equal(first.incarnation, 5);
+}
+
+static void test_in_use(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    RootInfo info;
+    assert_ok(open_root(f, &info, &err), &err);
+    assert_code(open_root(f, &info, &err), ERR_IN_USE, NULL);
+    assert_non_null(strstr(err_text(&err), "pid 7"));
+    disk_sim_kill(f->disk);
+    assert_ok(open_root(f, &info, &err), &err);
+}
+
+static void test_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        ErrCode code;
+    } cases[] = {
+        {"", ERR_CORRUPT},
+        {"{}", ERR_CORRUPT},
+        {"[1]", ERR_CORRUPT},
+        {"{\"format\":2}", ERR_FORMAT_VERSION},
+        {"{\"format\":99,\"new\":true}", ERR_FORMAT_VERSION},
+        {"{\"format\":1,\"root_uuid\":\"x\",\"cluster_uuid\":\"x\",\"created_at\":\"x\","
+         "\"incarnation\":1,\"feature_level\":1}",
+         ERR_CORRUPT},
+        {"{\"format\":1,\"root_uuid\":\"01234567-89ab-cdef-0123-456789abcdef\","
+         "\"cluster_uuid\":\"01234567-89ab-cdef-0123-456789abcdef\","
+         "\"created_at\":\"2026-01-01T00:00:00.000Z\",\"incarnation\":1,\"feature_level\":2}",
+         ERR_FORMAT_VERSION},
+    };
+    Fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        Err err = {0};
+        RootInfo info;
+        disk_sim_kill(f->disk);
+        assert_ok(disk_replace_durable(f->disk, ROOT_FILE, str_from_cstr(cases[i].text), &err),
+                  &err);
+        assert_code(open_root(f, &info, &err), cases[i].code, &err);
+        char *text = NULL;
+        size_t len = 0;
+        assert_ok(disk_read_file(f->disk, ROOT_FILE, 4096, &text, &len, &err), &err);
+        assert_string_equal(text, cases[i].text); /* nothing was changed */
+        mem_free(text);
+    }
+}
+
+static void test_strangers(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    RootInfo info;
+    assert_ok(disk_create_durable(f->disk, "holiday.jpg", STR("x"), &err), &err);
+    assert_code(open_root(f, &info, &err), ERR_FOREIGN, NULL);
+    assert_non_null(strstr(err_text(&err), "holiday.jpg"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_made_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
