@@ -1,0 +1,225 @@
+/* The node's threads over a real directory: many submitters, one compare-and-swap point, a clean
+ * stop that leaves nothing to replay. Under ThreadSanitizer this is the test of what the threads
+ * share. */
+#include "testing.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/thread.h"
+#include "base/wake.h"
+#include "control/local/local.h"
+#include "disk/posix.h"
+#include "node/workers.h"
+#include "service/service.h"
+
+#define SUBMITTERS 4
+#define EACH 150
+
+typedef struct {
+    char *dir;
+    Disk *disk;
+    Rng rng;
+    RootInfo root;
+    Control *control;
+    Store *store;
+    StoreOpened opened;
+    Buckets *buckets;
+    Workers *workers;
+    Service *service;
+} Node;
+
+static void start(Node *n)
+{
+    Err err = {0};
+    Clock *clock = clock_real();
+    assert_ok(disk_posix_open(n->dir, &n->disk, &err), &err);
+    assert_ok(root_open(n->disk, STR("test"), &n->rng, clock, &n->root, &err), &err);
+    assert_ok(control_local_open(&n->disk, 1, &n->control, &err), &err);
+    assert_ok(control_register_root(n->control, n->root.uuid, &n->root.incarnation, &err), &err);
+    assert_ok(root_save(n->disk, &n->root, &err), &err);
+    StoreOptions store = {.root = n->root,
+                          .wal_segment_size = SEGMENT_SIZE_MIN,
+                          .wal_spares = 2,
+                          .clock = clock,
+                          .seed = rng_u64(&n->rng)};
+    assert_ok(store_open(n->disk, &store, &n->store, &n->opened, &err), &err);
+    n->buckets = buckets_new();
+    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
+    standard.shard_count = 8;
+    WorkersOptions workers = {.store = n->store,
+                              .control = n->control,
+                              .buckets = n->buckets,
+                              .clock = clock,
+                              .seed = rng_u64(&n->rng),
+                              .standard = standard,
+                              .queue_max = 1024,
+                              .apply_delay_ms = 1};
+    assert_ok(workers_open(&workers, &n->workers, &err), &err);
+    ServiceOptions service = {.store = n->store,
+                              .buckets = n->buckets,
+                              .submit = workers_submit,
+                              .submit_ctx = n->workers,
+                              .ready = workers_ready(n->workers),
+                              .full = workers_full(n->workers)};
+    n->service = service_new(&service);
+    for (int i = 0; i < 1000 && !service_ready(n->service); i++)
+        usleep(5000);
+    assert_true(service_ready(n->service));
+}
+
+static void stop(Node *n)
+{
+    Err err = {0};
+    assert_ok(workers_close(n->workers, &err), &err);
+    workers_free(n->workers);
+    service_free(n->service);
+    buckets_free(n->buckets);
+    store_free(n->store);
+    control_free(n->control);
+    disk_free(n->disk);
+}
+
+typedef struct {
+    Node *node;
+    Wake wake;
+    unsigned number;
+    unsigned won;
+    unsigned failed;
+} Submitter;
+
+static void done(Mutation *m)
+{
+    wake_set(m->ctx);
+}
+
+static ErrCode put(Submitter *s, const char *key, const char *body, bool only_new)
+{
+    Mutation m;
+    mutation_init(&m, MUTATION_PUT);
+    m.bucket = STR("files");
+    m.key = str_from_cstr(key);
+    m.inline_body = str_from_cstr(body);
+    m.size = m.inline_body.len;
+    m.digest = sha256_of(body, m.inline_body.len);
+    if (only_new) m.if_none_match = STR("*");
+    m.done = done;
+    m.ctx = &s->wake;
+    ErrCode code = service_submit(s->node->service, &m);
+    if (code == OK) {
+        (void)wake_wait(&s->wake, -1); /* without a time-out it was set */
+        code = m.code;
+    }
+    mutation_deinit(&m);
+    return code;
+}
+
+static bool holds(ServiceReader *reader, const char *key, const char *body)
+{
+    for (int tries = 0; tries < 8; tries++) {
+        StoreFound found;
+        Str got;
+        Err err = {0};
+        if (service_find(reader, STR("files"), str_from_cstr(key), &found, &err) != OK)
+            return false;
+        ErrCode code = service_body(reader, &found, &got, &err);
+        if (code == OK) return str_eq(got, str_from_cstr(body));
+        if (code != ERR_NOT_FOUND) return false; /* else it moved: look again */
+    }
+    return false;
+}
+
+/* Own keys, each read back at once; and one race with the others per round. */
+static void submit_run(void *arg)
+{
+    Submitter *s = arg;
+    ServiceReader *reader = NULL;
+    Err err = {0};
+    if (service_reader_open(s->node->service, &reader, &err) != OK) s->failed++;
+    for (unsigned i = 0; i < EACH && s->failed == 0; i++) {
+        char key[32];
+        char body[64];
+        snprintf(key, sizeof key, "own/%u/%u", s->number, i % 40);
+        snprintf(body, sizeof body, "body %u of %u", i, s->number);
+        if (put(s, key, body, false) != OK)
+            s->failed++;
+        else if (!holds(reader, key, body))
+            s->failed++;
+        snprintf(key, sizeof key, "race/%u", i);
+        ErrCode code = put(s, key, "mine", true);
+        if (code == OK)
+            s->won++;
+        else if (code != ERR_PRECONDITION)
+            s->failed++;
+    }
+    service_reader_free(reader);
+}
+
+static void test_threads(void **state)
+{
+    UNUSED(state);
+    Node node = {.dir = tmp_dir_new()};
+    Node *n = &node;
+    rng_init(&n->rng, 5);
+    start(n);
+    Submitter submitters[SUBMITTERS];
+    Thread threads[SUBMITTERS];
+    Err err = {0};
+    for (unsigned i = 0; i < SUBMITTERS; i++) {
+        submitters[i] = (Submitter){.node = n, .number = i};
+        wake_init(&submitters[i].wake);
+        assert_ok(thread_start(&threads[i], "submitter", submit_run, &submitters[i], &err), &err);
+    }
+    unsigned won = 0;
+    for (unsigned i = 0; i < SUBMITTERS; i++) {
+        thread_join(&threads[i]);
+        assert_int_equal(submitters[i].failed, 0);
+        won += submitters[i].won;
+        wake_deinit(&submitters[i].wake);
+    }
+    assert_int_equal(won, EACH); /* one winner in each round */
+    assert_int_equal(workers_in_flight(n->workers), 0);
+    stop(n);
+    start(n);
+    assert_int_equal(n->opened.unapplied, 0); /* nothing to replay after a clean stop */
+    ServiceReader *reader = NULL;
+    assert_ok(service_reader_open(n->service, &reader, &err), &err);
+    assert_true(holds(reader, "own/0/39", "body 119 of 0"));
+    assert_true(holds(reader, "race/0", "mine"));
+    service_reader_free(reader);
+    stop(n);
+    tmp_dir_remove(n->dir);
+}
+
+/* After the stop began nothing is taken, and nobody waits for ever. */
+static void test_refuses_when_stopped(void **state)
+{
+    UNUSED(state);
+    Node node = {.dir = tmp_dir_new()};
+    Node *n = &node;
+    rng_init(&n->rng, 6);
+    start(n);
+    Err err = {0};
+    assert_ok(workers_close(n->workers, &err), &err);
+    Submitter s = {.node = n};
+    wake_init(&s.wake);
+    assert_int_equal(put(&s, "late", "x", false), ERR_SHUTTING_DOWN);
+    wake_deinit(&s.wake);
+    workers_free(n->workers);
+    service_free(n->service);
+    buckets_free(n->buckets);
+    store_free(n->store);
+    control_free(n->control);
+    disk_free(n->disk);
+    tmp_dir_remove(n->dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_refuses_when_stopped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
