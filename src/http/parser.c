@@ -285,6 +285,17 @@ static HttpParse parse_single(HttpHead *head, Single which, Str value, HttpRefus
     return HTTP_PARSE_MORE;
 }
 
+/* Is nothing around value, in the header as sent, but spaces before it? Tabs and what follows are
+ * fine with RFC 9110, but others (http_parser) then take "chunked\t" for an unknown coding, and
+ * see another body than we do. */
+static bool is_plain(Str raw, Str value)
+{
+    size_t spaces = raw.len - value.len;
+    for (size_t i = 0; i < spaces; i++)
+        if (raw.ptr[i] != ' ') return false;
+    return true;
+}
+
 static HttpParse parse_header(HttpHead *head, Str line, HttpRefusal *refusal)
 {
     if (line.ptr[0] == ' ' || line.ptr[0] == '\t')
@@ -295,6 +306,7 @@ static HttpParse parse_header(HttpHead *head, Str line, HttpRefusal *refusal)
     if (name.len == 0 || !all_in(name, T))
         return refuse_bad(refusal, "a header name is not a token, or a space stands before its "
                                    "colon");
+    Str raw = value;
     value = str_trim(value);
     if (!all_in(value, V)) return refuse_bad(refusal, "a header value holds a control character");
     if (head->header_count == HTTP_HEADERS_MAX)
@@ -306,8 +318,12 @@ static HttpParse parse_header(HttpHead *head, Str line, HttpRefusal *refusal)
         return HTTP_PARSE_MORE;
     }
     for (unsigned i = 0; i < SINGLE_COUNT; i++)
-        if (singles[i].len == name.len && str_eq_nocase(singles[i], name))
+        if (singles[i].len == name.len && str_eq_nocase(singles[i], name)) {
+            if (i <= SINGLE_TRANSFER_ENCODING && !is_plain(raw, value))
+                return refuse_bad(refusal, "a header that frames the body has white space after "
+                                           "its value");
             return parse_single(head, (Single)i, value, refusal);
+        }
     return HTTP_PARSE_MORE;
 }
 
