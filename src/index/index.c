@@ -9,8 +9,7 @@
 
 #define CACHE_BYTES_DEFAULT (2 * MIB)
 #define WRITER_CACHE_BYTES_DEFAULT (16 * MIB)
-/* A log longer than this is worth waiting for cursors that keep it from being cut. */
-#define WAL_SOFT_BYTES (16 * MIB)
+#define WAL_SOFT_BYTES_DEFAULT (16 * MIB)
 #define WAL_WAIT_TRIES 50
 #define WAL_WAIT_US 1000
 
@@ -29,9 +28,9 @@ static void index_assert(const Index *index)
     ASSERT(index->in_batch == (sqlite3_get_autocommit(index->conn.db) == 0));
 }
 
-static ErrCode open_connection(Index *index, uint64_t writer_cache_bytes, Err *err)
+static ErrCode open_connection(Index *index, Err *err)
 {
-    TRY(conn_open(&index->conn, index->vfs, true, writer_cache_bytes, err));
+    TRY(conn_open(&index->conn, index->vfs, true, index->options.writer_cache_bytes, err));
     TRY(index_file_verify(&index->conn, err));
     for (size_t i = 0; i < STMT_COUNT; i++) {
         TRY(conn_prepare(&index->conn, stmt_sql[i], &index->stmts[i], err));
@@ -53,19 +52,24 @@ static void release(Index *index)
     mem_free(index);
 }
 
+static void set_default(uint64_t *option, uint64_t value)
+{
+    if (*option == 0) *option = value;
+}
+
 ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *created, Err *err)
 {
     Index *index = mem_new(sizeof *index);
     buf_init(&index->key, INDEX_KEY_MAX);
     buf_init(&index->value, INDEX_VALUE_MAX);
-    IndexOptions given = options != NULL ? *options : (IndexOptions){0};
-    if (given.cache_bytes == 0) given.cache_bytes = CACHE_BYTES_DEFAULT;
-    if (given.writer_cache_bytes == 0) given.writer_cache_bytes = WRITER_CACHE_BYTES_DEFAULT;
-    index->cache_bytes = given.cache_bytes;
+    if (options != NULL) index->options = *options;
+    set_default(&index->options.cache_bytes, CACHE_BYTES_DEFAULT);
+    set_default(&index->options.writer_cache_bytes, WRITER_CACHE_BYTES_DEFAULT);
+    set_default(&index->options.wal_soft_bytes, WAL_SOFT_BYTES_DEFAULT);
     bool made = false;
     ErrCode code = vfs_new(disk, &index->vfs, err);
     if (code == OK) code = index_file_ensure(disk, index->vfs, &made, err);
-    if (code == OK) code = open_connection(index, given.writer_cache_bytes, err);
+    if (code == OK) code = open_connection(index, err);
     if (code != OK) {
         release(index);
         return code;
@@ -238,7 +242,8 @@ ErrCode index_checkpoint(Index *index, Err *err)
         if ((rc & 0xff) != SQLITE_BUSY) return conn_error(&index->conn, rc, "checkpoint", err);
         /* A cursor still reads the log. New ones no longer do once all of it is in index.db, and
          * cursors are short, so waiting a little helps where it matters. */
-        if (vfs_wal_bytes(index->vfs) <= WAL_SOFT_BYTES || tries >= WAL_WAIT_TRIES) return OK;
+        if (vfs_wal_bytes(index->vfs) <= index->options.wal_soft_bytes || tries >= WAL_WAIT_TRIES)
+            return OK;
         vfs_sleep_us(WAL_WAIT_US);
     }
 }
@@ -279,7 +284,7 @@ ErrCode index_check(Index *index, Err *err)
     if (index->in_batch) return err_set(err, ERR_INVALID, "index: check within a batch");
     if (!vfs_failed(index->vfs)) TRY(index_checkpoint(index, err));
     Conn conn;
-    TRY(conn_open(&conn, index->vfs, false, index->cache_bytes, err));
+    TRY(conn_open(&conn, index->vfs, false, index->options.cache_bytes, err));
     ErrCode code = check_structure(&conn, err);
     conn_close(&conn);
     if (code == OK && vfs_wal_bytes(index->vfs) == 0) code = vfs_check_pages(index->vfs, err);

@@ -26,6 +26,8 @@ typedef struct {
     uint64_t cache_bytes;        /* page cache of each reader; 0: 2 MiB */
     uint64_t writer_cache_bytes; /* of the writer; 0: 16 MiB. A batch that changes more pages than
                                     this holds writes some of them to the log more than once */
+    uint64_t wal_soft_bytes; /* index_checkpoint() waits for cursors that keep the log from being
+                                cut once it is longer; 0: 16 MiB */
 } IndexOptions;
 
 /* Opens or makes index.db on disk, which must outlive the Index and belong to this process alone.
@@ -57,7 +59,7 @@ MUST_USE ErrCode index_commit(Index *index, Err *err);
 void index_rollback(Index *index); /* no batch is fine */
 /* Syncs the log, moves committed batches into index.db as far as open cursors allow, and syncs
  * that: everything committed before this call is durable when it returns OK. Not within a batch
- * (ERR_INVALID). May wait some 50 ms for cursors once the log is longer than 16 MiB. ERR_NO_SPACE:
+ * (ERR_INVALID). May wait some 50 ms for cursors once the log is long. ERR_NO_SPACE:
  * can be called again. */
 MUST_USE ErrCode index_checkpoint(Index *index, Err *err);
 

@@ -20,7 +20,7 @@ struct Index {
     Vfs *vfs;
     Conn conn; /* the writer's */
     sqlite3_stmt *stmts[STMT_COUNT];
-    uint64_t cache_bytes;
+    IndexOptions options; /* without zeros */
     bool in_batch;
     Buf key;   /* what index_batch_first() gave */
     Buf value; /* what index_batch_get() and _first() gave */

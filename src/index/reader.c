@@ -37,7 +37,7 @@ static void reader_release(IndexReader *reader)
 static ErrCode reader_prepare(IndexReader *reader, Err *err)
 {
     Conn *conn = &reader->conn;
-    TRY(conn_open(conn, reader->index->vfs, false, reader->index->cache_bytes, err));
+    TRY(conn_open(conn, reader->index->vfs, false, reader->index->options.cache_bytes, err));
     TRY(conn_prepare(conn, "SELECT v FROM kv WHERE k = ?1", &reader->get, err));
     TRY(conn_prepare(conn, "SELECT k, v FROM kv WHERE k >= ?1 ORDER BY k", &reader->scan, err));
     TRY(conn_prepare(conn, "BEGIN", &reader->begin, err));
