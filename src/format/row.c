@@ -49,7 +49,7 @@ static void enc_shard(Enc *enc, ShardId shard)
 
 size_t row_key_bucket_prefix(uint8_t *out, BucketUid bucket, Str key_prefix)
 {
-    ASSERT(key_prefix.len <= KEY_MAX);
+    ASSERT(key_prefix.len <= KEY_MAX + 1); /* one more: the place right behind a key */
     Enc enc = key_begin(out, 'n');
     enc_u64_be(&enc, bucket);
     enc_bytes(&enc, key_prefix.ptr, key_prefix.len);

@@ -79,7 +79,7 @@ typedef struct {
 size_t row_key_name(uint8_t *out, BucketUid bucket, Str key, VersionId version);
 /* The prefix all versions of a name share: without the version. */
 size_t row_key_name_prefix(uint8_t *out, BucketUid bucket, Str key);
-/* The prefix of all names of bucket that start with key_prefix. */
+/* The prefix of all names of bucket that start with key_prefix (any bytes, at most KEY_MAX + 1). */
 size_t row_key_bucket_prefix(uint8_t *out, BucketUid bucket, Str key_prefix);
 bool row_key_name_parse(Str row_key, BucketUid *bucket, Str *key, VersionId *version);
 size_t row_key_file(uint8_t *out, FileId file);

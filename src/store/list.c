@@ -71,6 +71,9 @@ ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options, St
     if (options->prefix.len > KEY_MAX || options->after.len > KEY_MAX) {
         return err_set(err, ERR_KEY_TOO_LONG, "prefix or after is longer than %d bytes", KEY_MAX);
     }
+    if ((unsigned char)options->delimiter > 0x7f) {
+        return err_set(err, ERR_INVALID, "a delimiter is one ASCII character");
+    }
     TRY(buf_append_str(&list->prefix, options->prefix, err));
     Str after = options->after;
     if (after.len > 0 && group_len(list, after) == after.len) {

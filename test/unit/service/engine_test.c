@@ -287,6 +287,24 @@ static void test_list(void **state)
     assert_string_equal(out, "a,b,dir/,dir0,z");
 }
 
+/* The longest key, at the end of a page: the list goes on behind it. */
+static void test_list_longest_key(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    char longest[KEY_MAX + 1];
+    memset(longest, 'y', KEY_MAX);
+    longest[KEY_MAX] = '\0';
+    assert_ok(node_kit_put(&f->kit, STR("files"), str_from_cstr(longest), STR("x"), &err), &err);
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("z"), STR("x"), &err), &err);
+    char out[2 * KEY_MAX];
+    list(f, "", 0, out, sizeof out);
+    assert_int_equal(strlen(out), KEY_MAX + 2);
+    assert_string_equal(out + KEY_MAX, ",z");
+    list(f, longest, '/', out, sizeof out);
+    assert_string_equal(out, longest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +315,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_winner, setup, teardown),
         cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_list_longest_key, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
