@@ -1,0 +1,146 @@
+/* Large files of bench-limit. An upload has a thread of its own: receive, SHA-256, write; the
+ * kernel is told to begin writing every 8 MiB, so that the sync at the end finds little; then
+ * rename and the directory's sync. */
+#include "limit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PIECE (256U << 10)
+#define PUSH_BYTES (8U << 20) /* written before the kernel is told to start */
+#define TURN_BYTES (2U << 20) /* of sendfile before other connections */
+
+_Static_assert(PIECE > LIMIT_INPUT_SIZE, "what came with the head fits a piece");
+
+typedef struct {
+    LimitConn *conn;
+    int dir_fd;
+} Upload;
+
+static void upload_write(int fd, const uint8_t *data, size_t len, EVP_MD_CTX *hash, uint64_t *at)
+{
+    if (EVP_DigestUpdate(hash, data, len) != 1) limit_die("sha256");
+    if (pwrite(fd, data, len, (off_t)*at) != (ssize_t)len) limit_die("pwrite");
+    uint64_t before = *at;
+    *at += len;
+    if (before / PUSH_BYTES != *at / PUSH_BYTES)
+        sync_file_range(fd, (off_t)(before / PUSH_BYTES * PUSH_BYTES), PUSH_BYTES,
+                        SYNC_FILE_RANGE_WRITE);
+}
+
+/* The whole body into fd, in writes of PIECE; false: the client went away. */
+static bool upload_receive(LimitConn *conn, int fd, EVP_MD_CTX *hash)
+{
+    uint8_t *piece = malloc(PIECE);
+    if (piece == NULL) limit_die("malloc");
+    size_t held = conn->len - conn->head_len; /* came with the head */
+    memcpy(piece, conn->input + conn->head_len, held);
+    uint64_t at = 0;
+    while (at < conn->body_len) {
+        uint64_t left = conn->body_len - at;
+        size_t want = left < PIECE ? (size_t)left : PIECE;
+        ssize_t n = recv(conn->fd, piece + held, want - held, MSG_WAITALL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        held += (size_t)n;
+        if (held < want) continue;
+        upload_write(fd, piece, held, hash, &at);
+        held = 0;
+    }
+    free(piece);
+    return at == conn->body_len;
+}
+
+static void socket_blocking(int fd, bool blocking)
+{
+    int flags = fcntl(fd, F_GETFL);
+    flags = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+    if (fcntl(fd, F_SETFL, flags) != 0) limit_die("fcntl");
+}
+
+static void *upload_run(void *arg)
+{
+    Upload *upload = arg;
+    LimitConn *conn = upload->conn;
+    char staging[LIMIT_NAME_MAX + 8];
+    snprintf(staging, sizeof staging, "%s.%d", conn->name, conn->fd);
+    int fd = openat(upload->dir_fd, staging, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    if (fd < 0 || hash == NULL || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
+        limit_die(staging);
+    socket_blocking(conn->fd, true);
+    bool all = upload_receive(conn, fd, hash);
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    if (EVP_DigestFinal_ex(hash, digest, NULL) != 1) limit_die("sha256");
+    EVP_MD_CTX_free(hash);
+    if (all &&
+        (fsync(fd) != 0 || renameat(upload->dir_fd, staging, upload->dir_fd, conn->name) != 0 ||
+         fsync(upload->dir_fd) != 0))
+        limit_die(staging);
+    close(fd);
+    socket_blocking(conn->fd, false);
+    free(upload);
+    char answer[160];
+    int len = snprintf(answer, sizeof answer,
+                       "HTTP/1.1 201 Created\r\nX-Digest: %02x%02x%02x%02x\r\n"
+                       "Content-Length: 0\r\n\r\n",
+                       digest[0], digest[1], digest[2], digest[3]);
+    if (all && limit_send(conn->fd, answer, (size_t)len)) {
+        limit_worker_resume(conn);
+    } else {
+        close(conn->fd);
+        free(conn);
+    }
+    return NULL;
+}
+
+void limit_file_put(LimitConn *conn, int dir_fd)
+{
+    Upload *upload = malloc(sizeof *upload);
+    if (upload == NULL) limit_die("malloc");
+    *upload = (Upload){.conn = conn, .dir_fd = dir_fd};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, upload_run, upload) != 0 || pthread_detach(thread) != 0)
+        limit_die("pthread_create");
+}
+
+bool limit_file_get(LimitConn *conn, int dir_fd)
+{
+    struct stat info;
+    int fd = openat(dir_fd, conn->name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    if (fstat(fd, &info) != 0) limit_die("fstat");
+    conn->file = fd;
+    conn->file_at = 0;
+    conn->file_size = info.st_size;
+    char head[160];
+    int len = snprintf(head, sizeof head,
+                       "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+                       "Content-Length: %lld\r\n\r\n",
+                       (long long)info.st_size);
+    return send(conn->fd, head, (size_t)len, MSG_NOSIGNAL | MSG_MORE) == len;
+}
+
+int limit_file_send(LimitConn *conn)
+{
+    size_t turn = TURN_BYTES;
+    while (conn->file_at < conn->file_size && turn > 0) {
+        ssize_t n = sendfile(conn->fd, conn->file, &conn->file_at, turn);
+        if (n < 0 && errno == EAGAIN) return 0;
+        if (n <= 0) return -1;
+        turn -= (size_t)n;
+    }
+    if (conn->file_at < conn->file_size) return 0;
+    close(conn->file);
+    conn->file = -1;
+    return 1;
+}
