@@ -142,6 +142,27 @@ void loop_call(Loop *loop, LoopFn fn, void *arg)
     uv_sem_destroy(&call.done);
 }
 
+static void run_work(uv_work_t *uv)
+{
+    LoopWork *work = uv->data;
+    work->work(work->arg);
+}
+
+static void after_work(uv_work_t *uv, int status)
+{
+    LoopWork *work = uv->data;
+    ASSERT(status == 0); /* nobody cancels */
+    work->done(work->arg);
+}
+
+void loop_work(Loop *loop, LoopWork *work)
+{
+    ASSERT(loop_is_mine(loop));
+    work->uv.data = work;
+    int status = uv_queue_work(&loop->uv, &work->uv, run_work, after_work);
+    ASSERT(status == 0);
+}
+
 unsigned loop_index(const Loop *loop)
 {
     return loop->index;

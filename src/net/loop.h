@@ -37,6 +37,17 @@ void loop_post(Loop *loop, LoopTask *task);
  * loop_start() it runs at once in the calling thread. */
 void loop_call(Loop *loop, LoopFn fn, void *arg);
 
+/* Work that may block (disks, hashing): work(arg) runs on a thread of the process's pool, then
+ * done(arg) on the loop's thread. Owned by the caller; untouched until done runs, free again from
+ * then on. What is under way keeps the loop from ending. On the loop's thread only. */
+typedef struct {
+    uv_work_t uv;
+    LoopFn work;
+    LoopFn done;
+    void *arg;
+} LoopWork;
+void loop_work(Loop *loop, LoopWork *work);
+
 unsigned loop_index(const Loop *loop);
 /* Is this the loop's thread (or has the loop not been started)? For assertions. */
 bool loop_is_mine(const Loop *loop);

@@ -29,9 +29,11 @@ struct Workers {
     Thread applier;
     _Atomic bool ready;
     _Atomic bool full;
+    _Atomic uint64_t room; /* bytes */
     _Atomic bool failed;
-    _Atomic bool apply_failed;
-    _Atomic bool stopping; /* core: drain and end; applier: end */
+    _Atomic bool refusing; /* packs, index or a body failed: the engine is to refuse writes */
+    _Atomic bool stopping; /* core: drain and end */
+    _Atomic bool applier_stopping; /* later: what holds writers back ends by the applier's work */
     _Atomic size_t in_flight;
     Lock lock; /* LOCK_RANK_STORE: the snapshot */
     EngineShardStatus *shards;
@@ -106,7 +108,7 @@ static void core_run(void *arg)
     for (;;) {
         size_t work = take_logged(workers, items);
         engine_set_full(workers->engine, atomic_load(&workers->full));
-        if (atomic_load(&workers->apply_failed)) engine_refuse_writes(workers->engine);
+        if (atomic_load(&workers->refusing)) engine_refuse_writes(workers->engine);
         work += take_mutations(workers, items);
         engine_turn(workers->engine);
         publish(workers);
@@ -187,9 +189,10 @@ static void look_at_space(Workers *workers)
         LOG(WARN, "disk.space_unknown", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
         return;
     }
-    bool full = space.free < space_reserve(space.total);
-    if (atomic_exchange(&workers->full, full) == full) return;
     uint64_t reserve = space_reserve(space.total);
+    bool full = space.free < reserve;
+    atomic_store(&workers->room, full ? 0 : space.free - reserve);
+    if (atomic_exchange(&workers->full, full) == full) return;
     if (full)
         LOG(WARN, "disk.full", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
     else
@@ -215,7 +218,7 @@ static void checkpoint(Workers *workers)
     Err err = {0};
     if (store_checkpoint(workers->store, &err) != OK) {
         LOG(ERROR, "store.checkpoint_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-        atomic_store(&workers->apply_failed, true);
+        atomic_store(&workers->refusing, true);
         wake_set(&workers->core_wake);
     }
 }
@@ -226,7 +229,7 @@ static bool apply(Workers *workers)
     Err err = {0};
     size_t applied = 0;
     if (store_apply(workers->store, STORE_APPLY_BATCH, &applied, &err) != OK) {
-        if (!atomic_exchange(&workers->apply_failed, true)) {
+        if (!atomic_exchange(&workers->refusing, true)) {
             LOG(ERROR, "store.apply_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
             wake_set(&workers->core_wake);
         }
@@ -240,7 +243,7 @@ static void applier_run(void *arg)
 {
     Workers *workers = arg;
     bool dirty = false;
-    while (!atomic_load(&workers->stopping)) {
+    while (!atomic_load(&workers->applier_stopping)) {
         look_at_space(workers);
         prepare_spares(workers);
         if (!wake_wait(&workers->applier_wake, SPACE_EVERY_MS)) {
@@ -276,6 +279,18 @@ const _Atomic bool *workers_ready(const Workers *workers)
 const _Atomic bool *workers_full(const Workers *workers)
 {
     return &workers->full;
+}
+
+const _Atomic uint64_t *workers_room(const Workers *workers)
+{
+    return &workers->room;
+}
+
+void workers_fail(Workers *workers, const Err *err)
+{
+    if (atomic_exchange(&workers->refusing, true)) return;
+    LOG(ERROR, "root.body_failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
+    wake_set(&workers->core_wake);
 }
 
 bool workers_failed(const Workers *workers)
@@ -359,6 +374,7 @@ static void stop_threads(Workers *workers)
     queue_close(workers->to_log);
     thread_join(&workers->writer);
     drop_logged(workers);
+    atomic_store(&workers->applier_stopping, true);
     wake_set(&workers->applier_wake);
     thread_join(&workers->applier);
 }

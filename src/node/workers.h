@@ -31,7 +31,11 @@ ErrCode workers_submit(void *workers, Mutation *mutation);
 /* Become true, and stay so. */
 const _Atomic bool *workers_ready(const Workers *workers);
 const _Atomic bool *workers_full(const Workers *workers); /* changes with the free space */
+/* Bytes that uploads may take before the reserve begins; changes with the free space. */
+const _Atomic uint64_t *workers_room(const Workers *workers);
 bool workers_failed(const Workers *workers);
+/* Any thread: the root failed (a body's sync); no more writes. Logged once. */
+void workers_fail(Workers *workers, const Err *err);
 /* Shards as of a moment ago; see engine_shards(). Any thread. */
 size_t workers_shards(Workers *workers, EngineShardStatus *out, size_t max);
 /* Mutations taken and not answered, as of a moment ago. */

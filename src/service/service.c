@@ -1,5 +1,6 @@
 #include "service/service.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 
 struct Service {
@@ -34,11 +35,16 @@ ErrCode service_submit(Service *service, Mutation *mutation)
     return service->options.submit(service->options.submit_ctx, mutation);
 }
 
-ErrCode service_admit_upload(const Service *service, Err *err)
+ErrCode service_admit_upload(const Service *service, uint64_t size, Err *err)
 {
     if (!service_ready(service)) return err_set(err, ERR_NOT_READY, "recovery is not over");
     if (atomic_load_explicit(service->options.full, memory_order_relaxed)) {
         return err_set(err, ERR_NO_SPACE, "the rest of the disk is kept for deletes and repairs");
+    }
+    uint64_t room = atomic_load_explicit(service->options.room, memory_order_relaxed);
+    if (size > room) {
+        return err_set(err, ERR_NO_SPACE,
+                       "%" PRIu64 " bytes do not fit; there is room for %" PRIu64, size, room);
     }
     return OK;
 }

@@ -14,9 +14,10 @@ typedef struct {
     /* Hands a mutation to the core's queue; ERR_BUSY when it is full, ERR_SHUTTING_DOWN. */
     ErrCode (*submit)(void *ctx, Mutation *mutation);
     void *submit_ctx;
-    const _Atomic bool *ready; /* the engine is ready */
-    const _Atomic bool *full;  /* no space for uploads */
-    Durability durability;     /* of committed files now, for FILE objects that are read */
+    const _Atomic bool *ready;    /* the engine is ready */
+    const _Atomic bool *full;     /* no space for uploads */
+    const _Atomic uint64_t *room; /* bytes that uploads may still take, as of a moment ago */
+    Durability durability;        /* of committed files now, for FILE objects that are read */
 } ServiceOptions;
 
 Service *service_new(const ServiceOptions *options);
@@ -24,8 +25,8 @@ void service_free(Service *service); /* NULL is fine */
 /* OK: done() will be called. Otherwise it will not. ERR_BUSY, ERR_NOT_READY, ERR_SHUTTING_DOWN. */
 MUST_USE ErrCode service_submit(Service *service, Mutation *mutation);
 bool service_ready(const Service *service);
-/* Before a body is taken: ERR_NO_SPACE, ERR_NOT_READY. */
-MUST_USE ErrCode service_admit_upload(const Service *service, Err *err);
+/* Before a body of size bytes (0: not known) is taken: ERR_NO_SPACE, ERR_NOT_READY. */
+MUST_USE ErrCode service_admit_upload(const Service *service, uint64_t size, Err *err);
 Store *service_store(Service *service);
 Buckets *service_buckets(Service *service);
 Durability service_durability(const Service *service);

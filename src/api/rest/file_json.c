@@ -1,0 +1,174 @@
+/* A file as clients see it: the FILE object, and the headers of its content. */
+#include "api/rest/rest_priv.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "text/base64.h"
+#include "text/dates.h"
+#include "text/uri.h"
+
+static void durability_json(JsonWriter *json, Durability d)
+{
+    json_write_key(json, "durability");
+    json_write_object_begin(json);
+    json_member_u64(json, "synced", d.synced);
+    json_member_u64(json, "copies", d.copies);
+    json_member_u64(json, "disks", d.disks);
+    json_member_u64(json, "zones", d.zones);
+    json_write_object_end(json);
+}
+
+static void meta_json(JsonWriter *json, Str attrs)
+{
+    Str pairs = {NULL, 0};
+    json_write_key(json, "meta");
+    json_write_object_begin(json);
+    if (attr_get(attrs, ATTR_USER_META, &pairs)) {
+        Dec dec = dec_of(pairs.ptr, pairs.len);
+        Str name;
+        Str value;
+        while (rest_pairs_next(&dec, &name, &value)) {
+            json_write_key_str(json, name);
+            json_write_str(json, value);
+        }
+    }
+    json_write_object_end(json);
+}
+
+static Str content_type(const FileRow *row)
+{
+    Str type;
+    return attr_get(row->attrs, ATTR_CONTENT_TYPE, &type) ? type : STR("application/octet-stream");
+}
+
+void rest_file_json(JsonWriter *json, const RestFile *file)
+{
+    const FileRow *row = &file->row;
+    char id[ID128_TEXT_LEN + 1];
+    char version[VERSION_ID_TEXT_LEN + 1];
+    char etag[ETAG_MAX];
+    char sha256[2 * SHA256_LEN + 1];
+    Str name;
+    id128_text(row->file, id);
+    version_id_text(row->version, version);
+    file_row_etag(row, etag);
+    hex_encode(row->digest.bytes, SHA256_LEN, sha256);
+    json_write_object_begin(json);
+    json_member_cstr(json, "id", id);
+    json_member_str(json, "bucket", file->bucket);
+    json_member_str(json, "key", file->key);
+    json_member_cstr(json, "version", version);
+    json_member_u64(json, "size", row->size);
+    json_write_key(json, "sha256");
+    if ((row->flags & ROW_FLAG_DIGEST_KNOWN) != 0)
+        json_write_cstr(json, sha256);
+    else
+        json_write_null(json);
+    json_member_cstr(json, "etag", etag);
+    json_member_str(json, "content_type", content_type(row));
+    json_write_key(json, "name");
+    if (attr_get(row->attrs, ATTR_FILE_NAME, &name))
+        json_write_str(json, name);
+    else
+        json_write_null(json);
+    meta_json(json, row->attrs);
+    json_member_time_ms(json, "created_at", row->created_ms);
+    json_member_time_ms(json, "updated_at", row->updated_ms);
+    durability_json(json, file->durability);
+    json_write_object_end(json);
+}
+
+void rest_durability_header(RestCall *call, Durability d)
+{
+    http_header_addf(call->req, "Holdfast-Durability",
+                     "synced=%" PRIu32 "/%" PRIu32 "; disks=%" PRIu32 "; zones=%" PRIu32, d.synced,
+                     d.copies, d.disks, d.zones);
+}
+
+/* attachment; filename="a_b.txt"; filename*=UTF-8''a%C3%BCb.txt (RFC 6266) */
+static void disposition_header(RestCall *call, Str name)
+{
+    AUTO_BUF(value, 8 * 1024);
+    ErrCode code = buf_append_str(&value, STR("attachment; filename=\""), NULL);
+    for (size_t i = 0; i < name.len && code == OK; i++) {
+        char c = name.ptr[i];
+        bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' && c != '%';
+        code = buf_append(&value, plain ? &c : "_", 1, NULL);
+    }
+    if (code == OK) code = buf_append_str(&value, STR("\"; filename*=UTF-8''"), NULL);
+    if (code == OK) code = uri_encode(&value, URI_ENCODE_ALL, name, NULL);
+    /* A name too long for the header is told by HEAD's JSON sibling only. */
+    if (code == OK) http_header_add(call->req, "Content-Disposition", buf_str(&value));
+}
+
+static void pair_headers(RestCall *call, Str attrs, AttrType type, const char *prefix)
+{
+    Str pairs;
+    if (!attr_get(attrs, type, &pairs)) return;
+    Dec dec = dec_of(pairs.ptr, pairs.len);
+    Str name;
+    Str value;
+    while (rest_pairs_next(&dec, &name, &value)) {
+        Str header = arena_printf(http_request_arena(call->req), "%s%.*s", prefix, STR_ARG(name));
+        if (header.ptr != NULL) http_header_add(call->req, header.ptr, value);
+    }
+}
+
+static void digest_header(RestCall *call, const FileRow *row)
+{
+    char text[64];
+    if ((row->flags & ROW_FLAG_DIGEST_KNOWN) == 0) return;
+    ASSERT(base64_encoded_len(SHA256_LEN) < sizeof text);
+    base64_encode(row->digest.bytes, SHA256_LEN, text);
+    http_header_addf(call->req, "Repr-Digest", "sha-256=:%s:", text);
+}
+
+void rest_file_headers(RestCall *call, const RestFile *file, bool for_write)
+{
+    HttpRequest *req = call->req;
+    const FileRow *row = &file->row;
+    char id[ID128_TEXT_LEN + 1];
+    char version[VERSION_ID_TEXT_LEN + 1];
+    char etag[ETAG_MAX];
+    char date[DATE_HTTP_SIZE];
+    id128_text(row->file, id);
+    version_id_text(row->version, version);
+    file_row_etag(row, etag);
+    http_header_addf(req, "ETag", "\"%s\"", etag);
+    http_header_add(req, "Holdfast-File-Id", str_from_cstr(id));
+    http_header_add(req, "Holdfast-Version", str_from_cstr(version));
+    rest_durability_header(call, file->durability);
+    if (for_write) return;
+    date_format_http(row->updated_ms, date);
+    http_header_add(req, "Last-Modified", str_from_cstr(date));
+    http_header_add(req, "Content-Type", content_type(row));
+    http_header_add(req, "Accept-Ranges", STR("none"));
+    digest_header(call, row);
+    /* What strangers stored shall not run as a page of this server. */
+    http_header_add(req, "X-Content-Type-Options", STR("nosniff"));
+    http_header_add(req, "Content-Security-Policy", STR("sandbox"));
+    Str name;
+    if (attr_get(row->attrs, ATTR_FILE_NAME, &name)) disposition_header(call, name);
+    pair_headers(call, row->attrs, ATTR_USER_META, "Holdfast-Meta-");
+    pair_headers(call, row->attrs, ATTR_HTTP_HEADERS, "");
+}
+
+ErrCode rest_file_copy(RestCall *call, const StoreFound *found, RestFile *out, Err *err)
+{
+    Arena *arena = http_request_arena(call->req);
+    char bucket[BUCKET_NAME_MAX + 1];
+    if (!buckets_name(service_buckets(call->service), found->bucket, bucket)) {
+        return err_set(err, ERR_NOT_FOUND, "there is no such file"); /* its bucket went meanwhile */
+    }
+    out->row = found->row;
+    out->row.extents = (Str){NULL, 0};
+    out->row.attrs = arena_dup(arena, found->row.attrs);
+    out->key = arena_dup(arena, found->key);
+    out->bucket = arena_dup(arena, str_from_cstr(bucket));
+    out->durability = service_durability(call->service);
+    if (out->row.attrs.ptr == NULL || out->key.ptr == NULL || out->bucket.ptr == NULL) {
+        return err_set(err, ERR_NO_MEMORY, "the memory of this request is used up");
+    }
+    return OK;
+}

@@ -1,0 +1,47 @@
+/* DELETE of a file, by name or id: 204, or 404. */
+#include "api/rest/rest_priv.h"
+
+static void delete_done(RestCall *call)
+{
+    Mutation *m = &call->mutation;
+    if (m->code != OK) {
+        rest_answer_error(call, m->code, &m->err);
+        return;
+    }
+    rest_durability_header(call, m->durability);
+    rest_answer_empty(call, 204);
+}
+
+/* ?version= means: only if that is the current one. */
+static void delete_submit(RestCall *call)
+{
+    Mutation *m = &call->mutation;
+    bool found = false;
+    Str version;
+    if (!rest_query(call, STR("version"), &found, &version)) return;
+    if (found && !version_id_parse(version, &m->version)) {
+        rest_answer_error(call, ERR_NOT_FOUND, NULL);
+        return;
+    }
+    m->if_match = http_request_header(call->req, STR("if-match"));
+    m->if_none_match = http_request_header(call->req, STR("if-none-match"));
+    rest_submit(call, delete_done);
+}
+
+void rest_delete_name(RestCall *call)
+{
+    call->mutation.type = MUTATION_DELETE;
+    call->mutation.bucket = call->match.params[0];
+    call->mutation.key = call->match.params[1];
+    delete_submit(call);
+}
+
+void rest_delete_id(RestCall *call)
+{
+    call->mutation.type = MUTATION_DELETE_FILE;
+    if (!id128_parse(call->match.params[0], &call->mutation.file)) {
+        rest_answer_error(call, ERR_NOT_FOUND, NULL);
+        return;
+    }
+    delete_submit(call);
+}

@@ -1,0 +1,247 @@
+#include "api/rest/rest_priv.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "text/uri.h"
+
+#define ROW(name, op, rights, store, handler)                                                      \
+    static const RestRoute name = {REST_OP_##op, (rights), (store), (handler)}
+ROW(row_put_name, PUT, RIGHT_WRITE, true, rest_put_name);
+ROW(row_get, GET, RIGHT_READ, true, rest_get);
+ROW(row_head, HEAD, RIGHT_READ, true, rest_get);
+ROW(row_delete_name, DELETE, RIGHT_DELETE, true, rest_delete_name);
+ROW(row_post, POST, RIGHT_WRITE, true, rest_post);
+ROW(row_put_id, PUT, RIGHT_WRITE, true, rest_put_id);
+ROW(row_delete_id, DELETE, RIGHT_DELETE, true, rest_delete_id);
+ROW(row_list, LIST, RIGHT_LIST, true, rest_list);
+ROW(row_bucket_put, BUCKET_PUT, RIGHT_BUCKETS, true, rest_bucket_put);
+ROW(row_bucket_get, BUCKET_GET, RIGHT_LIST, true, rest_bucket_get);
+ROW(row_bucket_delete, BUCKET_DELETE, RIGHT_BUCKETS, true, rest_bucket_delete);
+ROW(row_bucket_list, BUCKET_LIST, RIGHT_LIST, true, rest_bucket_list);
+ROW(row_status, ADMIN, RIGHT_ADMIN, true, rest_admin_status);
+ROW(row_wal, ADMIN, RIGHT_ADMIN, true, rest_admin_wal);
+ROW(row_shards, ADMIN, RIGHT_ADMIN, true, rest_admin_shards);
+ROW(row_healthz, HEALTH, 0, false, rest_healthz);
+ROW(row_readyz, HEALTH, 0, false, rest_readyz);
+ROW(row_metrics, METRICS, 0, false, rest_metrics);
+/* What a request is before its route is known. */
+ROW(row_none, NONE, 0, false, NULL);
+#undef ROW
+
+#define NAMED "/v1/buckets/{bucket}/files/{key...}"
+static const HttpRoute routes[] = {
+    {HTTP_METHOD_GET, NAMED, &row_get},
+    {HTTP_METHOD_PUT, NAMED, &row_put_name},
+    {HTTP_METHOD_HEAD, NAMED, &row_head},
+    {HTTP_METHOD_DELETE, NAMED, &row_delete_name},
+    {HTTP_METHOD_GET, "/v1/files", &row_list},
+    {HTTP_METHOD_POST, "/v1/files", &row_post},
+    {HTTP_METHOD_GET, "/v1/files/{id}", &row_get},
+    {HTTP_METHOD_PUT, "/v1/files/{id}", &row_put_id},
+    {HTTP_METHOD_HEAD, "/v1/files/{id}", &row_head},
+    {HTTP_METHOD_DELETE, "/v1/files/{id}", &row_delete_id},
+    {HTTP_METHOD_GET, "/v1/buckets", &row_bucket_list},
+    {HTTP_METHOD_GET, "/v1/buckets/{bucket}", &row_bucket_get},
+    {HTTP_METHOD_PUT, "/v1/buckets/{bucket}", &row_bucket_put},
+    {HTTP_METHOD_DELETE, "/v1/buckets/{bucket}", &row_bucket_delete},
+    {HTTP_METHOD_GET, "/v1/admin/status", &row_status},
+    {HTTP_METHOD_GET, "/v1/admin/wal", &row_wal},
+    {HTTP_METHOD_GET, "/v1/admin/shards", &row_shards},
+    {HTTP_METHOD_GET, "/healthz", &row_healthz},
+    {HTTP_METHOD_HEAD, "/healthz", &row_healthz},
+    {HTTP_METHOD_GET, "/readyz", &row_readyz},
+    {HTTP_METHOD_HEAD, "/readyz", &row_readyz},
+    {HTTP_METHOD_GET, "/metrics", &row_metrics},
+};
+
+/* --- the door --- */
+
+Rest *rest_new(const RestOptions *options)
+{
+    Rest *rest = mem_new(sizeof *rest);
+    rest->options = *options;
+    rest->started_ms = clock_wall_ms(options->clock);
+    rest->loops = mem_new_array(options->loop_count, sizeof *rest->loops);
+    for (size_t i = 0; i < options->loop_count; i++)
+        rng_init_system(&rest->loops[i].rng);
+    atomic_store(&rest->phase, "starting");
+    rest_metrics_register();
+    return rest;
+}
+
+void rest_free(Rest *rest)
+{
+    if (rest == NULL) return;
+    for (size_t i = 0; i < rest->options.loop_count; i++)
+        ASSERT(rest->loops[i].reader == NULL);
+    mem_free(rest->loops);
+    mem_free(rest);
+}
+
+void rest_set_phase(Rest *rest, const char *phase)
+{
+    atomic_store(&rest->phase, phase);
+}
+
+void rest_set_progress(Rest *rest, uint64_t records, uint64_t bytes)
+{
+    atomic_store(&rest->records, records);
+    atomic_store(&rest->bytes, bytes);
+}
+
+void rest_publish(Rest *rest, Service *service, const RestNode *node)
+{
+    ASSERT(atomic_load(&rest->service) == NULL);
+    rest->node = *node;
+    atomic_store_explicit(&rest->service, service, memory_order_release);
+}
+
+void rest_drain(Rest *rest)
+{
+    atomic_store(&rest->draining, true);
+}
+
+void rest_close_reader(Rest *rest, unsigned loop_index)
+{
+    ASSERT(loop_index < rest->options.loop_count);
+    service_reader_free(TAKE(rest->loops[loop_index].reader));
+}
+
+/* --- one request --- */
+
+bool rest_reader(RestCall *call, ServiceReader **out)
+{
+    Err err = {0};
+    ErrCode code = OK;
+    if (call->loop->reader == NULL) {
+        code = service_reader_open(call->service, &call->loop->reader, &err);
+    }
+    if (code != OK) {
+        rest_answer_error(call, code, &err);
+        return false;
+    }
+    *out = call->loop->reader;
+    return true;
+}
+
+bool rest_query(RestCall *call, Str name, bool *found, Str *value)
+{
+    Err err = {0};
+    Str query = http_request_query(call->req);
+    ErrCode code = uri_query_get(http_request_arena(call->req), query, name, found, value, &err);
+    if (code == OK) return true;
+    rest_answer_error(call, code, &err);
+    return false;
+}
+
+static void run_then(void *arg)
+{
+    RestCall *call = arg;
+    call->then(call);
+}
+
+static void on_mutation_done(Mutation *mutation)
+{
+    RestCall *call = mutation->ctx;
+    loop_post(http_request_loop(call->req), &call->task);
+}
+
+void rest_submit(RestCall *call, void (*then)(RestCall *call))
+{
+    Mutation *m = &call->mutation;
+    m->ctx = call;
+    m->done = on_mutation_done;
+    call->then = then;
+    call->task = (LoopTask){.fn = run_then, .arg = call};
+    ErrCode code = service_submit(call->service, m);
+    if (code == OK) return;
+    m->code = code;
+    then(call);
+}
+
+static void log_access(const RestCall *call, uint64_t ns)
+{
+    HttpRequest *req = call->req;
+    Str peer = http_request_peer(req);
+    /* The path without the query: it may hold what is not for logs. */
+    LOG(INFO, "http.request",
+        "request_id=" LOG_STR " peer=%.*s key=%.*s method=%s path=" LOG_STR
+        " status=%d code=%s bytes_in=%" PRIu64 " bytes_out=%" PRIu64 " duration_us=%" PRIu64,
+        LOG_ARG(http_request_id(req)), STR_ARG(peer), STR_ARG(call->identity.key_id),
+        http_method_name(http_request_method(req)), LOG_ARG(http_request_path(req)), call->status,
+        err_info(call->code)->slug, call->bytes_in, call->bytes_out, ns / 1000);
+}
+
+static void on_end(HttpRequest *req, void *ctx)
+{
+    RestCall *call = ctx;
+    UNUSED(req);
+    uint64_t ns = clock_boot_ns(call->rest->options.clock) - call->start_ns;
+    rest_metrics_end(call, ns);
+    if (call->rest->options.access_log) log_access(call, ns);
+    mutation_deinit(&call->mutation);
+    buf_deinit(&call->attrs);
+    buf_deinit(&call->body);
+    rest_upload_free(call->upload);
+    rest_download_free(call->download);
+}
+
+/* Who asks, and may they? Before the route is looked up for all of /v1, so that without a key
+ * everything there looks the same. */
+static ErrCode identify(RestCall *call, Err *err)
+{
+    AuthRequest shown = {.authorization = http_request_header(call->req, STR("authorization"))};
+    return auth_identify(&call->rest->options.keys, &shown, &call->identity, err);
+}
+
+static ErrCode find_route(RestCall *call, Err *err)
+{
+    HttpRequest *req = call->req;
+    Str path = http_request_path(req);
+    if (str_starts_with(path, STR("/v1/")) || str_eq(path, STR("/v1"))) TRY(identify(call, err));
+    ErrCode code = http_route(routes, ARRAY_LEN(routes), http_request_method(req), path,
+                              http_request_arena(req), &call->match, err);
+    if (code == ERR_METHOD) http_header_add(req, "Allow", str_from_cstr(call->match.allow));
+    if (code != OK) return code;
+    call->route = call->match.route->row;
+    return call->route->rights == 0 ? OK : auth_allows(&call->identity, call->route->rights, err);
+}
+
+static ErrCode find_service(RestCall *call, Err *err)
+{
+    Service *service = atomic_load_explicit(&call->rest->service, memory_order_acquire);
+    if (service == NULL || !service_ready(service)) {
+        return err_set(err, ERR_NOT_READY, "the server is starting; /readyz tells how far it is");
+    }
+    call->service = service;
+    return OK;
+}
+
+void rest_on_request(void *ctx, HttpRequest *req)
+{
+    Rest *rest = ctx;
+    RestCall *call = arena_alloc(http_request_arena(req), sizeof *call);
+    if (call == NULL) {
+        http_respond_error(req, ERR_NO_MEMORY, NULL);
+        return;
+    }
+    call->rest = rest;
+    call->loop = &rest->loops[loop_index(http_request_loop(req))];
+    call->req = req;
+    call->route = &row_none;
+    call->start_ns = clock_boot_ns(rest->options.clock);
+    mutation_init(&call->mutation, MUTATION_PUT);
+    buf_init(&call->attrs, ATTRS_MAX);
+    buf_init(&call->body, INLINE_MAX);
+    rest_metrics_begin();
+    http_request_own(req, call, NULL, on_end);
+    Err err = {0};
+    ErrCode code = find_route(call, &err);
+    if (code == OK && call->route->needs_store) code = find_service(call, &err);
+    if (code != OK)
+        rest_answer_error(call, code, &err);
+    else
+        call->route->run(call);
+}

@@ -1,0 +1,177 @@
+/* What the files of the REST door share. */
+#ifndef HOLDFAST_API_REST_REST_PRIV_H
+#define HOLDFAST_API_REST_REST_PRIV_H
+
+#include "api/rest/rest.h"
+#include "base/rng.h"
+#include "http/router.h"
+#include "text/json.h"
+
+#define BODY_SIZE_MAX (5 * 1024 * GIB) /* bytes of one file */
+#define FIND_TRIES 8                   /* look-ups of a file whose bytes keep moving */
+#define USER_META_MAX (8 * KIB)        /* bytes of names and values of Holdfast-Meta-… */
+#define FILE_JSON_MAX (1 * MIB)        /* of one FILE object, every byte of it escaped */
+
+/* Operations as metrics name them; metrics.c has their names. */
+typedef enum {
+    REST_OP_NONE, /* no route fitted */
+    REST_OP_PUT,
+    REST_OP_POST,
+    REST_OP_GET,
+    REST_OP_HEAD,
+    REST_OP_DELETE,
+    REST_OP_LIST,
+    REST_OP_BUCKET_PUT,
+    REST_OP_BUCKET_GET,
+    REST_OP_BUCKET_DELETE,
+    REST_OP_BUCKET_LIST,
+    REST_OP_ADMIN,
+    REST_OP_HEALTH,
+    REST_OP_METRICS,
+    REST_OP_COUNT
+} RestOp;
+
+typedef struct RestCall RestCall;
+
+typedef struct {
+    RestOp op;
+    unsigned rights;  /* of Right; 0: open to all */
+    bool needs_store; /* answered by 503 until the service is ready */
+    void (*run)(RestCall *call);
+} RestRoute;
+
+/* Of one loop, touched by its thread only. */
+typedef struct {
+    ServiceReader *reader; /* NULL until first needed */
+    Rng rng;
+} RestLoop;
+
+struct Rest {
+    RestOptions options;
+    RestNode node;
+    _Atomic(Service *) service; /* NULL: not there yet; set after node */
+    _Atomic bool draining;
+    _Atomic(const char *) phase;
+    _Atomic uint64_t records;
+    _Atomic uint64_t bytes;
+    uint64_t started_ms;
+    RestLoop *loops;
+};
+
+typedef struct Upload Upload;
+typedef struct Download Download;
+
+/* One request. Lives in its arena; what it owns is given back when the request ends. */
+struct RestCall {
+    Rest *rest;
+    RestLoop *loop;
+    HttpRequest *req;
+    const RestRoute *route;
+    HttpMatch match;
+    Identity identity;
+    Service *service; /* NULL for routes that need none */
+    uint64_t start_ns;
+    int status;   /* answered */
+    ErrCode code; /* why, if it is a refusal */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    /* A change. */
+    Mutation mutation;
+    LoopTask task;
+    void (*then)(RestCall *call); /* with the mutation's answer */
+    Buf attrs;                    /* encoded attributes of the new version */
+    Buf body;                     /* small body that came in pieces */
+    Sha256 wanted;                /* digest that the client announced */
+    bool has_wanted;
+    BucketUid bucket; /* where it goes, as far as is known before */
+    ShardId shard;
+    Upload *upload;
+    Download *download;
+    unsigned tries; /* look-ups so far */
+};
+
+/* A file as it is told to clients. */
+typedef struct {
+    FileRow row;
+    Str bucket; /* name */
+    Str key;
+    Durability durability;
+} RestFile;
+
+/* --- rest.c --- */
+/* The reader of the call's loop; answers and returns false if it can't be opened. */
+bool rest_reader(RestCall *call, ServiceReader **out);
+/* Decoded query parameter; *found tells. On a bad one answers 400 and returns false. */
+bool rest_query(RestCall *call, Str name, bool *found, Str *value);
+/* Gives the call's mutation to the engine; then(call) runs on the loop, mutation.code set. */
+void rest_submit(RestCall *call, void (*then)(RestCall *call));
+
+/* --- rest_answer.c: final, like http_respond() --- */
+/* err (may be NULL) is told to the client for refusals, to the log for failures of ours. */
+void rest_answer_error(RestCall *call, ErrCode code, const Err *err);
+void rest_answer_empty(RestCall *call, int status);
+/* JSON made by writer into json (a local Buf; its memory is taken over). */
+void rest_answer_json(RestCall *call, int status, JsonWriter *writer, Buf *json);
+
+/* --- file_json.c --- */
+void rest_file_json(JsonWriter *json, const RestFile *file);
+/* Headers of GET and HEAD; for_write: of an answer to a write, without those of a content. */
+void rest_file_headers(RestCall *call, const RestFile *file, bool for_write);
+void rest_durability_header(RestCall *call, Durability durability);
+/* A copy of found, without extents, in the call's arena. ERR_NO_MEMORY; ERR_NOT_FOUND: its bucket
+ * went meanwhile. */
+MUST_USE ErrCode rest_file_copy(RestCall *call, const StoreFound *found, RestFile *out, Err *err);
+
+/* --- file_attrs.c --- */
+/* Reads Content-Type, Content-Disposition, Holdfast-Meta-…, kept headers into call->attrs, and
+ * Repr-Digest into call->wanted. ERR_INVALID; ERR_HEADERS_TOO_LARGE. */
+MUST_USE ErrCode rest_read_attrs(RestCall *call, Err *err);
+/* Walks repeated (name, value) of ATTR_USER_META and ATTR_HTTP_HEADERS; false at the end. */
+bool rest_pairs_next(Dec *pairs, Str *name, Str *value);
+
+/* --- upload.c --- */
+/* Takes the body in pieces: one of at most INLINE_MAX bytes goes to rest_put_inline(), a larger one
+ * into blobs and then to rest_put_stored(). length is HTTP_LENGTH_UNKNOWN if it is not known. */
+void rest_upload(RestCall *call, uint64_t length);
+/* After a refusal of the mutation: removes what was stored, then answers. */
+void rest_upload_remove(RestCall *call, ErrCode code, const Err *err);
+void rest_upload_free(Upload *upload); /* NULL is fine */
+
+/* --- files_put.c --- */
+/* A small body is there whole; it stays until the request ends. */
+void rest_put_inline(RestCall *call, Str body);
+/* The body of the mutation is stored. */
+void rest_put_stored(RestCall *call);
+
+/* --- files_get.c, download.c --- */
+/* Looks the file up, again if its bytes moved meanwhile, and answers with it. */
+void rest_get_find(RestCall *call);
+/* Sends a file of extents (extent_count of them; heap memory, taken over). */
+void rest_download(RestCall *call, const RestFile *file, Extent *extents);
+void rest_download_free(Download *download); /* NULL is fine */
+
+/* --- metrics.c --- */
+void rest_metrics_register(void);
+void rest_metrics_begin(void);
+void rest_metrics_end(const RestCall *call, uint64_t ns);
+
+/* --- handlers, named by rest.c --- */
+void rest_healthz(RestCall *call);
+void rest_readyz(RestCall *call);
+void rest_metrics(RestCall *call);
+void rest_put_name(RestCall *call);
+void rest_put_id(RestCall *call);
+void rest_post(RestCall *call);
+void rest_get(RestCall *call);
+void rest_delete_name(RestCall *call);
+void rest_delete_id(RestCall *call);
+void rest_list(RestCall *call);
+void rest_bucket_put(RestCall *call);
+void rest_bucket_get(RestCall *call);
+void rest_bucket_delete(RestCall *call);
+void rest_bucket_list(RestCall *call);
+void rest_admin_status(RestCall *call);
+void rest_admin_wal(RestCall *call);
+void rest_admin_shards(RestCall *call);
+
+#endif

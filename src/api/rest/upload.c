@@ -1,0 +1,274 @@
+/* A body on its way into blobs. The loop reads pieces, a worker hashes and writes them, one at a
+ * time; at most two buffers are in use: the one being written and the one read ahead.
+ *
+ *            piece                  idle worker               the last one
+ *   reading ------> waiting piece ------------> being written ------------> finished: to the engine
+ *                                                     | any failure
+ *                                                     v
+ *                                           removed by the worker, then answered
+ *
+ * A body larger than an extent goes on in the next one. */
+#include "api/rest/rest_priv.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+struct Upload {
+    RestCall *call;
+    LoopWork work;
+    Blobs *blobs;
+    BlobWriter *writer; /* of the extent being written */
+    HashCtx *whole;     /* over all extents; NULL while one is sure to be enough */
+    Extent *extents;    /* finished ones */
+    uint32_t extent_count;
+    uint32_t extent_capacity;
+    BodyId body;
+    uint64_t size;   /* bytes taken so far */
+    Buffer *writing; /* the worker's */
+    Buffer *waiting;
+    bool reading;   /* a piece was asked for */
+    bool ended;     /* the last piece came */
+    bool busy;      /* the worker has it */
+    bool finishing; /* the worker also finishes */
+    bool finished;
+    bool removing;
+    ErrCode work_code; /* the worker's answer */
+    Err work_err;
+    ErrCode code; /* the first failure; the loop's */
+    Err err;
+};
+
+static void upload_step(Upload *u);
+
+void rest_upload_free(Upload *u)
+{
+    if (u == NULL) return;
+    ASSERT(!u->busy);
+    buffer_release(u->writing);
+    buffer_release(u->waiting);
+    blob_writer_free(u->writer);
+    hash_free(u->whole);
+    mem_free(u->extents);
+    mem_free(u);
+}
+
+/* --- on a worker --- */
+
+static ErrCode finish_extent(Upload *u, Err *err)
+{
+    RestCall *call = u->call;
+    if (u->extent_count == u->extent_capacity) {
+        uint32_t capacity = u->extent_capacity == 0 ? 1 : 2 * u->extent_capacity;
+        void *extents = u->extents;
+        TRY(mem_retake(&extents, capacity * sizeof *u->extents, err));
+        u->extents = extents;
+        u->extent_capacity = capacity;
+    }
+    AUTO_BUF(attrs, ATTRS_MAX);
+    TRY(buf_append_str(&attrs, buf_str(&call->attrs), err));
+    if (call->mutation.key.len > 0) TRY(attr_set(&attrs, ATTR_KEY, call->mutation.key, err));
+    BlobInfo info = {.shard = call->shard,
+                     .bucket = call->bucket,
+                     .time_ms = clock_wall_ms(call->rest->options.clock),
+                     .attrs = buf_str(&attrs)};
+    TRY(blob_writer_finish(u->writer, &info, &u->extents[u->extent_count], err));
+    u->extent_count++;
+    blob_writer_free(TAKE(u->writer));
+    return OK;
+}
+
+static ErrCode write_piece(Upload *u, const uint8_t *data, size_t len, Err *err)
+{
+    if (u->whole != NULL) hash_update(u->whole, data, len);
+    while (len > 0) {
+        if (u->writer != NULL && blob_writer_size(u->writer) == EXTENT_SIZE_MAX) {
+            TRY(finish_extent(u, err));
+        }
+        if (u->writer == NULL) {
+            TRY(blob_writer_open(u->blobs, u->body, u->extent_count, &u->writer, err));
+        }
+        uint64_t room = EXTENT_SIZE_MAX - blob_writer_size(u->writer);
+        size_t part = (size_t)MIN((uint64_t)len, room);
+        TRY(blob_writer_write(u->writer, data, part, err));
+        data += part;
+        len -= part;
+    }
+    return OK;
+}
+
+static ErrCode finish_body(Upload *u, Err *err)
+{
+    Mutation *m = &u->call->mutation;
+    /* The digest before the sync: a body that is not what was announced need not be kept. */
+    if (u->whole != NULL && u->extent_count > 0)
+        hash_final(u->whole, m->digest.bytes);
+    else
+        blob_writer_digest(u->writer, &m->digest);
+    if (u->call->has_wanted && !sha256_eq(&u->call->wanted, &m->digest)) return OK;
+    return finish_extent(u, err);
+}
+
+static void work_write(void *arg)
+{
+    Upload *u = arg;
+    if (u->writing != NULL) {
+        u->work_code = write_piece(u, u->writing->data, u->writing->len, &u->work_err);
+        buffer_release(TAKE(u->writing));
+    }
+    if (u->work_code == OK && u->finishing) u->work_code = finish_body(u, &u->work_err);
+}
+
+static void work_remove(void *arg)
+{
+    Upload *u = arg;
+    blob_writer_free(TAKE(u->writer));
+    for (uint32_t i = 0; i < u->extent_count; i++) {
+        Err err = {0};
+        if (blob_remove(u->blobs, u->body, u->extents[i].number, &err) == OK) continue;
+        LOG(WARN, "http.orphan_left", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    }
+    u->extent_count = 0;
+}
+
+/* --- on the loop --- */
+
+static void removed(void *arg)
+{
+    Upload *u = arg;
+    u->busy = false;
+    rest_answer_error(u->call, u->code, &u->err);
+}
+
+static void start_removing(Upload *u)
+{
+    ASSERT(!u->busy && u->code != OK);
+    buffer_release(TAKE(u->waiting));
+    u->removing = true;
+    u->busy = true;
+    u->work = (LoopWork){.work = work_remove, .done = removed, .arg = u};
+    loop_work(http_request_loop(u->call->req), &u->work);
+}
+
+void rest_upload_remove(RestCall *call, ErrCode code, const Err *err)
+{
+    Upload *u = call->upload;
+    /* An entry whose outcome is unknown may name the extents. */
+    if (u == NULL || code == ERR_OUTCOME_UNKNOWN) {
+        rest_answer_error(call, code, err);
+        return;
+    }
+    u->code = code;
+    u->err = *err;
+    start_removing(u);
+}
+
+static void fail(Upload *u, ErrCode code, const Err *err)
+{
+    if (u->code != OK) return;
+    u->code = code;
+    if (err != NULL) u->err = *err;
+}
+
+static void written(void *arg)
+{
+    Upload *u = arg;
+    const RestNode *node = &u->call->rest->node;
+    u->busy = false;
+    u->finished = u->finishing && u->work_code == OK;
+    if (u->work_code == ERR_ROOT_FAILED) node->fail(node->ctx, &u->work_err);
+    if (u->work_code != OK) fail(u, u->work_code, &u->work_err);
+    upload_step(u);
+}
+
+/* A chunked body that turned out small: as if its length had been known. */
+static void become_inline(Upload *u, Buffer *buffer)
+{
+    RestCall *call = u->call;
+    size_t len = buffer == NULL ? 0 : buffer->len;
+    Err err = {0};
+    ErrCode code = len == 0 ? OK : buf_append(&call->body, buffer->data, len, &err);
+    buffer_release(buffer);
+    call->upload = NULL;
+    rest_upload_free(u);
+    if (code != OK)
+        rest_answer_error(call, code, &err);
+    else
+        rest_put_inline(call, buf_str(&call->body));
+}
+
+static void on_piece(HttpRequest *req, void *ctx, ErrCode code, Buffer *buffer, bool last)
+{
+    RestCall *call = ctx;
+    Upload *u = call->upload;
+    UNUSED(req);
+    ASSERT(u->reading && u->waiting == NULL);
+    u->reading = false;
+    if (code != OK) {
+        fail(u, code, NULL);
+    } else if (last && u->size == 0 && (buffer == NULL || buffer->len <= INLINE_MAX)) {
+        become_inline(u, buffer);
+        return;
+    } else {
+        u->ended = last;
+        u->waiting = buffer;
+        if (buffer != NULL) u->size += buffer->len;
+        call->bytes_in = u->size;
+    }
+    Err err = {0};
+    if (u->size > BODY_SIZE_MAX) {
+        fail(u, err_set(&err, ERR_TOO_LARGE, "a file has at most 5 TiB"), &err);
+    } else if (service_admit_upload(call->service, 0, &err) != OK) {
+        fail(u, err.code, &err); /* the disk filled up meanwhile */
+    }
+    if (u->removing)
+        buffer_release(TAKE(u->waiting));
+    else
+        upload_step(u);
+}
+
+static void finish(Upload *u)
+{
+    Mutation *m = &u->call->mutation;
+    m->body = u->body;
+    m->size = u->size;
+    m->extents = u->extents;
+    m->extent_count = u->extent_count;
+    rest_put_stored(u->call);
+}
+
+/* Does what can be done now. */
+static void upload_step(Upload *u)
+{
+    HttpRequest *req = u->call->req;
+    if (u->finished) {
+        finish(u);
+        return;
+    }
+    if (!u->busy && u->code != OK) {
+        start_removing(u);
+        return;
+    }
+    if (!u->busy && (u->waiting != NULL || u->ended)) {
+        u->writing = TAKE(u->waiting);
+        u->finishing = u->ended;
+        u->busy = true;
+        u->work = (LoopWork){.work = work_write, .done = written, .arg = u};
+        loop_work(http_request_loop(req), &u->work);
+    }
+    if (!u->reading && !u->ended && u->waiting == NULL && u->code == OK) {
+        u->reading = true;
+        http_request_read(req, on_piece);
+    }
+}
+
+void rest_upload(RestCall *call, uint64_t length)
+{
+    Upload *u = mem_new(sizeof *u);
+    u->call = call;
+    u->blobs = store_blobs(service_store(call->service));
+    u->body = id128_random(&call->loop->rng);
+    if (length > EXTENT_SIZE_MAX) u->whole = hash_new(HASH_SHA256);
+    call->upload = u;
+    upload_step(u);
+}

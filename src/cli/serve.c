@@ -1,0 +1,138 @@
+/* holdfast serve: a node in the foreground, until SIGTERM or SIGINT. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "config/config.h"
+#include "node/node.h"
+
+#define NAME "serve"
+#define LOOK_EVERY_MS 100 /* while it is not ready */
+
+extern char **environ;
+
+static int print_help(void)
+{
+    Err err = {0};
+    AUTO_BUF(text, 64 * KIB);
+    if (config_help(&text, &err) != OK) return command_fail(NAME, &err);
+    printf("usage: holdfast serve --data DIR [OPTIONS]\n\nServes the files in DIR until it gets "
+           "SIGTERM or SIGINT; then it finishes what is under way and stops. A second one stops "
+           "it at once, which loses nothing either.\n\n%.*s",
+           (int)text.len, (const char *)text.data);
+    return 0;
+}
+
+static bool logs_json(const Config *config)
+{
+    return config->log_format == CONFIG_LOG_JSON ||
+           (config->log_format == CONFIG_LOG_AUTO && isatty(STDERR_FILENO) == 0);
+}
+
+static void start_log(const Config *config)
+{
+    log_init(STDERR_FILENO, logs_json(config) ? LOG_JSON : LOG_TEXT, (LogLevel)config->log_level);
+    Str name;
+    const char *nearest = NULL;
+    if (config_unknown_env(environ, &name, &nearest)) {
+        LOG(WARN, "config.unknown_environment", "name=" LOG_STR " nearest=" LOG_STR, LOG_ARG(name),
+            LOG_CSTR(nearest == NULL ? "" : nearest));
+    }
+}
+
+/* On a terminal: what to try. Else the log has it all. */
+static void print_banner(const Config *config, const Node *node)
+{
+    if (isatty(STDOUT_FILENO) == 0) return;
+    const char *data = config->data[0];
+    printf("\nholdfast " HOLDFAST_VERSION " serves %s on %s\n"
+           "  root key  %s/root.key (keep it secret: it may do everything)\n"
+           "  put       curl -H \"Authorization: Bearer $(cat %s/root.key)\" -T FILE \\\n"
+           "              http://%s/v1/buckets/files/files/NAME\n"
+           "  health    http://%s/readyz\n"
+           "One directory on one disk: what is acknowledged survives a crash of the machine, not "
+           "the loss\nof the disk. Ctrl-C stops it.\n\n",
+           data, config->http, data, data, config->http, config->http);
+    fflush(stdout);
+    UNUSED(node);
+}
+
+/* The signals that end the server are blocked, and taken here. Meanwhile it looks whether the node
+ * became ready, or failed before it was. */
+static ErrCode wait_for_end(const Config *config, const Node *node, const sigset_t *signals,
+                            Err *err)
+{
+    bool told = false;
+    for (;;) {
+        struct timespec timeout = {.tv_nsec = LOOK_EVERY_MS * 1000000L};
+        int got = told ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &timeout);
+        if (got > 0) {
+            LOG(INFO, "node.signal", "signal=%d", got);
+            return OK;
+        }
+        if (!told && node_ready(node)) {
+            print_banner(config, node);
+            told = true;
+        }
+        if (!told && node_failed(node)) {
+            return err_set(err, ERR_ROOT_FAILED, "the node could not take its shards; see the log");
+        }
+    }
+}
+
+static ErrCode serve(const Config *config, Err *err)
+{
+    NodeOptions options = {.data = config->data[0],
+                           .http = config->http,
+                           .threads = (unsigned)config->threads,
+                           .segment_size = config->segment_size,
+                           .index_cache_bytes = config->index_cache,
+                           .connections_max = (size_t)config->connections,
+                           .access_log = config->access_log != 0};
+    sigset_t signals;
+    AUTO(Node, node_free) node = NULL;
+    signal(SIGPIPE, SIG_IGN);
+    /* Until all is open a signal ends the process at once: nothing was acknowledged. */
+    TRY(node_open(&options, &node, err));
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    ErrCode code = wait_for_end(config, node, &signals, err);
+    sigprocmask(SIG_UNBLOCK, &signals, NULL); /* a second one ends it at once */
+    if (code == OK) code = node_stop(node, (uint32_t)config->drain_timeout_ms, err);
+    return code;
+}
+
+/* One line, in the form that the rest of stderr has. */
+static int end_badly(const Config *config, const Err *err)
+{
+    if (!logs_json(config)) return command_fail(NAME, err);
+    const ErrInfo *info = err_info(err->code);
+    LOG(ERROR, "node.ended", "code=%s error=" LOG_STR, info->slug, LOG_CSTR(err_text(err)));
+    return info->exit_status;
+}
+
+int command_serve(int argc, char **argv)
+{
+    Config config;
+    bool help = false;
+    Err err = {0};
+    if (config_read(argc, argv, environ, &config, &help, &err) != OK) {
+        return command_usage(NAME, "%s", err_text(&err));
+    }
+    int status = 0;
+    if (help) {
+        status = print_help();
+    } else {
+        start_log(&config);
+        LOG(INFO, "node.starting", "version=%s pid=%d", HOLDFAST_VERSION, (int)getpid());
+        if (serve(&config, &err) != OK) status = end_badly(&config, &err);
+    }
+    config_deinit(&config);
+    return status;
+}

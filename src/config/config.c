@@ -1,0 +1,392 @@
+#include "config/config.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ENV_PREFIX "HOLDFAST_"
+#define NAME_MAX_LEN 32
+#define NEAR_MAX 3 /* edits at which another name is still worth telling */
+
+typedef enum {
+    TYPE_DIRS,
+    TYPE_TEXT,
+    TYPE_COUNT,
+    TYPE_SIZE,
+    TYPE_TIME,
+    TYPE_BOOL,
+    TYPE_LOG_FORMAT,
+    TYPE_LOG_LEVEL,
+    TYPE_LATER
+} Type;
+
+typedef struct {
+    const char *name;
+    Type type;
+    size_t offset; /* of the field in Config */
+    const char *preset;
+    uint64_t least;
+    uint64_t most;
+    const char *sentence;
+} Option;
+
+static const Option options[] = {
+#define OPTION(name, type, field, preset, least, most, sentence)                                   \
+    {name, TYPE_##type, offsetof(Config, field), preset, least, most, sentence},
+#include "config/config.def"
+#undef OPTION
+};
+
+/* Of other commands, so that a shell may export them for both. */
+static const char *const client_env[] = {"HOLDFAST_URL", "HOLDFAST_KEY"};
+
+static const char *const log_formats[] = {"auto", "text", "json", NULL};
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const bools[] = {"false", "true", NULL};
+
+typedef struct {
+    const char *suffix;
+    uint64_t factor;
+} Unit;
+static const Unit size_units[] = {
+    {"", 1}, {"B", 1}, {"KiB", KIB}, {"MiB", MIB}, {"GiB", GIB}, {"TiB", 1024 * GIB}, {NULL, 0}};
+static const Unit time_units[] = {{"ms", 1},      {"s", 1000},         {"min", 60000},
+                                  {"h", 3600000}, {"d", 24 * 3600000}, {NULL, 0}};
+static const Unit count_units[] = {{"", 1}, {NULL, 0}};
+
+/* --- names --- */
+
+/* Edits (insert, delete, replace) between two names. */
+static size_t distance(Str a, Str b)
+{
+    size_t row[NAME_MAX_LEN + 1];
+    b = str_slice(b, 0, NAME_MAX_LEN);
+    for (size_t j = 0; j <= b.len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t above = row[j];
+            size_t change = diagonal + (a.ptr[i - 1] == b.ptr[j - 1] ? 0 : 1);
+            row[j] = MIN(change, MIN(row[j - 1], above) + 1);
+            diagonal = above;
+        }
+    }
+    return row[b.len];
+}
+
+static const Option *nearest_option(Str name)
+{
+    const Option *best = NULL;
+    size_t least = NEAR_MAX + 1;
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        size_t edits = distance(str_slice(name, 0, NAME_MAX_LEN), str_from_cstr(options[i].name));
+        if (edits < least) best = &options[i], least = edits;
+    }
+    return best;
+}
+
+static const Option *find_option(Str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        if (str_eq(name, str_from_cstr(options[i].name))) return &options[i];
+    }
+    return NULL;
+}
+
+/* "HOLDFAST_SEGMENT_SIZE" of "segment-size". */
+static Str env_name(const Option *option, char out[NAME_MAX_LEN + sizeof ENV_PREFIX])
+{
+    size_t len = sizeof ENV_PREFIX - 1;
+    memcpy(out, ENV_PREFIX, len);
+    for (const char *c = option->name; *c != '\0'; c++) {
+        out[len++] = (char)(*c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    }
+    return str_of(out, len);
+}
+
+/* --- values --- */
+
+static const char *const *choices_of(Type type)
+{
+    if (type == TYPE_BOOL) return bools;
+    return type == TYPE_LOG_FORMAT ? log_formats : log_levels;
+}
+
+static bool parse_choice(const Option *option, Str value, uint64_t *out)
+{
+    const char *const *choices = choices_of(option->type);
+    for (uint64_t i = 0; choices[i] != NULL; i++) {
+        if (!str_eq(value, str_from_cstr(choices[i]))) continue;
+        *out = i;
+        return true;
+    }
+    return false;
+}
+
+/* "16MiB", "30s", "8": digits and one of the units. */
+static bool parse_number(const Unit *units, Str value, uint64_t *out)
+{
+    size_t digits = 0;
+    while (digits < value.len && value.ptr[digits] >= '0' && value.ptr[digits] <= '9')
+        digits++;
+    uint64_t number = 0;
+    if (!str_to_u64(str_slice(value, 0, digits), UINT64_MAX, &number)) return false;
+    Str suffix = str_slice(value, digits, value.len);
+    for (const Unit *unit = units; unit->suffix != NULL; unit++) {
+        if (!str_eq(suffix, str_from_cstr(unit->suffix))) continue;
+        if (number > UINT64_MAX / unit->factor) return false;
+        *out = number * unit->factor;
+        return true;
+    }
+    return false;
+}
+
+static const Unit *units_of(Type type)
+{
+    if (type == TYPE_SIZE) return size_units;
+    return type == TYPE_TIME ? time_units : count_units;
+}
+
+/* 1048576 -> "1MiB", 30000 -> "30s": the largest unit that divides it. */
+static void number_text(Type type, uint64_t value, char out[32])
+{
+    const Unit *best = units_of(type);
+    for (const Unit *unit = best; unit->suffix != NULL; unit++) {
+        if (value % unit->factor == 0 && value > 0) best = unit;
+    }
+    snprintf(out, 32, "%" PRIu64 "%s", value / best->factor, best->suffix);
+}
+
+static ErrCode set_number(const Option *option, const char *from, Str value, uint64_t *field,
+                          Err *err)
+{
+    uint64_t number = 0;
+    bool good = parse_number(units_of(option->type), value, &number);
+    if (good && number >= option->least && number <= option->most) {
+        *field = number;
+        return OK;
+    }
+    char least[32];
+    char most[32];
+    number_text(option->type, option->least, least);
+    number_text(option->type, option->most, most);
+    return err_set(err, ERR_CONFIG, "%s: \"%.*s\" is not %s..%s", from, STR_ARG(value), least,
+                   most);
+}
+
+static ErrCode set_choice(const Option *option, const char *from, Str value, uint64_t *field,
+                          Err *err)
+{
+    if (parse_choice(option, value, field)) return OK;
+    return err_set(err, ERR_CONFIG, "%s: \"%.*s\" is not %s", from, STR_ARG(value),
+                   option->type == TYPE_BOOL ? "true or false" : option->sentence);
+}
+
+static ErrCode add_dir(Config *config, const char *from, Str value, Err *err)
+{
+    if (value.len == 0)
+        return err_set(err, ERR_CONFIG, "%s: the name of a directory is empty", from);
+    if (config->data_count == CONFIG_DATA_MAX) {
+        return err_set(err, ERR_CONFIG, "%s: at most %d directories", from, CONFIG_DATA_MAX);
+    }
+    char *copy = mem_new(value.len + 1);
+    memcpy(copy, value.ptr, value.len);
+    config->data[config->data_count++] = copy;
+    return OK;
+}
+
+/* from: "--threads" or "HOLDFAST_THREADS", for texts. */
+static ErrCode set_option(Config *config, const Option *option, const char *from, Str value,
+                          Err *err)
+{
+    void *field = (uint8_t *)config + option->offset;
+    switch (option->type) {
+    case TYPE_DIRS: return add_dir(config, from, value, err);
+    case TYPE_TEXT:
+        mem_free(*(char **)field);
+        *(char **)field = mem_new(value.len + 1);
+        memcpy(*(char **)field, value.ptr, value.len);
+        return OK;
+    case TYPE_COUNT:
+    case TYPE_SIZE:
+    case TYPE_TIME: return set_number(option, from, value, field, err);
+    case TYPE_BOOL:
+    case TYPE_LOG_FORMAT:
+    case TYPE_LOG_LEVEL: return set_choice(option, from, value, field, err);
+    case TYPE_LATER: break;
+    }
+    return err_set(err, ERR_CONFIG, "%s: %s", from, option->sentence);
+}
+
+/* --- sources --- */
+
+static ErrCode read_env(Config *config, char *const *env, Err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        char name[NAME_MAX_LEN + sizeof ENV_PREFIX];
+        char text[sizeof name];
+        Str wanted = env_name(&options[i], name);
+        bool fits = str_to_cstr(wanted, text, sizeof text);
+        ASSERT(fits);
+        for (char *const *e = env; *e != NULL; e++) {
+            Str found;
+            Str value;
+            if (!str_split(str_from_cstr(*e), '=', &found, &value)) continue;
+            if (str_eq(found, wanted)) TRY(set_option(config, &options[i], text, value, err));
+        }
+    }
+    return OK;
+}
+
+static ErrCode unknown_flag(Str flag, Str name, Err *err)
+{
+    const Option *near = nearest_option(name);
+    if (near == NULL) return err_set(err, ERR_USAGE, "there is no option %.*s", STR_ARG(flag));
+    return err_set(err, ERR_USAGE, "there is no option %.*s; do you mean --%s?", STR_ARG(flag),
+                   near->name);
+}
+
+/* One flag at argv[*at]: --name=value, --name value, or --name for true. Moves *at behind it. */
+static ErrCode read_flag(Config *config, int argc, char *const *argv, int *at, Err *err)
+{
+    Str flag = str_from_cstr(argv[*at]);
+    Str name;
+    Str value;
+    if (!str_starts_with(flag, STR("--"))) {
+        return err_set(err, ERR_USAGE, "\"%.*s\" is not an option", STR_ARG(flag));
+    }
+    bool has_value = str_split(flag, '=', &flag, &value);
+    name = str_slice(flag, 2, flag.len);
+    const Option *option = find_option(name);
+    if (option == NULL) return unknown_flag(flag, name, err);
+    (*at)++;
+    if (!has_value && option->type == TYPE_BOOL) {
+        value = STR("true");
+    } else if (!has_value && option->type != TYPE_LATER) {
+        if (*at == argc) return err_set(err, ERR_USAGE, "--%s needs a value", option->name);
+        value = str_from_cstr(argv[(*at)++]);
+    }
+    char from[NAME_MAX_LEN + 2];
+    snprintf(from, sizeof from, "--%s", option->name);
+    ErrCode code = set_option(config, option, from, value, err);
+    return code == OK ? OK : err_wrap(err, ERR_USAGE, "option");
+}
+
+static ErrCode read_flags(Config *config, int argc, char *const *argv, bool *help, Err *err)
+{
+    bool data_given = false;
+    for (int at = 1; at < argc;) {
+        Str flag = str_from_cstr(argv[at]);
+        if (str_eq(flag, STR("--help")) || str_eq(flag, STR("-h"))) {
+            *help = true;
+            return OK;
+        }
+        if (!data_given && (str_eq(flag, STR("--data")) || str_starts_with(flag, STR("--data=")))) {
+            data_given = true; /* flags replace what the environment says, not add to it */
+            while (config->data_count > 0)
+                mem_free(TAKE(config->data[--config->data_count]));
+        }
+        TRY(read_flag(config, argc, argv, &at, err));
+    }
+    return OK;
+}
+
+static ErrCode check(const Config *config, Err *err)
+{
+    if (config->data_count == 0) {
+        return err_set(err, ERR_USAGE, "--data DIR is missing: where the files are to be kept");
+    }
+    if (config->data_count > 1) {
+        return err_set(err, ERR_CONFIG,
+                       "several data directories come with copies, in a later "
+                       "release; give one --data");
+    }
+    if (config->segment_size % 4096 != 0) {
+        return err_set(err, ERR_CONFIG, "--segment-size: %" PRIu64 " is not a multiple of 4 KiB",
+                       config->segment_size);
+    }
+    return OK;
+}
+
+ErrCode config_read(int argc, char *const *argv, char *const *env, Config *out, bool *help,
+                    Err *err)
+{
+    Config config = {0};
+    bool wants_help = false;
+    ErrCode code = OK;
+    for (size_t i = 0; i < ARRAY_LEN(options) && code == OK; i++) {
+        if (options[i].preset[0] == '\0') continue;
+        code = set_option(&config, &options[i], options[i].name, str_from_cstr(options[i].preset),
+                          err);
+    }
+    if (code == OK) code = read_env(&config, env, err);
+    if (code == OK) code = read_flags(&config, argc, argv, &wants_help, err);
+    if (code == OK && !wants_help) code = check(&config, err);
+    if (code != OK) {
+        config_deinit(&config);
+        return code;
+    }
+    *out = config;
+    *help = wants_help;
+    return OK;
+}
+
+void config_deinit(Config *config)
+{
+    while (config->data_count > 0)
+        mem_free(config->data[--config->data_count]);
+    mem_free(config->http);
+    *config = (Config){0};
+}
+
+/* --- help --- */
+
+ErrCode config_help(Buf *out, Err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        static const char *const words[] = {"DIR", "ADDRESS:PORT", "NUMBER", "SIZE", "TIME",
+                                            "",    "FORMAT",       "LEVEL",  ""};
+        const Option *option = &options[i];
+        char left[64];
+        if (option->type == TYPE_LATER) continue;
+        snprintf(left, sizeof left, "--%s %s", option->name, words[option->type]);
+        TRY(buf_printf(out, err, "  %-24s %s", left, option->sentence));
+        if (option->preset[0] != '\0' && option->type != TYPE_BOOL) {
+            TRY(buf_printf(out, err, " [%s]", option->preset));
+        }
+        TRY(buf_printf(out, err, "\n"));
+    }
+    return buf_printf(out, err,
+                      "\nEach may stand in the environment as " ENV_PREFIX
+                      "NAME, such as " ENV_PREFIX "SEGMENT_SIZE; flags win.\n");
+}
+
+bool config_unknown_env(char *const *env, Str *name, const char **nearest)
+{
+    for (char *const *e = env; *e != NULL; e++) {
+        Str found;
+        Str value;
+        if (!str_split(str_from_cstr(*e), '=', &found, &value)) continue;
+        if (!str_starts_with(found, STR(ENV_PREFIX))) continue;
+        bool known = false;
+        for (size_t i = 0; i < ARRAY_LEN(client_env); i++) {
+            known = known || str_eq(found, str_from_cstr(client_env[i]));
+        }
+        char lower[NAME_MAX_LEN];
+        Str rest = str_slice(found, sizeof ENV_PREFIX - 1, NAME_MAX_LEN);
+        for (size_t i = 0; i < rest.len; i++) {
+            char c = rest.ptr[i];
+            lower[i] = (char)(c == '_' ? '-' : c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        }
+        Str option = str_of(lower, rest.len);
+        if (known || find_option(option) != NULL) continue;
+        const Option *near = nearest_option(option);
+        *name = found;
+        *nearest = near == NULL ? NULL : near->name;
+        return true;
+    }
+    return false;
+}
