@@ -1,4 +1,6 @@
 /* holdfast serve: a node in the foreground, until SIGTERM or SIGINT. */
+#include "cli/command.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -6,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "cli/command.h"
 #include "config/config.h"
 #include "node/node.h"
 

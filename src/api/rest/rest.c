@@ -1,8 +1,9 @@
-#include "api/rest/rest_priv.h"
+#include "api/rest/rest.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "api/rest/rest_priv.h"
 #include "base/log.h"
 #include "text/uri.h"
 
