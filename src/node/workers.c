@@ -31,6 +31,7 @@ struct Workers {
     _Atomic bool full;
     _Atomic uint64_t room; /* bytes */
     _Atomic bool failed;
+    bool apply_waits;      /* the applier's: it could not go on for want of room */
     _Atomic bool refusing; /* packs, index or a body failed: the engine is to refuse writes */
     _Atomic bool stopping; /* core: drain and end */
     _Atomic bool applier_stopping; /* later: what holds writers back ends by the applier's work */
@@ -213,14 +214,25 @@ static void prepare_spares(Workers *workers)
     }
 }
 
+/* The applier's work failed: for good (no more writes), or until there is room again. */
+static void apply_trouble(Workers *workers, const Err *err)
+{
+    if (!store_failed(workers->store)) {
+        if (!workers->apply_waits) {
+            LOG(WARN, "store.apply_waits", "error=" LOG_STR, LOG_CSTR(err_text(err)));
+        }
+        workers->apply_waits = true;
+        return;
+    }
+    if (atomic_exchange(&workers->refusing, true)) return;
+    LOG(ERROR, "store.apply_failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
+    wake_set(&workers->core_wake);
+}
+
 static void checkpoint(Workers *workers)
 {
     Err err = {0};
-    if (store_checkpoint(workers->store, &err) != OK) {
-        LOG(ERROR, "store.checkpoint_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-        atomic_store(&workers->refusing, true);
-        wake_set(&workers->core_wake);
-    }
+    if (store_checkpoint(workers->store, &err) != OK) apply_trouble(workers, &err);
 }
 
 /* Applies what is committed; false when there was nothing, or when it failed. */
@@ -229,14 +241,13 @@ static bool apply(Workers *workers)
     Err err = {0};
     size_t applied = 0;
     if (store_apply(workers->store, STORE_APPLY_BATCH, &applied, &err) != OK) {
-        if (!atomic_exchange(&workers->refusing, true)) {
-            LOG(ERROR, "store.apply_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-            wake_set(&workers->core_wake);
-        }
+        apply_trouble(workers, &err);
         return false;
     }
-    if (applied > 0) wake_set(&workers->core_wake);
-    return applied > 0;
+    if (applied == 0) return false;
+    workers->apply_waits = false;
+    wake_set(&workers->core_wake);
+    return true;
 }
 
 static void applier_run(void *arg)
@@ -246,7 +257,7 @@ static void applier_run(void *arg)
     while (!atomic_load(&workers->applier_stopping)) {
         look_at_space(workers);
         prepare_spares(workers);
-        if (!wake_wait(&workers->applier_wake, SPACE_EVERY_MS)) {
+        if (!wake_wait(&workers->applier_wake, SPACE_EVERY_MS) && !workers->apply_waits) {
             if (dirty) checkpoint(workers); /* a second of silence */
             dirty = false;
             continue;

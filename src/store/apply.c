@@ -10,7 +10,7 @@
 
 #define GARBAGE_BATCH 1000
 /* Log behind the index that is worth a checkpoint: segments. */
-#define CHECKPOINT_SEGMENTS 16
+#define CHECKPOINT_SEGMENTS 64
 
 /* Sums that a batch gathers before it writes them: rows of the bucket and pack in hand. */
 typedef struct {
@@ -345,22 +345,17 @@ static ErrCode fill_packs(Store *store, Record **records, size_t count, PackPlac
     return packs_sync(store->packs, err);
 }
 
+/* Applied rows of the shards of the batch: the last record of each says how far. */
 static ErrCode put_applied(Batch *b, Record **records, size_t count, Err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        const Entry *e = &records[i]->entry;
-        StoreShard *shard = b->store->shards[e->shard];
-        ASSERT(e->lsn == shard->applied_lsn + 1);
-        shard->applied_lsn = e->lsn;
-        shard->applied_term = e->term;
-        shard->applied_hash = e->checksum;
+        StoreShard *shard = b->store->shards[records[i]->entry.shard];
+        shard->batch_last = records[i];
     }
     for (size_t i = 0; i < count; i++) {
         const Entry *e = &records[i]->entry;
-        const StoreShard *shard = b->store->shards[e->shard];
-        if (shard->applied_lsn != e->lsn) continue; /* a later one of this batch writes the row */
-        AppliedRow row = {
-            .lsn = shard->applied_lsn, .term = shard->applied_term, .hash = shard->applied_hash};
+        if (b->store->shards[e->shard]->batch_last != records[i]) continue;
+        AppliedRow row = {.lsn = e->lsn, .term = e->term, .hash = e->checksum};
         uint8_t key[ROW_KEY_MAX];
         size_t len = row_key_applied(key, e->shard);
         uint8_t bytes[96];
@@ -369,6 +364,20 @@ static ErrCode put_applied(Batch *b, Record **records, size_t count, Err *err)
         TRY(put(b, key, len, &enc, err));
     }
     return OK;
+}
+
+/* The batch is in the index. */
+static void note_applied(Store *store, Record **records, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const Entry *e = &records[i]->entry;
+        StoreShard *shard = store->shards[e->shard];
+        ASSERT(e->lsn == shard->applied_lsn + 1);
+        shard->applied_lsn = e->lsn;
+        shard->applied_term = e->term;
+        shard->applied_hash = e->checksum;
+        shard->batch_last = NULL;
+    }
 }
 
 static ErrCode fill_index(Store *store, Record **records, size_t count, const PackPlace *places,
@@ -397,6 +406,24 @@ static size_t take_committed(Store *store, Record **records, size_t max)
     return count;
 }
 
+/* Records that could not be applied now go back to the head of the queue, in their order. */
+static void give_back(Store *store, Record **records, size_t count)
+{
+    lock_take(&store->lock);
+    for (size_t i = count; i-- > 0;) {
+        records[i]->next = store->apply_first;
+        if (store->apply_first == NULL) store->apply_last = records[i];
+        store->apply_first = records[i];
+    }
+    lock_give(&store->lock);
+}
+
+/* Nothing was lost or half done, and it may go well later. */
+static bool worth_retrying(ErrCode code)
+{
+    return code == ERR_NO_SPACE || code == ERR_NO_MEMORY || code == ERR_SYSTEM;
+}
+
 static ErrCode apply_records(Store *store, Record **records, size_t count, Err *err)
 {
     AUTO(void, mem_free) memory = mem_new_array(count, sizeof(PackPlace));
@@ -423,9 +450,11 @@ ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err)
     ErrCode code = apply_records(store, records, count, err);
     if (code != OK) {
         /* The records stay in the table: readable, and in the log for the next start. */
-        atomic_store(&store->failed, true);
+        give_back(store, records, count);
+        if (!worth_retrying(code)) atomic_store(&store->failed, true);
         return err_wrap(err, code, "apply %zu records", count);
     }
+    note_applied(store, records, count);
     store->dirty = true;
     atomic_fetch_add(&store->apply_generation, 1);
     for (size_t i = 0; i < count; i++)
@@ -433,6 +462,11 @@ ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err)
     atomic_fetch_add(&store->applied, count);
     *applied = count;
     return OK;
+}
+
+bool store_failed(const Store *store)
+{
+    return atomic_load(&store->failed);
 }
 
 bool store_wants_checkpoint(const Store *store)
@@ -481,17 +515,12 @@ static uint64_t keep_from(Store *store)
     return MIN(keep, table_oldest_segment(store->table));
 }
 
-ErrCode store_checkpoint(Store *store, Err *err)
+static ErrCode checkpoint(Store *store, Err *err)
 {
-    if (!store->dirty) return OK;
-    if (atomic_load(&store->failed)) return err_set(err, ERR_ROOT_FAILED, "the applier has failed");
     uint64_t keep = keep_from(store); /* before the checkpoint: later records may only raise it */
     if (!fault_planted("cut-before-checkpoint")) {
         ErrCode code = index_checkpoint(store->index, err);
-        if (code != OK) {
-            atomic_store(&store->failed, true); /* the index takes no more batches */
-            return err_wrap(err, code, "checkpoint index.db");
-        }
+        if (code != OK) return err_wrap(err, code, "checkpoint index.db");
     }
     store->dirty = false;
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
@@ -503,4 +532,15 @@ ErrCode store_checkpoint(Store *store, Err *err)
     (void)fault_point("store.cut"); /* only a place to be killed at */
     TRY(wal_cut(store->wal, keep, err));
     return unlink_garbage(store, err);
+}
+
+ErrCode store_checkpoint(Store *store, Err *err)
+{
+    if (!store->dirty) return OK;
+    if (atomic_load(&store->failed)) return err_set(err, ERR_ROOT_FAILED, "the applier has failed");
+    ErrCode code = checkpoint(store, err);
+    if (code != OK && code != ERR_BUSY && !worth_retrying(code)) {
+        atomic_store(&store->failed, true);
+    }
+    return code;
 }

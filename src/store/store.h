@@ -85,12 +85,15 @@ bool store_log_needs_idle(const Store *store);
 
 /* --- applier --- */
 /* Applies up to max committed records: bodies into packs, packs synced, rows and applied lsns into
- * the index in one transaction. *applied: how many. After ERR_IO the views fall behind but nothing
- * is lost: the log is not cut; the store takes no more writes. */
+ * the index in one transaction. *applied: how many. ERR_NO_SPACE, ERR_SYSTEM, ERR_NO_MEMORY:
+ * nothing changed, call again later. Any other error: the views stand still from here on but
+ * nothing is lost, for the log is not cut; store_status() says failed. */
 MUST_USE ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err);
 /* Checkpoints the index and cuts the log behind it (REPLICATION.md section 7), then unlinks bodies
  * that nothing names any more. Cheap when there is nothing to do. */
 MUST_USE ErrCode store_checkpoint(Store *store, Err *err);
+/* The applier failed for good. Any thread. */
+bool store_failed(const Store *store);
 /* Is enough log behind the index to be worth a checkpoint? */
 bool store_wants_checkpoint(const Store *store);
 /* Unlinks bodies in blobs/ that neither index nor table names: left by a crash between a body's

@@ -11,9 +11,10 @@ typedef struct {
     Lsn applied_lsn; /* in the index */
     Term applied_term;
     Sha256 applied_hash;
-    Lsn synced_lsn; /* in the index when it was last checkpointed */
-    Lsn commit_lsn; /* highest given to store_committed() */
-    Lsn replay_lsn; /* tail while replaying */
+    Record *batch_last; /* applier: the shard's last record in the batch in hand */
+    Lsn synced_lsn;     /* in the index when it was last checkpointed */
+    Lsn commit_lsn;     /* highest given to store_committed() */
+    Lsn replay_lsn;     /* tail while replaying */
     Sha256 replay_hash;
     Record *replayed; /* pending at start, oldest first */
     Record *replayed_last;

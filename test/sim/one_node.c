@@ -216,7 +216,10 @@ static void clean_stop(Sim *sim)
     ErrCode code = node_kit_close(&sim->kit, &err);
     sim->up = false;
     trace(sim, "stop", (uint64_t)code, 0);
-    if (code != OK) model_fail(&sim->model, "stop: %s", err_text(&err));
+    if (code == ERR_NO_SPACE)
+        model_fail(&sim->model, "stop: there is room, but: %s", err_text(&err));
+    else if (code != OK)
+        model_fail(&sim->model, "stop: %s", err_text(&err));
     disk_sim_kill(sim->disk);
     if (rng_below(&sim->rng, 2) == 0) disk_sim_crash(sim->disk);
     open_node(sim);
@@ -298,6 +301,7 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     sim->trace = show;
     sim->hash = 0xcbf29ce484222325ULL;
     rng_init(&sim->rng, seed);
+    index_seed_randomness((uint32_t)seed);
     model_init(&sim->model);
     draw_options(sim);
     Err err = {0};
