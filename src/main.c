@@ -3,6 +3,13 @@
 
 static const Command commands[] = {
     {"serve", "--data DIR [OPTIONS]", "serves a data directory", command_serve},
+    {"put", "[-r] PATH BUCKET/KEY", "stores a file, or all below a directory", command_put},
+    {"get", "[-r] BUCKET/KEY PATH", "fetches a file, or all below a prefix", command_get},
+    {"ls", "BUCKET[/PREFIX]", "names files", command_ls},
+    {"stat", "BUCKET/KEY", "tells what is known of a file", command_stat},
+    {"rm", "[-r] BUCKET/KEY", "deletes a file, or all below a prefix", command_rm},
+    {"bucket", "create|list|remove [NAME]", "makes, names and removes buckets", command_bucket},
+    {"admin", "status|wal|shards", "tells how the server is", command_admin},
     {"version", "", "prints the version", command_version},
 };
 

@@ -25,6 +25,13 @@ int command_fail(const char *name, const Err *err);
 
 /* The commands; each has a file of its own. */
 int command_serve(int argc, char **argv);
+int command_put(int argc, char **argv);
+int command_get(int argc, char **argv);
+int command_ls(int argc, char **argv);
+int command_stat(int argc, char **argv);
+int command_rm(int argc, char **argv);
+int command_bucket(int argc, char **argv);
+int command_admin(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 #endif

@@ -1,0 +1,182 @@
+/* holdfast admin: the state of the server and of its log. */
+#include "cli/session.h"
+
+#include "cli/command.h"
+#include "cli/show.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const ClientSpec spec = {
+    .name = "admin",
+    .usage = "admin status\nadmin wal\nadmin shards",
+    .text =
+        "status: how the server is; its first line begins with ok, or says what is wrong.\n"
+        "wal: the write-ahead log. shards: the state of each shard. --json gives the answer of\n"
+        "the REST interface.",
+    .example = "  holdfast admin status\n  holdfast admin wal --json",
+    .options = OPTION_JSON | OPTION_QUIET,
+    .args_min = 1,
+    .args_max = 1,
+};
+
+#define LOW_SPACE_PERCENT 10
+
+static uint64_t number(const json_t *object, const char *name)
+{
+    uint64_t value = 0;
+    /* What an older server does not tell is shown as 0. */
+    return json_get_optional_u64(object, name, &value, NULL) == OK ? value : 0;
+}
+
+static bool is_true(const json_t *object, const char *name)
+{
+    return json_is_true(json_object_get(object, name));
+}
+
+static const char *text(const json_t *object, const char *name, char out[SHOW_NAME_SIZE])
+{
+    const json_t *value = json_object_get(object, name);
+    if (!json_is_string(value)) return "?";
+    return show_name(str_of(json_string_value(value), json_string_length(value)), out);
+}
+
+/* ---- status ---- */
+
+/* One line: what matters most goes first. The exit status. */
+static int print_verdict(const json_t *status)
+{
+    const json_t *disk = json_object_get(status, "disk");
+    uint64_t total = number(disk, "total_bytes");
+    uint64_t free_bytes = number(disk, "free_bytes");
+    char up[SHOW_DURATION_SIZE];
+    char space[SHOW_SIZE_SIZE];
+    show_duration(number(status, "uptime_s") * 1000, up);
+    show_size(free_bytes, space);
+    if (is_true(status, "failed")) {
+        puts("failed: a storage root has failed and takes no writes; look at the server's log, "
+             "then restart it");
+        return err_info(ERR_ROOT_FAILED)->exit_status;
+    }
+    if (is_true(status, "draining")) {
+        puts("stopping: the server finishes what is under way and takes nothing new");
+        return err_info(ERR_SHUTTING_DOWN)->exit_status;
+    }
+    if (total > 0 && free_bytes < total / 100 * LOW_SPACE_PERCENT) {
+        printf("ok, but space is low: %s left; up %s\n", space, up);
+        return 0;
+    }
+    printf("ok: takes reads and writes; up %s, %s of space left\n", up, space);
+    return 0;
+}
+
+static int print_status(const json_t *status)
+{
+    char shown[SHOW_NAME_SIZE];
+    char size[SHOW_SIZE_SIZE];
+    const json_t *durability = json_object_get(status, "durability");
+    const json_t *store = json_object_get(status, "store");
+    const json_t *disk = json_object_get(status, "disk");
+    int result = print_verdict(status);
+    printf("version            %s, process %" PRIu64 "\n", text(status, "version", shown),
+           number(status, "pid"));
+    printf("started            %s\n", text(status, "started_at", shown));
+    printf("root               %s\n", text(json_object_get(status, "root"), "uuid", shown));
+    printf("copies             %" PRIu64 ", on %" PRIu64 " disk(s)\n", number(durability, "copies"),
+           number(durability, "disks"));
+    printf("disk               %s", show_size(number(disk, "free_bytes"), size));
+    printf(" free of %s\n", show_size(number(disk, "total_bytes"), size));
+    printf("buckets            %" PRIu64 "\n", number(status, "buckets"));
+    printf("shards             %" PRIu64 "\n", number(status, "shards"));
+    printf("connections        %" PRIu64 "\n", number(status, "connections"));
+    printf("writes in flight   %" PRIu64 "\n", number(status, "writes_in_flight"));
+    printf("not applied yet    %" PRIu64 " records\n", number(store, "unapplied_records"));
+    printf("replayed at start  %" PRIu64 " records, %s\n", number(status, "replayed_records"),
+           show_size(number(status, "replayed_bytes"), size));
+    return result;
+}
+
+/* ---- wal ---- */
+
+static void print_position(const json_t *wal, const char *name, const char *label)
+{
+    const json_t *position = json_object_get(wal, name);
+    printf("%-18s segment %" PRIu64 ", byte %" PRIu64 "\n", label, number(position, "segment"),
+           number(position, "offset"));
+}
+
+static int print_wal(const json_t *wal)
+{
+    uint64_t first = number(wal, "first_segment");
+    uint64_t active = number(wal, "active_segment");
+    uint64_t appended = number(wal, "appended_records");
+    uint64_t syncs = number(wal, "syncs");
+    char size[SHOW_SIZE_SIZE];
+    char used[SHOW_SIZE_SIZE];
+    show_size(number(wal, "segment_bytes"), size);
+    show_size(number(wal, "active_bytes"), used);
+    printf("%-18s %" PRIu64 "..%" PRIu64 " (%" PRIu64 " in use, %" PRIu64 " spare)\n", "segments",
+           first, active, active >= first ? active - first + 1 : 0, number(wal, "spares"));
+    printf("%-18s segment %" PRIu64 ", %s of %s\n", "active", active, used, size);
+    print_position(wal, "durable", "durable up to");
+    print_position(wal, "attested", "attested up to");
+    printf("%-18s %" PRIu64 " records in %" PRIu64 " syncs (%.1f a sync)\n", "appended", appended,
+           syncs, syncs == 0 ? 0.0 : (double)appended / (double)syncs);
+    printf("%-18s %" PRIu64 " records\n", "not applied yet", number(wal, "unapplied_records"));
+    printf("%-18s %" PRIu64 " records\n", "replayed at start", number(wal, "replayed_records"));
+    printf("%-18s %s\n", "state", is_true(wal, "failed") ? "failed: takes no more records" : "ok");
+    return is_true(wal, "failed") ? err_info(ERR_ROOT_FAILED)->exit_status : 0;
+}
+
+/* ---- shards ---- */
+
+static int print_shards(const json_t *answer)
+{
+    char role[SHOW_NAME_SIZE];
+    const json_t *shards = json_object_get(answer, "shards");
+    printf("%5s %6s  %-10s %8s %12s %12s %12s\n", "class", "number", "role", "term", "last",
+           "durable", "committed");
+    for (size_t i = 0; i < json_array_size(shards); i++) {
+        const json_t *shard = json_array_get(shards, i);
+        printf("%5" PRIu64 " %6" PRIu64 "  %-10s %8" PRIu64 " %12" PRIu64 " %12" PRIu64
+               " %12" PRIu64 "\n",
+               number(shard, "class"), number(shard, "number"), text(shard, "role", role),
+               number(shard, "term"), number(shard, "last_lsn"), number(shard, "durable_lsn"),
+               number(shard, "commit_lsn"));
+    }
+    return 0;
+}
+
+static const struct {
+    const char *verb;
+    const char *target;
+    int (*print)(const json_t *answer);
+} views[] = {
+    {"status", "/v1/admin/status", print_status},
+    {"wal", "/v1/admin/wal", print_wal},
+    {"shards", "/v1/admin/shards", print_shards},
+};
+
+static int run(Session *session)
+{
+    const char *verb = session->options.args[0];
+    for (size_t i = 0; i < ARRAY_LEN(views); i++) {
+        if (strcmp(verb, views[i].verb) != 0) continue;
+        AUTO(json_t, json_free) answer = NULL;
+        int status = 0;
+        if (!session_get_json(session, views[i].target, &answer, &status)) return status;
+        if (!session->options.json) return views[i].print(answer);
+        session_json_line(answer);
+        return 0;
+    }
+    return command_usage(spec.name, "\"%s\" is not status, wal or shards", verb);
+}
+
+int command_admin(int argc, char **argv)
+{
+    Session session;
+    int status = 0;
+    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    status = run(&session);
+    return session_end(&session, status);
+}

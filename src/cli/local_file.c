@@ -1,0 +1,349 @@
+#include "cli/local_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct LocalDir {
+    DIR *stream;
+};
+
+/* The code of a failed call on a local file. */
+static ErrCode code_of(int saved)
+{
+    switch (saved) {
+    case ENOENT: return ERR_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS: return ERR_FORBIDDEN;
+    case ENOTDIR:
+    case ELOOP:
+    case EISDIR:
+    case EEXIST: return ERR_EXISTS;
+    case ENOSPC:
+    case EDQUOT: return ERR_NO_SPACE;
+    case ENAMETOOLONG: return ERR_BAD_NAME;
+    case EMFILE:
+    case ENFILE: return ERR_TOO_BIG;
+    default: return ERR_IO;
+    }
+}
+
+/* The code of a failure; error is errno, read once, as setting err may change it. */
+#define FAIL(err, error, ...)                                                                      \
+    ({                                                                                             \
+        int saved_ = (error);                                                                      \
+        ErrCode code_ = code_of(saved_);                                                           \
+        err_set_errno(err, code_, saved_, __VA_ARGS__);                                            \
+    })
+
+static LocalType type_of(mode_t mode)
+{
+    if (S_ISREG(mode)) return LOCAL_FILE;
+    if (S_ISDIR(mode)) return LOCAL_DIR;
+    return S_ISLNK(mode) ? LOCAL_LINK : LOCAL_OTHER;
+}
+
+static int64_t mtime_of(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+/* ---- reading ---- */
+
+ErrCode local_open(const char *path, bool follow, LocalFile *out, Err *err)
+{
+    /* O_NONBLOCK: a pipe that took the file's place would stop us for ever. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (follow ? 0 : O_NOFOLLOW));
+    if (fd < 0) return FAIL(err, errno, "cannot open it");
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        int saved = errno;
+        close(fd);
+        return FAIL(err, saved, "cannot look at it");
+    }
+    if (!S_ISREG(st.st_mode)) {
+        close(fd);
+        return err_set(err, ERR_INVALID, "is not a regular file");
+    }
+    *out = (LocalFile){.fd = fd, .size = (uint64_t)st.st_size, .mtime_ns = mtime_of(&st)};
+    return OK;
+}
+
+ErrCode local_read(LocalFile *file, void *data, size_t max, size_t *len, Err *err)
+{
+    size_t done = 0;
+    while (done < max) {
+        ssize_t got = read(file->fd, (uint8_t *)data + done, max - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return FAIL(err, errno, "cannot read it");
+        if (got == 0) break;
+        done += (size_t)got;
+    }
+    *len = done;
+    return OK;
+}
+
+ErrCode local_rewind(LocalFile *file, Err *err)
+{
+    if (lseek(file->fd, 0, SEEK_SET) != 0) return FAIL(err, errno, "cannot read it again");
+    return OK;
+}
+
+ErrCode local_check_unchanged(const LocalFile *file, Err *err)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) != 0) return FAIL(err, errno, "cannot look at it");
+    if ((uint64_t)st.st_size != file->size) {
+        return err_set(err, ERR_ABORTED,
+                       "it changed while it was read: from %" PRIu64 " to %" PRIu64 " bytes",
+                       file->size, (uint64_t)st.st_size);
+    }
+    if (mtime_of(&st) != file->mtime_ns) {
+        return err_set(err, ERR_ABORTED, "it changed while it was read");
+    }
+    return OK;
+}
+
+void local_close(LocalFile *file)
+{
+    if (file->fd >= 0) close(file->fd);
+    file->fd = -1;
+}
+
+ErrCode local_read_all(const char *path, Buf *out, bool *found, Err *err)
+{
+    LocalFile file = LOCAL_FILE_NONE;
+    ErrCode code = local_open(path, true, &file, err);
+    if (code == ERR_NOT_FOUND) {
+        *found = false;
+        return OK;
+    }
+    if (code != OK) return err_wrap(err, ERR_CONFIG, "%s", path);
+    if (file.size > out->max) {
+        code = err_set(err, ERR_CONFIG, "%s is larger than %zu bytes", path, out->max);
+    } else if (file.size > 0) {
+        size_t len = 0;
+        code = buf_reserve(out, (size_t)file.size, err);
+        if (code == OK) code = local_read(&file, out->data, (size_t)file.size, &len, err);
+        if (code == OK) out->len = len;
+        if (code != OK) code = err_wrap(err, ERR_CONFIG, "%s", path);
+    }
+    local_close(&file);
+    if (code == OK) *found = true;
+    return code;
+}
+
+static ErrCode stat_at(int dir_fd, const char *path, bool follow, LocalType *type, uint64_t *size,
+                       Err *err)
+{
+    struct stat st;
+    if (fstatat(dir_fd, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
+        return FAIL(err, errno, "cannot look at it");
+    }
+    *type = type_of(st.st_mode);
+    if (size != NULL) *size = (uint64_t)st.st_size;
+    return OK;
+}
+
+ErrCode local_stat(const char *path, bool follow, LocalType *type, uint64_t *size, Err *err)
+{
+    return stat_at(AT_FDCWD, path, follow, type, size, err);
+}
+
+/* ---- directories ---- */
+
+ErrCode local_dir_open(const LocalDir *parent, const char *path, LocalDir **out, Err *err)
+{
+    int at = parent != NULL ? dirfd(parent->stream) : AT_FDCWD;
+    int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (parent != NULL ? O_NOFOLLOW : 0);
+    int fd = openat(at, path, flags);
+    if (fd < 0) return FAIL(err, errno, "cannot open the directory");
+    DIR *stream = fdopendir(fd);
+    if (stream == NULL) {
+        int saved = errno;
+        close(fd);
+        return FAIL(err, saved, "cannot open the directory");
+    }
+    LocalDir *dir = mem_new(sizeof *dir);
+    dir->stream = stream;
+    *out = dir;
+    return OK;
+}
+
+void local_dir_close(LocalDir *dir)
+{
+    if (dir == NULL) return;
+    closedir(dir->stream);
+    mem_free(dir);
+}
+
+ErrCode local_dir_next(LocalDir *dir, const char **name, Err *err)
+{
+    for (;;) {
+        errno = 0;
+        /* A stream of our own: readdir() is safe as no other thread has it. */
+        const struct dirent *entry = readdir(dir->stream); // NOLINT(concurrency-mt-unsafe)
+        if (entry == NULL && errno != 0) return FAIL(err, errno, "cannot read the directory");
+        if (entry == NULL) {
+            *name = NULL;
+            return OK;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        *name = entry->d_name;
+        return OK;
+    }
+}
+
+ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalType *type, uint64_t *size,
+                       Err *err)
+{
+    return stat_at(dirfd(dir->stream), name, false, type, size, err);
+}
+
+ErrCode local_make_dirs(const char *path, Err *err)
+{
+    AUTO(char, mem_free) copy = mem_dup_cstr(path);
+    for (char *c = copy;; c++) {
+        if ((*c != '/' && *c != '\0') || c == copy) {
+            if (*c == '\0') return err_set(err, ERR_BAD_NAME, "the path is empty");
+            continue;
+        }
+        char stop = *c;
+        *c = '\0';
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
+            return FAIL(err, errno, "cannot make the directory");
+        }
+        *c = stop;
+        if (stop == '\0') break;
+    }
+    LocalType type = LOCAL_OTHER;
+    TRY(local_stat(path, true, &type, NULL, err));
+    if (type != LOCAL_DIR) return err_set(err, ERR_EXISTS, "there is a file, not a directory");
+    return OK;
+}
+
+/* ---- writing ---- */
+
+/* The directory that holds the last segment of relative, made if it is missing; *name is that
+ * segment. Descriptor by descriptor, so that no link put in between leads elsewhere. */
+static ErrCode open_parent(int root_fd, Str relative, int *out, Str *name, Err *err)
+{
+    int fd = openat(root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return FAIL(err, errno, "cannot open the target directory");
+    Str segment;
+    Str rest;
+    while (str_split(relative, '/', &segment, &rest)) {
+        char part[256];
+        if (!str_to_cstr(segment, part, sizeof part)) {
+            close(fd);
+            return err_set(err, ERR_BAD_NAME, "a segment of the key is longer than 255 bytes");
+        }
+        int made = mkdirat(fd, part, 0777);
+        int saved = errno;
+        int next = made == 0 || saved == EEXIST
+                       ? openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                       : -1;
+        if (made == 0 || saved == EEXIST) saved = errno;
+        close(fd);
+        if (next < 0) return FAIL(err, saved, "cannot make or enter the directory %s", part);
+        fd = next;
+        relative = rest;
+    }
+    *out = fd;
+    *name = relative;
+    return OK;
+}
+
+static ErrCode check_place(const LocalNew *file, Err *err)
+{
+    LocalType type = LOCAL_FILE;
+    ErrCode code = stat_at(file->dir_fd, file->name, false, &type, NULL, err);
+    if (code == ERR_NOT_FOUND) return OK;
+    if (code != OK) return code;
+    if (type == LOCAL_FILE) return OK;
+    return err_set(err, ERR_EXISTS, "%s stands in its place",
+                   type == LOCAL_DIR    ? "a directory"
+                   : type == LOCAL_LINK ? "a symbolic link"
+                                        : "something that is no regular file");
+}
+
+static ErrCode open_temp(LocalNew *file, Rng *rng, Err *err)
+{
+    for (int attempt = 0;; attempt++) {
+        snprintf(file->temp, sizeof file->temp, ".holdfast-%016" PRIx64, rng_u64(rng));
+        file->fd = openat(file->dir_fd, file->temp,
+                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (file->fd >= 0) return OK;
+        if (errno != EEXIST || attempt == 10) return FAIL(err, errno, "cannot make a file there");
+    }
+}
+
+ErrCode local_new_open(const LocalDir *root, Str relative, Rng *rng, LocalNew *out, Err *err)
+{
+    LocalNew file = LOCAL_NEW_NONE;
+    Str name;
+    TRY(open_parent(dirfd(root->stream), relative, &file.dir_fd, &name, err));
+    ErrCode code = OK;
+    if (!str_to_cstr(name, file.name, sizeof file.name) || name.len == 0) {
+        code = err_set(err, ERR_BAD_NAME, "a segment of the key is longer than 255 bytes");
+    }
+    if (code == OK) code = check_place(&file, err);
+    if (code == OK) code = open_temp(&file, rng, err);
+    if (code != OK) {
+        close(file.dir_fd);
+        return code;
+    }
+    *out = file;
+    return OK;
+}
+
+ErrCode local_new_write(LocalNew *file, Str data, Err *err)
+{
+    while (data.len > 0) {
+        ssize_t done = write(file->fd, data.ptr, data.len);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return FAIL(err, errno, "cannot write it");
+        data = str_slice(data, (size_t)done, data.len - (size_t)done);
+    }
+    return OK;
+}
+
+ErrCode local_new_restart(LocalNew *file, Err *err)
+{
+    if (ftruncate(file->fd, 0) != 0 || lseek(file->fd, 0, SEEK_SET) != 0) {
+        return FAIL(err, errno, "cannot write it again");
+    }
+    return OK;
+}
+
+ErrCode local_new_commit(LocalNew *file, Err *err)
+{
+    /* Network file systems tell of a full disk only here. */
+    int closed = close(file->fd);
+    file->fd = -1;
+    if (closed != 0) return FAIL(err, errno, "cannot write it");
+    TRY(check_place(file, err));
+    if (renameat(file->dir_fd, file->temp, file->dir_fd, file->name) != 0) {
+        return FAIL(err, errno, "cannot give it its name");
+    }
+    file->temp[0] = '\0';
+    close(file->dir_fd);
+    file->dir_fd = -1;
+    return OK;
+}
+
+void local_new_discard(LocalNew *file)
+{
+    if (file->fd >= 0) close(file->fd);
+    if (file->dir_fd >= 0) {
+        if (file->temp[0] != '\0') unlinkat(file->dir_fd, file->temp, 0);
+        close(file->dir_fd);
+    }
+    *file = LOCAL_NEW_NONE;
+}

@@ -1,0 +1,84 @@
+/* Local files: the client's own side, over plain POSIX calls; src/disk is for the server's data.
+ * A file is read as it is, or written under a temporary name and renamed when it is whole, so that
+ * what stands under its own name is never half of something. No state, any thread. */
+#ifndef HOLDFAST_CLI_LOCAL_FILE_H
+#define HOLDFAST_CLI_LOCAL_FILE_H
+
+#include "base/buf.h"
+#include "base/rng.h"
+
+/* ---- reading ---- */
+typedef struct {
+    int fd;           /* -1: not open */
+    uint64_t size;    /* bytes, when it was opened */
+    int64_t mtime_ns; /* the same */
+} LocalFile;
+
+#define LOCAL_FILE_NONE ((LocalFile){.fd = -1})
+
+/* Opens a regular file. follow: a symbolic link at the end of path is followed. Errors:
+ * ERR_NOT_FOUND; ERR_FORBIDDEN; ERR_INVALID: not a regular file; ERR_IO. */
+MUST_USE ErrCode local_open(const char *path, bool follow, LocalFile *out, Err *err);
+/* Fills data with up to max bytes; *len 0 at the end. ERR_IO. */
+MUST_USE ErrCode local_read(LocalFile *file, void *data, size_t max, size_t *len, Err *err);
+/* Back to the first byte. ERR_IO. */
+MUST_USE ErrCode local_rewind(LocalFile *file, Err *err);
+/* ERR_ABORTED, with the reason, if size or time of change are others than at the opening. */
+MUST_USE ErrCode local_check_unchanged(const LocalFile *file, Err *err);
+void local_close(LocalFile *file);
+
+/* All of a small file: at most out's maximum. *found: it is there. ERR_CONFIG: it can't be read or
+ * is larger. */
+MUST_USE ErrCode local_read_all(const char *path, Buf *out, bool *found, Err *err);
+
+typedef enum { LOCAL_FILE, LOCAL_DIR, LOCAL_LINK, LOCAL_OTHER } LocalType;
+/* What is at path (symbolic links followed at its end if follow). ERR_NOT_FOUND, ERR_FORBIDDEN,
+ * ERR_IO. size may be NULL. */
+MUST_USE ErrCode local_stat(const char *path, bool follow, LocalType *type, uint64_t *size,
+                            Err *err);
+
+/* ---- directories ---- */
+typedef struct LocalDir LocalDir;
+/* Opens path, or name below parent (then never through a symbolic link). Errors as local_open(),
+ * ERR_TOO_BIG: too many open files. */
+MUST_USE ErrCode local_dir_open(const LocalDir *parent, const char *path, LocalDir **out, Err *err);
+void local_dir_close(LocalDir *dir); /* NULL is fine */
+/* The next entry but "." and "..": *name lives until the next call; NULL at the end. ERR_IO. */
+MUST_USE ErrCode local_dir_next(LocalDir *dir, const char **name, Err *err);
+/* What name below dir is, symbolic links not followed. ERR_NOT_FOUND, ERR_IO. */
+MUST_USE ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalType *type,
+                                uint64_t *size, Err *err);
+/* Makes path and the directories above it that are missing. ERR_EXISTS: there is something that is
+ * no directory; ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
+MUST_USE ErrCode local_make_dirs(const char *path, Err *err);
+
+/* ---- writing ---- */
+#define LOCAL_TEMP_SIZE 32
+
+typedef struct {
+    int fd;                     /* -1: not open */
+    int dir_fd;                 /* of the directory that holds it */
+    char temp[LOCAL_TEMP_SIZE]; /* the name it has until the commit */
+    char name[256];             /* its own */
+} LocalNew;
+
+#define LOCAL_NEW_NONE ((LocalNew){.fd = -1, .dir_fd = -1})
+
+/* Begins relative (checked by key_path_check()) below root: makes the directories between, follows
+ * no symbolic link, and opens a temporary file beside its place. Errors: ERR_EXISTS: something
+ * else than a regular file stands there or on the way; ERR_BAD_NAME; ERR_FORBIDDEN, ERR_NO_SPACE,
+ * ERR_IO. */
+MUST_USE ErrCode local_new_open(const LocalDir *root, Str relative, Rng *rng, LocalNew *out,
+                                Err *err);
+MUST_USE ErrCode local_new_write(LocalNew *file, Str data, Err *err);
+/* Forgets what was written. */
+MUST_USE ErrCode local_new_restart(LocalNew *file, Err *err);
+/* Gives it its name, in place of a regular file that may be there. After a failure it must still
+ * be discarded. Visible to others at once; not synced. */
+MUST_USE ErrCode local_new_commit(LocalNew *file, Err *err);
+/* Removes it unless it was committed; fine for one that is not open. */
+void local_new_discard(LocalNew *file);
+
+AUTO_DEFINE(LocalDir, local_dir_close);
+
+#endif

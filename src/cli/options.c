@@ -1,0 +1,245 @@
+#include "cli/options.h"
+
+typedef enum {
+    ID_URL,
+    ID_KEY,
+    ID_RETRY_FOR,
+    ID_CONNECTIONS,
+    ID_JSON,
+    ID_QUIET,
+    ID_RECURSIVE,
+    ID_LONG,
+    ID_HELP
+} OptionId;
+
+typedef struct {
+    OptionId id;
+    unsigned bit; /* of ClientSpec.options; 0: every command has it */
+    const char *name;
+    const char *letters; /* short forms */
+    const char *value;   /* what follows, NULL for a switch */
+    const char *text;
+} OptionRow;
+
+static const OptionRow rows[] = {
+    {ID_RECURSIVE, OPTION_RECURSIVE, "recursive", "rR", NULL, "everything below, not one level"},
+    {ID_LONG, OPTION_LONG, "long", "l", NULL, "size and time of each file too"},
+    {ID_CONNECTIONS, OPTION_CONNECTIONS, "connections", "", "N", "transfers at once, 1..64 [8]"},
+    {ID_JSON, OPTION_JSON, "json", "", NULL, "one JSON object a line on standard output"},
+    {ID_QUIET, OPTION_QUIET, "quiet", "q", NULL, "nothing on standard error but failures"},
+    {ID_RETRY_FOR, 0, "retry-for", "", "TIME", "how long a file is tried again [60s]"},
+    {ID_URL, 0, "url", "", "URL", "server [HOLDFAST_URL, or http://127.0.0.1:9001]"},
+    {ID_KEY, 0, "key", "", "ID.SECRET", "access key [HOLDFAST_KEY]"},
+    {ID_HELP, 0, "help", "h", NULL, "this text"},
+};
+
+bool options_parse_time(Str text, uint64_t *ms)
+{
+    static const struct {
+        Str suffix;
+        uint64_t factor;
+    } units[] = {
+        {STR_INIT("ms"), 1},
+        {STR_INIT("s"), 1000},
+        {STR_INIT(""), 1000},
+        {STR_INIT("min"), UINT64_C(60000)},
+        {STR_INIT("h"), UINT64_C(3600000)},
+    };
+    const uint64_t most = UINT64_C(24) * 3600 * 1000;
+    size_t digits = 0;
+    while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
+        digits++;
+    uint64_t number = 0;
+    if (!str_to_u64(str_slice(text, 0, digits), most, &number)) return false;
+    Str suffix = str_slice(text, digits, text.len - digits);
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (!str_eq(suffix, units[i].suffix)) continue;
+        if (number > most / units[i].factor) return false;
+        *ms = number * units[i].factor;
+        return true;
+    }
+    return false;
+}
+
+static bool has_row(const ClientSpec *spec, const OptionRow *row)
+{
+    return row->bit == 0 || (spec->options & row->bit) != 0;
+}
+
+static const OptionRow *find_name(const ClientSpec *spec, Str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (has_row(spec, &rows[i]) && str_eq(name, str_from_cstr(rows[i].name))) return &rows[i];
+    }
+    return NULL;
+}
+
+static const OptionRow *find_letter(const ClientSpec *spec, char letter)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Str letters = str_from_cstr(rows[i].letters);
+        if (has_row(spec, &rows[i]) && str_find_char(letters, letter) < letters.len) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+static ErrCode set_value(ClientOptions *out, const OptionRow *row, const char *value, Err *err)
+{
+    uint64_t number = 0;
+    switch (row->id) {
+    case ID_URL: out->url = value; return OK;
+    case ID_KEY: out->key = value; return OK;
+    case ID_JSON: out->json = true; return OK;
+    case ID_QUIET: out->quiet = true; return OK;
+    case ID_RECURSIVE: out->recursive = true; return OK;
+    case ID_LONG: out->long_form = true; return OK;
+    case ID_RETRY_FOR:
+        if (!options_parse_time(str_from_cstr(value), &out->retry_for_ms)) {
+            return err_set(err, ERR_USAGE, "--retry-for \"%s\" is not a time such as 60s or 5min",
+                           value);
+        }
+        out->retry_given = true;
+        return OK;
+    case ID_CONNECTIONS:
+        if (!str_to_u64(str_from_cstr(value), OPTIONS_CONNECTIONS_MAX, &number) || number == 0) {
+            return err_set(err, ERR_USAGE, "--connections \"%s\" is not 1..%d", value,
+                           OPTIONS_CONNECTIONS_MAX);
+        }
+        out->connections = (size_t)number;
+        return OK;
+    case ID_HELP: break;
+    }
+    return OK;
+}
+
+/* --name, --name=value or --name value at argv[*at]; *at moves to the last that was used. */
+static ErrCode read_long(const ClientSpec *spec, int argc, char *const *argv, int *at,
+                         ClientOptions *out, Err *err)
+{
+    Str flag = str_from_cstr(argv[*at]);
+    Str name;
+    Str value;
+    bool has_value = str_split(str_slice(flag, 2, flag.len - 2), '=', &name, &value);
+    const OptionRow *row = find_name(spec, name);
+    if (row == NULL) return err_set(err, ERR_USAGE, "there is no option --%.*s", STR_ARG(name));
+    if (row->value == NULL) {
+        if (has_value) return err_set(err, ERR_USAGE, "--%s takes no value", row->name);
+        return set_value(out, row, NULL, err);
+    }
+    if (!has_value) {
+        if (*at + 1 >= argc) {
+            return err_set(err, ERR_USAGE, "--%s needs a value: %s", row->name, row->value);
+        }
+        value = str_from_cstr(argv[++*at]);
+    }
+    /* value ends where its argument ends, so it is terminated. */
+    return set_value(out, row, value.ptr, err);
+}
+
+/* -r, -l, -rl: switches only. */
+static ErrCode read_letters(const ClientSpec *spec, const char *arg, ClientOptions *out, Err *err)
+{
+    for (const char *c = arg + 1; *c != '\0'; c++) {
+        const OptionRow *row = find_letter(spec, *c);
+        if (row == NULL) return err_set(err, ERR_USAGE, "there is no option -%c", *c);
+        TRY(set_value(out, row, NULL, err));
+    }
+    return OK;
+}
+
+static ErrCode add_arg(const ClientSpec *spec, const char *arg, ClientOptions *out, Err *err)
+{
+    if (out->arg_count == spec->args_max) {
+        return err_set(err, ERR_USAGE, "\"%s\" is one argument too many", arg);
+    }
+    ASSERT(out->arg_count < OPTIONS_ARGS_MAX);
+    out->args[out->arg_count++] = arg;
+    return OK;
+}
+
+static bool wants_help(int argc, char *const *argv)
+{
+    for (int i = 1; i < argc; i++) {
+        Str arg = str_from_cstr(argv[i]);
+        if (str_eq(arg, STR("--"))) return false;
+        if (str_eq(arg, STR("--help")) || str_eq(arg, STR("-h"))) return true;
+    }
+    return false;
+}
+
+ErrCode options_read(const ClientSpec *spec, int argc, char *const *argv, ClientOptions *out,
+                     bool *help, Err *err)
+{
+    ASSERT(spec->args_max <= OPTIONS_ARGS_MAX);
+    ClientOptions options = {.connections = OPTIONS_CONNECTIONS,
+                             .retry_for_ms = OPTIONS_RETRY_FOR_MS};
+    bool only_args = false;
+    if (wants_help(argc, argv)) {
+        *out = options;
+        *help = true;
+        return OK;
+    }
+    for (int at = 1; at < argc; at++) {
+        Str arg = str_from_cstr(argv[at]);
+        /* A lone "-" is an argument: standard output. */
+        if (only_args || arg.len < 2 || arg.ptr[0] != '-') {
+            TRY(add_arg(spec, argv[at], &options, err));
+        } else if (str_eq(arg, STR("--"))) {
+            only_args = true;
+        } else if (arg.ptr[1] == '-') {
+            TRY(read_long(spec, argc, argv, &at, &options, err));
+        } else {
+            TRY(read_letters(spec, argv[at], &options, err));
+        }
+    }
+    if (options.arg_count < spec->args_min) {
+        return err_set(err, ERR_USAGE, "%s is missing; usage: holdfast %.*s",
+                       options.arg_count == 0 && spec->args_min > 1 ? "something" : "an argument",
+                       (int)str_find_char(str_from_cstr(spec->usage), '\n'), spec->usage);
+    }
+    *out = options;
+    *help = false;
+    return OK;
+}
+
+static ErrCode help_row(const OptionRow *row, Buf *out, Err *err)
+{
+    /* The first letter is the one to tell; -R is there for hands that know ls. */
+    char letter[] = "    ";
+    if (row->letters[0] != '\0') {
+        letter[0] = '-';
+        letter[1] = row->letters[0];
+        letter[2] = ',';
+    }
+    TRY(buf_printf(out, err, "  %s--%s", letter, row->name));
+    size_t width = str_from_cstr(row->name).len;
+    if (row->value != NULL) {
+        TRY(buf_printf(out, err, " %s", row->value));
+        width += 1 + str_from_cstr(row->value).len;
+    }
+    return buf_printf(out, err, "%*s%s\n", (int)(width < 22 ? 22 - width : 1), "", row->text);
+}
+
+ErrCode options_help(const ClientSpec *spec, Buf *out, Err *err)
+{
+    Str usage = str_from_cstr(spec->usage);
+    bool first = true;
+    while (usage.len > 0) {
+        Str line;
+        Str rest;
+        bool more = str_split(usage, '\n', &line, &rest);
+        TRY(buf_printf(out, err, "%s holdfast %.*s\n", first ? "usage:" : "      ", STR_ARG(line)));
+        usage = more ? rest : STR("");
+        first = false;
+    }
+    TRY(buf_printf(out, err, "\n%s\n\noptions:\n", spec->text));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (has_row(spec, &rows[i])) TRY(help_row(&rows[i], out, err));
+    }
+    TRY(buf_printf(out, err,
+                   "\nServer and key may also stand in ~/.config/holdfast/config.yaml as url: and "
+                   "key:.\n"));
+    return buf_printf(out, err, "\nexample:\n%s\n", spec->example);
+}

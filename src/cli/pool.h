@@ -1,0 +1,43 @@
+/* Pool: runs items (files to send, fetch or delete) over several connections at once, each with
+ * its retries. Items come one by one from next(), so that memory depends on the number of
+ * connections only. One thread; callbacks run on it, never inside each other.
+ *
+ *   next → begin → (the call runs) → end → done
+ *            ^                        |
+ *            +---- wait, try again ---+   begin() and end() may fail too */
+#ifndef HOLDFAST_CLI_POOL_H
+#define HOLDFAST_CLI_POOL_H
+
+#include "cli/client.h"
+
+typedef struct {
+    size_t item_size; /* bytes; begins with a ClientCall */
+    size_t answer_max;
+    /* Fills item (zero but for its call, or as its last user left it); *found false: no more.
+     * A failure ends the run. */
+    ErrCode (*next)(void *ctx, void *item, bool *found, Err *err);
+    /* Before each attempt: fills in the call's request. */
+    ErrCode (*begin)(void *ctx, void *item, Err *err);
+    /* The answer is there and is a success: may find that it is none after all. */
+    ErrCode (*end)(void *ctx, void *item, Err *err);
+    /* The item is over: err->code is OK or why not. Frees what the item holds. */
+    void (*done)(void *ctx, void *item, const Err *err);
+    void *ctx;
+} PoolOps;
+
+typedef struct {
+    size_t connections;
+    ClientRetry retry;
+    /* Every now and then, at least 5 times a second. */
+    void (*tick)(void *watch);
+    /* An item waits to be tried again: once for each spell without the server. */
+    void (*waiting)(void *watch, const Err *err);
+    void *watch;
+} PoolOptions;
+
+/* Runs until there are no more items: OK, whatever became of single ones. Errors: what next()
+ * said; a failure that makes all others pointless (retry_ends_all(), or the server was away for a
+ * whole window): no new items are begun then. ERR_ABORTED: stopped by the client's flag. */
+MUST_USE ErrCode pool_run(Client *client, const PoolOptions *options, const PoolOps *ops, Err *err);
+
+#endif
