@@ -29,7 +29,7 @@ class Answer:
 
 
 class Server:
-    """One data directory and the process that serves it."""
+    """One data directory and the process that serves it. binary: a list of words."""
 
     def __init__(self, binary, data, log, options=()):
         self.binary = binary
@@ -47,7 +47,7 @@ class Server:
         """Starts it and waits until it is ready."""
         with open(self.log, 'ab') as out:
             self.process = subprocess.Popen(
-                [self.binary, 'serve', '--data', self.data, '--http', self.address,
+                [*self.binary, 'serve', '--data', self.data, '--http', self.address,
                  '--log-format', 'json', *self.options], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=out)
         if wait:

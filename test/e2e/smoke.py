@@ -4,7 +4,7 @@ door once, a few at their edges.
 
     smoke.py BINARY [TEST...]
 
-Prints `LAYER smoke required= executed= failed=`, where one test is one function below; exits 1 if one
+BINARY may have words before it, such as "setarch -R build-tsan/holdfast". Prints `LAYER smoke required= executed= failed=`, where one test is one function below; exits 1 if one
 failed.
 """
 import base64
@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import socket
 import stat
@@ -449,7 +450,8 @@ def flat_memory(folder):
         connection.close()
         expect(digest.hexdigest(), answer.json()['sha256'])
         grown = server.memory_peak() - before
-        expect(grown <= 8 << 20, True, f'{grown} bytes more')
+        if 'san' not in ' '.join(BINARY):  # sanitizers keep shadows of all that was touched
+            expect(grown <= 8 << 20, True, f'{grown} bytes more')
     finally:
         server.end()
 
@@ -475,9 +477,11 @@ def admin(server):
 @test
 def metrics(server):
     """Well-formed, and they count."""
-    server.put('files', 'k', content(1000))
-    server.get('files', 'absent')
-    text = server.request('GET', '/metrics', key=None).body.decode()
+    connection = server.connect()  # one loop: an answer is counted before the next is begun
+    server.put('files', 'k', content(1000), connection=connection)
+    server.get('files', 'absent', connection=connection)
+    text = server.request('GET', '/metrics', key=None, connection=connection).body.decode()
+    connection.close()
     samples, types = {}, {}
     for line in text.splitlines():
         words = line.split(' ')
@@ -606,7 +610,7 @@ def stopped(folder):
 
 def run_serve(*args, env=None):
     """A server that ends by itself: exit status and what it said."""
-    result = subprocess.run([BINARY, 'serve', *args], stdin=subprocess.DEVNULL, text=True,
+    result = subprocess.run([*BINARY, 'serve', *args], stdin=subprocess.DEVNULL, text=True,
                             capture_output=True, timeout=30, env={**os.environ, **(env or {})},
                             check=False)
     return result.returncode, result.stderr + result.stdout
@@ -698,7 +702,8 @@ def main(argv):
     global BINARY
     if len(argv) < 2:
         sys.exit(__doc__)
-    BINARY = os.path.abspath(argv[1])
+    BINARY = shlex.split(argv[1])
+    BINARY[-1] = os.path.abspath(BINARY[-1])
     chosen = [t for t in TESTS if not argv[2:] or t.__name__ in argv[2:]]
     failed = 0
     for function in chosen:
