@@ -338,7 +338,7 @@ void engine_submit(Engine *engine, Mutation *m)
     ErrCode code = OK;
     if (engine->draining)
         code = ERR_SHUTTING_DOWN;
-    else if (engine->failed)
+    else if (engine_failed(engine))
         code = ERR_ROOT_FAILED;
     else if (!engine->ready)
         code = ERR_NOT_READY;

@@ -305,6 +305,20 @@ static void test_list_longest_key(void **state)
     assert_string_equal(out, longest);
 }
 
+/* The applier or a body's sync failed: what is asked from then on is refused, nothing is kept. */
+static void test_refuses_writes(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("one"), &err), &err);
+    engine_refuse_writes(f->kit.engine);
+    assert_true(engine_failed(f->kit.engine));
+    assert_code(node_kit_put(&f->kit, STR("files"), STR("a"), STR("two"), &err), ERR_ROOT_FAILED,
+                NULL);
+    assert_code(node_kit_delete(&f->kit, STR("files"), STR("a"), &err), ERR_ROOT_FAILED, NULL);
+    expect(f, "a", "one");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing_to_replay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_winner, setup, teardown),
         cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refuses_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list_longest_key, setup, teardown),
     };
