@@ -2,14 +2,13 @@
 #include "replica/replica_priv.h"
 
 /* An APPEND behind prev, without entries yet. */
-static Message *append_message(Replica *r, uint32_t to, Lsn prev, Effects *effects)
+static Message *append_message(const Replica *r, uint32_t to, Lsn prev, Effects *effects)
 {
     const Sha256 *hash = replica_hash_at(r, prev);
     ASSERT(hash != NULL);
     Message *out = message_add(r, effects, MSG_APPEND, to);
     out->lsn = prev;
     out->lsn_hash = *hash;
-    r->members[to].told_commit = r->commit_lsn;
     return out;
 }
 
@@ -63,7 +62,7 @@ void replica_link(Replica *r, uint32_t from, const Message *in, Effects *effects
     m->linked = true;
     m->matched = MAX(m->matched, in->lsn);
     m->sent = m->matched;
-    send_entries(r, from, effects);
+    if (replica_is_leading(r)) send_entries(r, from, effects); /* else with START */
 }
 
 void replica_on_appended(Replica *r, const Message *in, Effects *effects)
@@ -78,6 +77,7 @@ void replica_on_appended(Replica *r, const Message *in, Effects *effects)
     MemberState *m = &r->members[from];
     m->linked = true;
     m->durable = MAX(m->durable, in->lsn);
+    m->commit = MAX(m->commit, in->commit_lsn);
     m->matched = MAX(m->matched, m->durable);
     m->sent = MAX(m->sent, m->matched);
     send_entries(r, from, effects);
@@ -109,7 +109,7 @@ void replica_tick_primary(Replica *r, Effects *effects)
         if (stands_still && m->linked && m->matched < r->last_lsn) {
             m->sent = m->matched;
             send_entries(r, i, effects);
-        } else if (stands_still || m->told_commit < r->commit_lsn) {
+        } else if (stands_still || m->commit < r->commit_lsn) {
             (void)append_message(r, i, r->last_lsn, effects); /* complete: it asks and tells */
         }
     }

@@ -46,8 +46,13 @@ void replica_on_stand(Replica *r, const Event *event, Effects *effects)
 {
     ASSERT(!id128_is_zero(event->new_cfg_uid));
     bool again = r->role == ROLE_CANDIDATE && r->cas != CAS_SENT;
-    if ((r->role != ROLE_FOLLOWER && !again) || r->self == MEMBERS_MAX) return;
-    if (!replica_is_eligible(r, r->self)) return; /* never outside isr and elr (section 10) */
+    if (r->role != ROLE_FOLLOWER && r->role != ROLE_LEARNER && !again) return;
+    if (event->config != NULL) replica_set_config(r, event->config, effects);
+    if (r->self == MEMBERS_MAX) return;
+    if (!replica_is_eligible(r, r->self)) { /* never outside isr and elr (section 10) */
+        replica_set_role(r, ROLE_FOLLOWER, effects);
+        return;
+    }
     memset(r->members, 0, sizeof r->members);
     r->new_cfg_uid = event->new_cfg_uid;
     r->cas = CAS_NONE;

@@ -304,7 +304,7 @@ bool replica_can_append(const Replica *r)
 
 void replica_next(const Replica *r, Lsn *lsn, Term *term, Sha256 *prev_hash)
 {
-    ASSERT(r->role == ROLE_PRIMARY || r->role == ROLE_STARTING);
+    ASSERT(replica_is_leading(r));
     *lsn = r->last_lsn + 1;
     *term = r->term;
     *prev_hash = r->last_hash;

@@ -101,7 +101,8 @@ typedef struct {
     EventType type;
     uint64_t now_ns;           /* CLOCK_BOOTTIME */
     const ReplicaState *state; /* RESTART */
-    const ShardConfig *config; /* RESTART, CAS_DONE, CAS_REFUSED */
+    const ShardConfig *config; /* RESTART, CAS_DONE, CAS_REFUSED: the row in force; STAND: the same,
+                                  or NULL: the last one seen */
     Uuid new_cfg_uid;          /* STAND: a fresh random uid for the CAS; CAS_*: the uid that
                                   was asked for: a late answer is not taken for another's */
     LogEntry entry;            /* APPEND */

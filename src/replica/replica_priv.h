@@ -12,7 +12,7 @@ typedef struct {
     Lsn matched;      /* highest lsn that its log is known to share with ours, synced or not */
     Lsn sent;         /* highest lsn sent to it, ≥ matched */
     Lsn durable;      /* highest lsn that it acknowledged */
-    Lsn told_commit;  /* highest commit_lsn sent to it */
+    Lsn commit;       /* highest commit_lsn that it told */
     Lsn tick_durable; /* `durable` at the last tick */
 } MemberState;
 
