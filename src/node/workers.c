@@ -31,7 +31,7 @@ struct Workers {
     _Atomic bool full;
     _Atomic uint64_t room; /* bytes */
     _Atomic bool failed;
-    bool apply_waits;      /* the applier's: it could not go on for want of room */
+    bool apply_waits;      /* the applier's: it could not go on for want of room, and said so */
     _Atomic bool refusing; /* packs, index or a body failed: the engine is to refuse writes */
     _Atomic bool stopping; /* core: drain and end */
     _Atomic bool applier_stopping; /* later: what holds writers back ends by the applier's work */
@@ -232,7 +232,10 @@ static void apply_trouble(Workers *workers, const Err *err)
 static void checkpoint(Workers *workers)
 {
     Err err = {0};
-    if (store_checkpoint(workers->store, &err) != OK) apply_trouble(workers, &err);
+    if (store_checkpoint(workers->store, &err) != OK)
+        apply_trouble(workers, &err);
+    else
+        workers->apply_waits = false;
 }
 
 /* Applies what is committed; false when there was nothing, or when it failed. */
@@ -253,24 +256,20 @@ static bool apply(Workers *workers)
 static void applier_run(void *arg)
 {
     Workers *workers = arg;
-    bool dirty = false;
     while (!atomic_load(&workers->applier_stopping)) {
         look_at_space(workers);
         prepare_spares(workers);
-        if (!wake_wait(&workers->applier_wake, SPACE_EVERY_MS) && !workers->apply_waits) {
-            if (dirty) checkpoint(workers); /* a second of silence */
-            dirty = false;
-            continue;
-        }
-        if (store_backlog(workers->store) < APPLY_ENOUGH) {
+        bool woken = wake_wait(&workers->applier_wake, SPACE_EVERY_MS);
+        if (woken && store_backlog(workers->store) < APPLY_ENOUGH) {
             /* Gathering: it goes on whether more came or not. */
             (void)wake_wait(&workers->applier_wake, (int)workers->options.apply_delay_ms);
         }
-        while (apply(workers)) {
-            dirty = true;
+        while (apply(workers)) { /* for as long as changes keep coming */
+            look_at_space(workers);
             prepare_spares(workers);
             if (store_wants_checkpoint(workers->store)) checkpoint(workers);
         }
+        if (!woken) checkpoint(workers); /* a second of silence */
     }
 }
 

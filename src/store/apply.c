@@ -11,6 +11,8 @@
 #define GARBAGE_BATCH 1000
 /* Log behind the index that is worth a checkpoint: segments. */
 #define CHECKPOINT_SEGMENTS 64
+/* And so long what was deleted may keep its space on the disk, when changes never cease. */
+#define CHECKPOINT_AFTER_NS (10ULL * 1000 * 1000 * 1000)
 
 /* Sums that a batch gathers before it writes them: rows of the bucket and pack in hand. */
 typedef struct {
@@ -455,6 +457,7 @@ ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err)
         return err_wrap(err, code, "apply %zu records", count);
     }
     note_applied(store, records, count);
+    if (!store->dirty) store->dirty_since_ns = clock_boot_ns(store->options.clock);
     store->dirty = true;
     atomic_fetch_add(&store->apply_generation, 1);
     for (size_t i = 0; i < count; i++)
@@ -471,17 +474,23 @@ bool store_failed(const Store *store)
 
 bool store_wants_checkpoint(const Store *store)
 {
-    if (!store->dirty || atomic_load(&store->failed)) return false;
+    if (atomic_load(&store->failed)) return false;
+    if (store->garbage_left) return true;
+    if (!store->dirty) return false;
+    uint64_t now = clock_boot_ns(store->options.clock);
+    if (now - store->dirty_since_ns >= CHECKPOINT_AFTER_NS) return true;
     WalStats stats;
     wal_stats(store->wal, &stats);
     return stats.active_segment - stats.first_segment >= CHECKPOINT_SEGMENTS;
 }
 
-/* Bodies that no row names, after the checkpoint that made that durable. */
+/* Bodies that no row names, after the checkpoint that made that durable: some of them, so that
+ * records do not wait for long. */
 static ErrCode unlink_garbage(Store *store, Err *err)
 {
+    bool left = true;
     TRY(index_begin(store->index, err));
-    for (int i = 0; i < GARBAGE_BATCH; i++) {
+    for (int i = 0; i < GARBAGE_BATCH && left; i++) {
         Str key = {NULL, 0};
         Str value = {NULL, 0};
         bool found = false;
@@ -501,9 +510,11 @@ static ErrCode unlink_garbage(Store *store, Err *err)
             index_rollback(store->index);
             return code;
         }
-        if (!found) break;
+        left = found;
     }
-    return index_commit(store->index, err);
+    TRY(index_commit(store->index, err));
+    store->garbage_left = left;
+    return OK;
 }
 
 /* The oldest segment that the views do not make dispensable. */
@@ -515,7 +526,7 @@ static uint64_t keep_from(Store *store)
     return MIN(keep, table_oldest_segment(store->table));
 }
 
-static ErrCode checkpoint(Store *store, Err *err)
+static ErrCode checkpoint_and_cut(Store *store, Err *err)
 {
     uint64_t keep = keep_from(store); /* before the checkpoint: later records may only raise it */
     if (!fault_planted("cut-before-checkpoint")) {
@@ -529,16 +540,17 @@ static ErrCode checkpoint(Store *store, Err *err)
         shard->synced_lsn = shard->applied_lsn;
         wal_note(store->wal, (ShardId)i, shard->applied_lsn, shard->applied_lsn);
     }
+    store->garbage_left = true;     /* perhaps */
     (void)fault_point("store.cut"); /* only a place to be killed at */
-    TRY(wal_cut(store->wal, keep, err));
-    return unlink_garbage(store, err);
+    return wal_cut(store->wal, keep, err);
 }
 
 ErrCode store_checkpoint(Store *store, Err *err)
 {
-    if (!store->dirty) return OK;
+    if (!store->dirty && !store->garbage_left) return OK;
     if (atomic_load(&store->failed)) return err_set(err, ERR_ROOT_FAILED, "the applier has failed");
-    ErrCode code = checkpoint(store, err);
+    ErrCode code = store->dirty ? checkpoint_and_cut(store, err) : OK;
+    if (code == OK) code = unlink_garbage(store, err);
     if (code != OK && code != ERR_BUSY && !worth_retrying(code)) {
         atomic_store(&store->failed, true);
     }

@@ -90,11 +90,12 @@ bool store_log_needs_idle(const Store *store);
  * nothing is lost, for the log is not cut; store_status() says failed. */
 MUST_USE ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err);
 /* Checkpoints the index and cuts the log behind it (REPLICATION.md section 7), then unlinks bodies
- * that nothing names any more. Cheap when there is nothing to do. */
+ * that nothing names any more: at most 1000 a call. Cheap when there is nothing to do. */
 MUST_USE ErrCode store_checkpoint(Store *store, Err *err);
 /* The applier failed for good. Any thread. */
 bool store_failed(const Store *store);
-/* Is enough log behind the index to be worth a checkpoint? */
+/* Is there enough log behind the index, or for long enough, to be worth a checkpoint, or garbage
+ * that the last one left? */
 bool store_wants_checkpoint(const Store *store);
 /* Unlinks bodies in blobs/ that neither index nor table names: left by a crash between a body's
  * arrival and its entry. Before the first upload of this process; *removed: how many. */

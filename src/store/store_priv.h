@@ -38,6 +38,8 @@ struct Store {
     _Atomic bool failed;     /* the applier failed: views stand still */
     bool log_failed;         /* the WAL writer's: nothing more may be appended */
     bool dirty;              /* applier: batches were committed since the last checkpoint */
+    uint64_t dirty_since_ns; /* applier: the first of them */
+    bool garbage_left;       /* applier: a checkpoint's garbage may not all be unlinked */
     uint64_t logged_segment; /* core: segment of the newest record in the log */
     uint64_t replayed_records;
     uint64_t replayed_bytes;
