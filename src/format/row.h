@@ -75,7 +75,8 @@ typedef struct {
 } BucketStatRow;
 
 /* Keys: written into out (capacity ROW_KEY_MAX); return the length. A file's key has 1..KEY_MAX
- * bytes without NUL, a key_prefix 0..KEY_MAX: asserted, so check what comes from outside before. */
+ * bytes without NUL, a key_prefix 0..KEY_MAX + 1: asserted, so check what comes from outside
+ * before. */
 size_t row_key_name(uint8_t *out, BucketUid bucket, Str key, VersionId version);
 /* The prefix all versions of a name share: without the version. */
 size_t row_key_name_prefix(uint8_t *out, BucketUid bucket, Str key);

@@ -402,7 +402,7 @@ static void key_with_nul(void *arg)
 
 static void key_too_long(void *arg)
 {
-    static char key[KEY_MAX + 1];
+    static char key[KEY_MAX + 2];
     row_key_bucket_prefix(arg, 1, str_of(key, sizeof key));
 }
 
