@@ -1,0 +1,787 @@
+#!/usr/bin/env python3
+"""End-to-end tests of the command line: the binary as people call it, against a real server, and
+against one that lies where a real one must not.
+
+    cli.py BINARY [TEST...]
+
+BINARY may have words before it, such as `setarch -R`. Prints `LAYER cli required= executed=
+failed=`, where one test is one function below; exits 1 if one failed.
+"""
+import base64
+import hashlib
+import http.server
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.parse
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from server import Server, free_port  # noqa: E402
+
+BINARY = None
+TESTS = []
+MIB = 1 << 20
+ODD_NAMES = ('plain', 'a b', '100%', '%41', 'a#b', 'a?b=c&d', 'ü', '日本語', "q'u\"o", 'back\\slash',
+             '+plus+', ';,', '-r', '--', '...', 'new\nline', 'tab\there', 'x' * 255, '~', '*')
+
+
+def test(function):
+    """Marks a test: it gets a Cli with a server of its own, started, in an empty directory."""
+    TESTS.append(function)
+    return function
+
+
+def bare(function):
+    """Marks a test that needs no server, or starts its own."""
+    function.bare = True
+    TESTS.append(function)
+    return function
+
+
+def expect(got, wanted, what=''):
+    if got != wanted:
+        raise AssertionError(f'{what}: {got!r}, not {wanted!r}')
+
+
+def holds(text, part):
+    if part not in text:
+        raise AssertionError(f'{part!r} is not in {text!r}')
+
+
+class Done:
+    """What a command did."""
+
+    def __init__(self, process, seconds):
+        self.status = process.returncode
+        self.raw = process.stdout
+        self.out = process.stdout.decode('utf-8', 'replace')
+        self.err = process.stderr.decode('utf-8', 'replace')
+        self.seconds = seconds
+
+    def lines(self):
+        return self.out.splitlines()
+
+    def objects(self):
+        return [json.loads(line) for line in self.lines()]
+
+
+class Cli:
+    """The binary with an environment of its own: no other settings, no proxy."""
+
+    def __init__(self, folder, server=None, url=None, key=None):
+        self.folder = folder
+        self.server = server
+        self.env = {'HOME': os.path.join(folder, 'home'), 'PATH': os.environ['PATH'],
+                    'no_proxy': '*', 'LC_ALL': 'C.UTF-8'}
+        for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS', 'TSAN_OPTIONS'):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+        if server is not None:
+            url, key = f'http://{server.address}', server.key()
+        if url is not None:
+            self.env['HOLDFAST_URL'] = url
+        if key is not None:
+            self.env['HOLDFAST_KEY'] = key
+
+    def start(self, *args, **more):
+        return subprocess.Popen([*BINARY, *args], env=self.env, stdin=subprocess.DEVNULL,
+                                stdout=more.get('stdout', subprocess.PIPE),
+                                stderr=more.get('stderr', subprocess.PIPE), cwd=self.folder)
+
+    def run(self, *args, status=0, timeout=50):
+        """Runs it and checks the exit status (None: any)."""
+        begin = time.monotonic()
+        done = Done(subprocess.run([*BINARY, *args], env=self.env, stdin=subprocess.DEVNULL,
+                                   capture_output=True, cwd=self.folder, timeout=timeout,
+                                   check=False), time.monotonic() - begin)
+        if status is not None and done.status != status:
+            raise AssertionError(f'{args} ended with {done.status}, not {status}:\n{done.out[-2000:]}'
+                                 f'\n{done.err[-2000:]}')
+        return done
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def write(self, name, data):
+        """A file below the folder; its path."""
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'wb') as file:
+            file.write(data)
+        return path
+
+
+def content(size, seed=0):
+    """Bytes that compress badly and are the same each time."""
+    block = hashlib.shake_256(str(seed).encode()).digest(min(size, MIB))
+    return (block * (size // max(1, len(block)) + 1))[:size] if size else b''
+
+
+def files_below(root):
+    """{name below root: bytes} of the regular files, names as bytes."""
+    found = {}
+    root = os.fsencode(root)
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with open(path, 'rb') as file:
+                    found[os.path.relpath(path, root)] = file.read()
+    return found
+
+
+def make_tree(cli, name='tree'):
+    """A tree with odd names and sizes at the edges."""
+    for i, odd in enumerate(ODD_NAMES):
+        cli.write(f'{name}/{odd}', content(i * 100, i))
+        cli.write(f'{name}/dir {i}/{odd}', content(i, i))
+    for size in (0, 1, 65536, 65537, MIB - 1, MIB, MIB + 1, 5 * MIB + 3):
+        cli.write(f'{name}/sizes/{size}', content(size, size))
+    cli.write(name + '/' + '/'.join('d' * 8 for _ in range(60)) + '/deep', b'deep')
+    return cli.path(name)
+
+
+def make_many(cli, count, name='many'):
+    """Many small files and a few larger ones."""
+    for i in range(count):
+        size = 3 * MIB if i % 400 == 399 else (i * 37) % 9000
+        cli.write(f'{name}/{i % 40}/f{i}', content(size, i))
+    return cli.path(name)
+
+
+def memory_of(cli, *args):
+    """Peak memory in bytes of a command that must succeed, seen until a moment before its end.
+    (The kernel's own figure at the end has that of this process in it, from before the exec.)"""
+    peak = 0
+    process = cli.start(*args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        with open(f'/proc/{process.pid}/status', encoding='ascii', errors='replace') as lines:
+            found = [line.split()[1] for line in lines if line.startswith('VmHWM:')]
+        peak = max([peak, *(int(kib) * 1024 for kib in found)])
+        time.sleep(0.002)
+    expect(process.returncode, 0, args)
+    return peak
+
+
+# ---- there and back ----
+
+@test
+def tree_there_and_back(cli):
+    """Odd names and sizes come back as they were; what is no file is told."""
+    root = make_tree(cli)
+    os.symlink('/etc/passwd', os.path.join(root, 'link'))
+    os.symlink('/etc', os.path.join(root, 'linked folder'))
+    os.mkfifo(os.path.join(root, 'pipe'))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(os.path.join(root, 'socket'))
+    done = cli.run('put', '-r', root, 'files/copy')
+    for name in ('link', 'linked folder', 'pipe', 'socket'):
+        holds(done.err, f'skipped: {name}: ')
+    wanted = files_below(root)
+    holds(done.err, f'stored {len(wanted)} files')
+    holds(done.err, '4 skipped')
+    cli.run('get', '-r', 'files/copy', 'back')
+    expect(files_below(cli.path('back')), wanted, 'what came back')
+    listed = [x['key'] for x in cli.run('ls', '-R', '--json', 'files').objects()]
+    expect(sorted(os.fsencode(x) for x in listed), sorted(b'copy/' + x for x in wanted), 'keys')
+    # Again, over what is there, and without a prefix; --connections 1.
+    cli.run('put', '-r', root, 'files/copy', '-q', '--connections', '1')
+    cli.run('get', '-r', 'files', 'all', '--connections=64')
+    expect(files_below(cli.path('all', 'copy')), wanted, 'what came back of all')
+
+
+@test
+def single_files(cli):
+    path = cli.write('one', b'hello')
+    cli.run('put', path, 'files/a/one')
+    cli.run('put', path, 'files/b/')
+    cli.run('put', path, 'files')
+    expect(sorted(cli.run('ls', '-R', 'files').lines()), ['a/one', 'b/one', 'one'], 'keys')
+    cli.run('get', 'files/a/one', 'two')
+    os.mkdir(cli.path('into'))
+    cli.run('get', 'files/a/one', 'into')
+    expect(files_below(cli.path('into')), {b'one': b'hello'}, 'a directory takes it')
+    with open(cli.path('two'), 'rb') as file:
+        expect(file.read(), b'hello', 'content')
+    expect(cli.run('get', 'files/a/one', '-').raw, b'hello', 'standard output')
+    cli.write('two', b'old and longer')
+    cli.run('get', 'files/a/one', 'two')
+    with open(cli.path('two'), 'rb') as file:
+        expect(file.read(), b'hello', 'replaced')
+    # A link given by hand is followed; keys that are no paths need a path.
+    os.symlink('one', cli.path('by-link'))
+    cli.run('put', 'by-link', 'files/../x//')
+    expect(cli.run('get', 'files/../x//by-link', '-').raw, b'hello', 'odd key')
+    # What is no regular file is never replaced.
+    os.symlink('/dev/null', cli.path('null'))
+    for target in ('null', '/dev/null'):
+        holds(cli.run('get', 'files/one', target, status=4).err, 'stands in its place')
+
+
+@test
+def names_that_no_key_can_be(cli):
+    """They fail, with their names, and the others go on."""
+    os.makedirs(cli.path('tree'))
+    for name in (b'good', b'latin-\xfc', b'\xff\xfe'):
+        with open(os.path.join(os.fsencode(cli.path('tree')), name), 'wb') as file:
+            file.write(name)
+    long = '/'.join(['d' * 200] * 6)
+    cli.write(f'tree/{long}/f', b'too long')
+    done = cli.run('put', '-r', 'tree', 'files/t', '--json', status=1)
+    holds(done.err, 'latin-\\xfc: the name is not UTF-8')
+    holds(done.err, 'the key would have')
+    holds(done.err, 'stored 1 file')
+    holds(done.err, '3 failed')
+    codes = sorted(x.get('error', {}).get('code', 'stored') for x in done.objects())
+    expect(codes, ['bad-name', 'bad-name', 'key-too-long', 'stored'], 'json')
+    expect(cli.run('ls', '-R', 'files').lines(), ['t/good'], 'keys')
+
+
+@test
+def nothing_outside_of_the_target(cli):
+    """Keys that lead elsewhere are refused one by one, by name; links in the target too."""
+    evil = ['p/../x', 'p/../../x', 'p//abs', 'p/a//b', 'p/./c', 'p/dir/', 'p/..', 'p/' + 'n' * 256,
+            'p/out/file', 'p/file/below']
+    for key in [*evil, 'p/good', 'p/sub/good', 'p/file']:
+        cli.server.put('files', key, b'x')
+    os.makedirs(cli.path('target'))
+    os.makedirs(cli.path('elsewhere'))
+    os.symlink(cli.path('elsewhere'), cli.path('target', 'out'))
+    before = set(os.listdir(cli.folder))
+    done = cli.run('get', '-r', 'files/p', 'target', '--json', '--connections', '1', status=1)
+    refused = [x['key'] for x in done.objects() if 'error' in x]
+    expect(sorted(refused), sorted(evil), 'refused')
+    for key in evil[:4]:
+        holds(done.err, f'failed: {key}: ')
+    expect(files_below(cli.path('target')), {b'good': b'x', b'sub/good': b'x', b'file': b'x'}, 'got')
+    expect(os.listdir(cli.path('elsewhere')), [], 'through a link')
+    expect(set(os.listdir(cli.folder)), before, 'beside the target')
+
+
+@test
+def more_than_one_page(cli):
+    """Listings of more than a page, and memory that does not grow with the number of files."""
+    few = make_many(cli, 60, 'few')
+    for i in range(2300):
+        cli.write(f'lots/{i % 7}/{i}', b'%d' % i)
+    small = memory_of(cli, 'put', '-r', few, 'files/few')
+    large = memory_of(cli, 'put', '-r', 'lots', 'files/lots')
+    if large > small + 2 * MIB:
+        raise AssertionError(f'{large} bytes for 2300 files, {small} for 60')
+    wanted = files_below(cli.path('lots'))
+    cli.run('get', '-r', 'files/lots', 'back')
+    expect(files_below(cli.path('back')), wanted, 'what came back')
+    expect(len(cli.run('ls', '-R', 'files/lots').lines()), 2300, 'lines')
+    expect(cli.run('ls', 'files').lines(), ['few/', 'lots/'], 'folders')
+    holds(cli.run('rm', '-r', 'files/lots').err, 'deleted 2300 files')
+    cli.run('ls', 'files/lots', status=3)
+
+
+@test
+def large_files_stream(cli):
+    """A file of 64 MiB through a client that never holds it."""
+    with open(cli.path('large'), 'wb') as file:
+        for i in range(64):
+            file.write(content(MIB, i))
+    for args in (('put', 'large', 'files/large'), ('get', 'files/large', 'back')):
+        peak = memory_of(cli, *args)
+        if peak > 24 * MIB:
+            raise AssertionError(f'{args[0]} took {peak} bytes')
+    expect(subprocess.run(['cmp', 'large', 'back'], cwd=cli.folder, check=False).returncode, 0, 'cmp')
+
+
+@test
+def a_file_that_changes(cli):
+    """What grows while it is sent is told, not passed off as whole."""
+    path = cli.write('log', content(40 * MIB))
+    stop = threading.Event()
+
+    def append():
+        with open(path, 'ab', buffering=0) as file:
+            while not stop.wait(0.001):
+                file.write(b'line\n')
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        done = cli.run('put', path, 'files/log', status=5)
+    finally:
+        stop.set()
+        thread.join()
+    holds(done.err, 'changed while it was read')
+
+
+# ---- kills ----
+
+def kill_while(cli, process, counts):
+    """Kills and restarts the server when that many lines have come out of the process."""
+    lines = 0
+    counts = list(counts)
+    for _ in process.stdout:
+        lines += 1
+        if counts and lines >= counts[0]:
+            counts.pop(0)
+            cli.server.kill()
+            time.sleep(0.2)
+            cli.server.start(wait=False)
+    process.wait()
+    expect(counts, [], 'kills that were not made')
+    return lines
+
+
+@test
+def put_survives_kills(cli):
+    root = make_many(cli, 1200)
+    wanted = files_below(root)
+    with open(cli.path('errors'), 'wb') as errors:
+        process = cli.start('put', '-r', root, 'files/k', '--json', stderr=errors)
+        lines = kill_while(cli, process, (200, 700))
+    with open(cli.path('errors'), encoding='utf-8') as errors:
+        text = errors.read()
+    expect(process.returncode, 0, text)
+    expect(lines, len(wanted), 'lines')
+    holds(text, 'trying again for up to 1 min 0 s')
+    cli.server.wait_ready()
+    cli.run('get', '-r', 'files/k', 'back')
+    expect(files_below(cli.path('back')), wanted, 'what came back')
+
+
+@test
+def get_and_rm_survive_kills(cli):
+    root = make_many(cli, 1200)
+    cli.run('put', '-r', root, 'files/k')
+    with open(cli.path('errors'), 'wb') as errors:
+        process = cli.start('get', '-r', 'files/k', 'back', '--json', stderr=errors)
+        kill_while(cli, process, (300, 800))
+    expect(process.returncode, 0, 'get')
+    expect(files_below(cli.path('back')), files_below(root), 'what came back')
+    process = cli.start('rm', '-r', 'files/k', '--json', '-q')
+    kill_while(cli, process, (300, 800))
+    expect(process.returncode, 0, process.stderr.read())
+    cli.server.wait_ready()
+    expect(cli.run('ls', '-R', 'files').lines(), [], 'what is left')
+
+
+@test
+def a_server_that_stays_away(cli):
+    """The run ends once the time for retries is over, with "worth retrying"."""
+    root = make_many(cli, 800)
+    process = cli.start('put', '-r', root, 'files/k', '--json', '--retry-for', '1500ms')
+    for _ in range(50):
+        process.stdout.readline()
+    cli.server.kill()
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    expect(process.returncode, 5, err)
+    holds(err.decode(), 'cannot connect to')
+    holds(err.decode(), 'ended before all was done')
+    if time.monotonic() - begin > 10:
+        raise AssertionError('it took too long')
+
+
+def temporary(folder):
+    """Names of the files there that have no name of their own yet."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [name for name in names if name.startswith('.holdfast-')]
+
+
+@bare
+def interrupted(cli):
+    """Ctrl-C in the middle of files: 130, and nothing half is left."""
+    body = content(3 * MIB)
+    with Liar(cli, slow=True) as liar:
+        liar.bodies = {f'd/{i}': body for i in range(20)}
+        process = cli.start('get', '-r', 'files/d', 'target')
+        end = time.monotonic() + 20
+        while time.monotonic() < end and not temporary(cli.path('target')):
+            time.sleep(0.02)
+        if not temporary(cli.path('target')):
+            raise AssertionError('nothing was under way')
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    expect(process.returncode, 130, err)
+    holds(err.decode(), 'stopped')
+    expect(temporary(cli.path('target')), [], 'left over')
+    for name, data in files_below(cli.path('target')).items():
+        expect(data, body, name)
+
+
+# ---- answers ----
+
+@test
+def exit_codes(cli):
+    path = cli.write('one', b'x')
+    os.mkdir(cli.path('empty'))
+    usage = [[], ['put'], ['put', path], ['put', path, 'files/a', 'b'], ['put', '--nonsense'],
+             ['put', '-x', path, 'files/a'], ['put', path, '/a'], ['put', '.', 'files/a'],
+             ['put', '-r', path, 'files/a'], ['get', 'files', 'x'], ['get', '-r', 'files', '-'],
+             ['ls'], ['ls', '--connections', '0', 'files'], ['ls', '--json=1', 'files'],
+             ['put', path, 'files/a', '--connections', '65'], ['put', '--retry-for', 'soon', path, 'f'],
+             ['rm', 'files'], ['rm', '-r', 'files'], ['bucket', 'paint', 'x'], ['bucket', 'create'],
+             ['bucket', 'create', 'X'], ['admin', 'nothing'], ['nothing'],
+             ['ls', 'files', '--url', 'ftp://x'], ['ls', 'files', '--key', 'a b']]
+    for args in usage:
+        done = cli.run(*args, status=2)
+        if not done.err:
+            raise AssertionError(f'{args}: nothing is said')
+    for args in (['get', 'files/none', 'x'], ['stat', 'files/none'], ['rm', 'files/none'],
+                 ['rm', '-r', 'files/none'], ['get', '-r', 'files/none', 'x'], ['ls', 'none-such'],
+                 ['ls', 'files/none'], ['put', path, 'none-such/a'], ['put', 'absent', 'files/a'],
+                 ['bucket', 'remove', 'none-such'], ['put', '-r', 'home-less', 'files']):
+        done = cli.run(*args, status=3)
+        expect(len(done.err.splitlines()), 1, f'{args}: {done.err}')
+    cli.run('put', '-r', 'empty', 'files/a')
+    cli.run('put', path, 'files/a')
+    cli.run('bucket', 'remove', 'files', status=4)
+    cli.env['HOLDFAST_KEY'] = 'HF00000000000000000000.wrong'
+    for args in (['ls', 'files'], ['put', path, 'files/a'], ['admin', 'status']):
+        cli.run(*args, status=4)
+    # A wrong key ends a run at once: it is said once and not for each file.
+    make_many(cli, 60)
+    done = cli.run('put', '-r', 'many', 'files/m', '--connections', '1', status=4)
+    holds(done.err, '1 failed')
+    del cli.env['HOLDFAST_KEY']
+    holds(cli.run('ls', 'files', status=4).err, 'HOLDFAST_KEY')
+
+
+@bare
+def no_server(cli):
+    url = f'http://127.0.0.1:{free_port()}'
+    cli.env['HOLDFAST_URL'] = url
+    path = cli.write('one', b'x')
+    for args in (['ls', 'files'], ['put', path, 'files/a'], ['get', 'files/a', 'x'], ['rm', 'files/a'],
+                 ['admin', 'status'], ['put', '-r', '.', 'files/a'], ['bucket', 'list']):
+        done = cli.run(*args, status=5)
+        holds(done.err, f'cannot connect to {url}: Connection refused; is the server running? '
+                        '`holdfast serve`')
+        if done.seconds > 3:
+            raise AssertionError(f'{args} took {done.seconds} s')
+    # Asked to, it waits for one that was never there.
+    done = cli.run('ls', 'files', '--retry-for', '1s', status=5)
+    if not 0.9 < done.seconds < 5:
+        raise AssertionError(f'--retry-for 1s took {done.seconds} s')
+
+
+@test
+def json_and_stat(cli):
+    path = cli.write('one', b'hello')
+    digest = hashlib.sha256(b'hello').hexdigest()
+    put = cli.run('put', path, 'files/ä b', '--json').objects()
+    expect([(x['key'], x['size'], x['sha256']) for x in put], [('ä b', 5, digest)], 'put')
+    stat = cli.run('stat', 'files/ä b', '--json').objects()
+    expect(stat, put, 'stat')
+    expect(cli.run('ls', 'files', '--json').objects(), put, 'ls')
+    text = cli.run('stat', 'files/ä b').out
+    for part in (digest, put[0]['id'], 'size          5 (5 B)', 'on disk in 1 of 1 copy'):
+        holds(text, part)
+    got = cli.run('get', 'files/ä b', 'x', '--json').objects()
+    expect([(x['key'], x['sha256']) for x in got], [('ä b', digest)], 'get')
+    # A key that another begins with is not it.
+    cli.run('stat', 'files/ä', status=3)
+    expect(cli.run('rm', 'files/ä b', '--json').objects(),
+           [{'bucket': 'files', 'key': 'ä b', 'deleted': True}], 'rm')
+    lost = cli.run('rm', 'files/ä b', '--json', status=3).objects()
+    expect(lost[0]['error']['code'], 'not-found', 'rm again')
+
+
+@test
+def listings(cli):
+    for key, size in (('a', 1), ('b/c', 20), ('b/d/e', 300), ('bb', 4000), ('z\x1b[31m', 1)):
+        cli.server.put('files', key, b'x' * size)
+    expect(cli.run('ls', 'files').lines(), ['a', 'b/', 'bb', 'z\\x1b[31m'], 'one level')
+    expect(cli.run('ls', '-R', 'files').lines(), ['a', 'b/c', 'b/d/e', 'bb', 'z\\x1b[31m'], 'all')
+    expect(cli.run('ls', 'files/b/').lines(), ['b/c', 'b/d/'], 'a folder')
+    expect(cli.run('ls', 'files/b').lines(), ['b/', 'bb'], 'a prefix')
+    expect(cli.run('ls', 'files/b/d').lines(), ['b/d/e'], 'a folder without its /')
+    lines = cli.run('ls', '-l', 'files').lines()
+    expect([x.split()[0] for x in lines], ['1', '-', '4000', '1'], 'sizes')
+    expect(len({x.index(x.split(maxsplit=2)[2]) for x in lines}), 1, 'columns')
+    json_lines = cli.run('ls', 'files', '--json').objects()
+    expect([x.get('key', x.get('prefix')) for x in json_lines], ['a', 'b/', 'bb', 'z\x1b[31m'], 'json')
+    cli.run('bucket', 'create', 'empty')
+    expect(cli.run('ls', 'empty').out, '', 'an empty bucket')
+
+
+@test
+def buckets(cli):
+    holds(cli.run('bucket', 'create', 'photos').err, 'created')
+    holds(cli.run('bucket', 'create', 'photos').err, 'already')
+    expect([x.split()[1] for x in cli.run('bucket', 'list').lines()], ['files', 'photos'], 'list')
+    names = [x['name'] for x in cli.run('bucket', 'list', '--json').objects()]
+    expect(names, ['files', 'photos'], 'json')
+    cli.server.put('photos', 'x', b'x')
+    cli.run('bucket', 'remove', 'photos', status=4)
+    cli.run('rm', 'photos/x')
+    cli.run('bucket', 'remove', 'photos')
+    expect(len(cli.run('bucket', 'list').lines()), 1, 'list')
+
+
+@test
+def admin(cli):
+    cli.server.put('files', 'x', b'x')
+    lines = cli.run('admin', 'status').lines()
+    if not lines[0].startswith('ok'):
+        raise AssertionError(lines[0])
+    expect(cli.run('admin', 'status', '--json').objects()[0]['pid'], cli.server.process.pid, 'pid')
+    wal = cli.run('admin', 'wal').out
+    for part in ('segments', 'durable up to', 'attested up to', 'appended'):
+        holds(wal, part)
+    expect(cli.run('admin', 'wal', '--json').objects()[0]['failed'], False, 'wal')
+    holds(cli.run('admin', 'shards').out, 'primary')
+
+
+@test
+def settings(cli):
+    """Flags go before the environment, that before the file."""
+    key = cli.env.pop('HOLDFAST_KEY')
+    url = cli.env.pop('HOLDFAST_URL')
+    config = cli.write('home/.config/holdfast/config.yaml', f'url: {url}/\nkey: {key}\n'.encode())
+    cli.run('ls', 'files')
+    cli.env['HOLDFAST_URL'] = f'http://127.0.0.1:{free_port()}'
+    cli.run('ls', 'files', status=5)
+    cli.run('ls', 'files', '--url', url)
+    del cli.env['HOLDFAST_URL']
+    cli.env['HOLDFAST_KEY'] = 'HF00000000000000000000.wrong'
+    cli.run('ls', 'files', status=4)
+    cli.run('ls', 'files', '--key', key)
+    del cli.env['HOLDFAST_KEY']
+    cli.env['HOLDFAST_KEY_FILE'] = os.path.join(cli.server.data, 'root.key')
+    cli.write('home/.config/holdfast/config.yaml', f'url: "{url}"\n'.encode())
+    cli.run('ls', 'files')
+    cli.write('home/.config/holdfast/config.yaml', b'url: [1, 2\n')
+    holds(cli.run('ls', 'files', status=2).err, config)
+
+
+@bare
+def help_texts(cli):
+    names = ('put', 'get', 'ls', 'stat', 'rm', 'bucket', 'admin')
+    whole = cli.run('help').out
+    for name in names:
+        holds(whole, f'  {name} ')
+        text = cli.run(name, '--help').out
+        for part in (f'usage: holdfast {name} ', '--url URL', 'example:', '-h, --help'):
+            holds(text, part)
+        expect(cli.run('help', name).out, text, name)
+        if max(len(line) for line in text.splitlines()) > 100:
+            raise AssertionError(f'{name}: a line is too long')
+    holds(cli.run('version').out, 'holdfast ')
+
+
+@test
+def progress_on_a_terminal(cli):
+    """A line that moves, on a terminal only, and none with --quiet."""
+    make_many(cli, 500)
+    for quiet in (False, True):
+        outer, inner = pty.openpty()
+        process = cli.start('put', '-r', 'many', 'files/p', *(['-q'] if quiet else []), stderr=inner)
+        os.close(inner)
+        text = b''
+        while True:
+            try:
+                piece = os.read(outer, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            text += piece
+        os.close(outer)
+        expect(process.wait(), 0, text)
+        expect(b'\r' in text.replace(b'\r\n', b''), not quiet, text)
+        expect(b'/500 files' in text, not quiet, text)
+
+
+# ---- a server that lies ----
+
+class Liar:
+    """Answers as the REST door does, but for what a test changes. Also sets the client's server."""
+
+    def __init__(self, cli, slow=False):
+        self.bodies = {}        # key: bytes
+        self.wrong_put = False  # the answer has another digest
+        self.wrong_get = False  # so have the bytes
+        self.busy = 0           # so many requests get 503 first
+        self.cut = 0            # so many answers to GET break off
+        self.keys = None        # keys that a listing has instead
+        self.requests = []
+        liar = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+
+            def log_message(self, *args):
+                pass
+
+            def answer(self, status, body, headers=()):
+                self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                step = 20000 if slow else max(1, len(body))
+                cut = liar.cut > 0 and status == 200 and '/buckets/' in self.path
+                if cut:
+                    liar.cut -= 1
+                    body = body[:len(body) // 2]
+                for at in range(0, len(body), step):
+                    self.wfile.write(body[at:at + step])
+                    if slow and '/buckets/' in self.path:
+                        time.sleep(0.05)
+                if cut:
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+
+            def handle_one(self):
+                url = urllib.parse.urlsplit(self.path)
+                key = urllib.parse.unquote(url.path.removeprefix('/v1/buckets/files/files/'))
+                body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+                liar.requests.append((self.command, key))
+                if liar.busy > 0:
+                    liar.busy -= 1
+                    self.answer(503, b'{"code": "busy", "detail": "wait"}')
+                elif self.command == 'PUT':
+                    digest = hashlib.sha256(b'other' if liar.wrong_put else body).hexdigest()
+                    self.answer(201, json.dumps({'bucket': 'files', 'key': key, 'size': len(body),
+                                                 'sha256': digest}).encode())
+                elif url.path == '/v1/files':
+                    keys = liar.keys or sorted(liar.bodies)
+                    self.answer(200, json.dumps({'files': [
+                        {'bucket': 'files', 'key': k, 'size': 1, 'sha256': None} for k in keys],
+                        'prefixes': [], 'next': None}).encode())
+                else:
+                    body = liar.bodies[key]
+                    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+                    if liar.wrong_get:
+                        body = body[:-1] + b'!'
+                    self.answer(200, body, [('Repr-Digest', f'sha-256=:{digest}:')])
+
+            do_GET = do_PUT = handle_one
+
+        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *args: None
+        cli.env['HOLDFAST_URL'] = f'http://127.0.0.1:{self.server.server_port}'
+        cli.env['HOLDFAST_KEY'] = 'ID.SECRET'
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *args):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@bare
+def other_bytes_are_found(cli):
+    """A digest that does not fit is damage, both ways; nothing wrong is left here."""
+    small = cli.write('small', b'hello')
+    large = cli.write('large', content(2 * MIB))
+    with Liar(cli) as liar:
+        liar.wrong_put = True
+        for path in (small, large):
+            done = cli.run('put', path, 'files/x', status=6)
+            holds(done.err, 'other bytes')
+        expect(len(liar.requests), 6, 'three attempts each')
+        liar.bodies['x'] = b'hello'
+        liar.wrong_get = True
+        holds(cli.run('get', 'files/x', 'back', status=6).err, 'SHA-256')
+        cli.run('get', '-r', 'files', 'tree', status=6)
+        expect(sorted(os.listdir(cli.folder)), ['large', 'small', 'tree'], 'left')
+        expect(os.listdir(cli.path('tree')), [], 'left in the tree')
+        cli.run('get', 'files/x', '-', status=1)
+
+
+@bare
+def busy_and_broken(cli):
+    """503 and broken answers are tried again; how often is bounded."""
+    path = cli.write('one', b'hello')
+    with Liar(cli) as liar:
+        liar.busy = 3
+        cli.run('put', path, 'files/x')
+        expect(len(liar.requests), 4, 'attempts')
+        liar.busy = 2
+        cli.run('ls', 'files', status=0)
+        liar.bodies['x'] = content(300000)
+        liar.cut = 4
+        cli.run('get', 'files/x', 'back')
+        with open(cli.path('back'), 'rb') as file:
+            expect(file.read(), content(300000), 'content')
+        liar.requests.clear()
+        liar.cut = 1 << 30
+        cli.run('get', 'files/x', 'never', '--retry-for', '1s', status=5)
+        if not 20 <= len(liar.requests) <= 40:
+            raise AssertionError(f'{len(liar.requests)} attempts')
+        liar.cut = 0
+        liar.busy = 1 << 30
+        done = cli.run('put', path, 'files/x', '--retry-for', '500ms', status=5)
+        holds(done.err, 'wait')
+
+
+@bare
+def listings_that_lie(cli):
+    """Keys outside of the prefix end the run; nothing is written."""
+    with Liar(cli) as liar:
+        for keys in (['elsewhere'], ['../../x'], ['p'], ['q/x']):
+            liar.keys = keys
+            holds(cli.run('get', '-r', 'files/p', 'target', status=5).err, 'outside of the prefix')
+            holds(cli.run('rm', '-r', 'files/p', status=5).err, 'outside of the prefix')
+        expect([x for x in liar.requests if x[0] == 'DELETE'], [], 'deletes')
+    expect(os.listdir(cli.path('target')), [], 'left')
+
+
+# ---- running them ----
+
+def run_one(function):
+    """True if it passed."""
+    folder = tempfile.mkdtemp(prefix='holdfast-cli-')
+    log = folder + '.log'
+    server = None
+    begin = time.monotonic()
+    try:
+        if getattr(function, 'bare', False):
+            function(Cli(folder))
+        else:
+            server = Server(BINARY, folder + '.data', log).start()
+            function(Cli(folder, server))
+        print(f'ok {function.__name__} {time.monotonic() - begin:.1f} s', flush=True)
+        return True
+    except Exception:  # noqa: BLE001  (a test may fail in any way)
+        print(f'FAILED {function.__name__}', flush=True)
+        traceback.print_exc(file=sys.stdout)
+        if os.path.exists(log):
+            with open(log, encoding='utf-8', errors='replace') as lines:
+                print(''.join(lines.readlines()[-15:]))
+        return False
+    finally:
+        if server is not None:
+            server.end()
+        for path in (folder, folder + '.data'):
+            shutil.rmtree(path, ignore_errors=True)
+        if os.path.exists(log):
+            os.unlink(log)
+
+
+def main(argv):
+    global BINARY
+    if not argv:
+        sys.exit('usage: cli.py BINARY [TEST...]')
+    BINARY = argv[0].split()
+    BINARY[-1] = os.path.abspath(BINARY[-1])
+    tests = [t for t in TESTS if not argv[1:] or t.__name__ in argv[1:]]
+    failed = sum(0 if run_one(function) else 1 for function in tests)
+    print(f'LAYER cli required={len(tests)} executed={len(tests)} failed={failed}')
+    return 1 if failed or not tests else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,208 @@
+#include "cli/local_file.h"
+#include "testing.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void assert_content(const char *path, const char *text)
+{
+    AUTO_BUF(data, 4096);
+    bool found = false;
+    assert_ok(local_read_all(path, &data, &found, NULL), NULL);
+    assert_true(found);
+    assert_str(buf_str(&data), text);
+}
+
+/* Entries of a directory but for . and .. */
+static size_t count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    size_t count = 0;
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count - 2;
+}
+
+static void reading(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) path = tmp_path(dir, "file");
+    AUTO(char, mem_free) link = tmp_path(dir, "link");
+    AUTO(char, mem_free) pipe = tmp_path(dir, "pipe");
+    LocalFile file = LOCAL_FILE_NONE;
+    char data[16];
+    size_t len = 0;
+    write_file(path, "hello");
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_code(local_open(dir, true, &file, NULL), ERR_INVALID, NULL);
+    assert_code(local_open(pipe, true, &file, NULL), ERR_INVALID, NULL); /* and does not hang */
+    assert_code(local_open("/nowhere", true, &file, NULL), ERR_NOT_FOUND, NULL);
+    assert_code(local_open(link, false, &file, NULL), ERR_EXISTS, NULL);
+    assert_int_equal(file.fd, -1);
+    assert_ok(local_open(link, true, &file, NULL), NULL);
+    local_close(&file);
+    assert_ok(local_open(path, false, &file, NULL), NULL);
+    assert_int_equal(file.size, 5);
+    assert_ok(local_read(&file, data, 3, &len, NULL), NULL);
+    assert_int_equal(len, 3);
+    assert_ok(local_read(&file, data, sizeof data, &len, NULL), NULL);
+    assert_int_equal(len, 2);
+    assert_ok(local_read(&file, data, sizeof data, &len, NULL), NULL);
+    assert_int_equal(len, 0);
+    assert_ok(local_rewind(&file, NULL), NULL);
+    assert_ok(local_read(&file, data, sizeof data, &len, NULL), NULL);
+    assert_memory_equal(data, "hello", 5);
+    assert_ok(local_check_unchanged(&file, NULL), NULL);
+    /* The same size and another time; then another size. */
+    struct timespec times[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_code(local_check_unchanged(&file, NULL), ERR_ABORTED, NULL);
+    write_file(path, "hello, world");
+    Err err = {0};
+    assert_code(local_check_unchanged(&file, &err), ERR_ABORTED, &err);
+    assert_non_null(strstr(err_text(&err), "from 5 to 12 bytes"));
+    local_close(&file);
+    local_close(&file);
+}
+
+static void small_files(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) path = tmp_path(dir, "file");
+    AUTO_BUF(data, 5);
+    bool found = true;
+    assert_ok(local_read_all(path, &data, &found, NULL), NULL);
+    assert_false(found);
+    write_file(path, "");
+    assert_ok(local_read_all(path, &data, &found, NULL), NULL);
+    assert_true(found && data.len == 0);
+    write_file(path, "123456");
+    assert_code(local_read_all(path, &data, &found, NULL), ERR_CONFIG, NULL);
+    assert_code(local_read_all(dir, &data, &found, NULL), ERR_CONFIG, NULL);
+    write_file(path, "12345");
+    assert_ok(local_read_all(path, &data, &found, NULL), NULL);
+    assert_str(buf_str(&data), "12345");
+}
+
+static void make_dirs(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) deep = tmp_path(dir, "a/b//c/");
+    AUTO(char, mem_free) file = tmp_path(dir, "file");
+    AUTO(char, mem_free) below = tmp_path(dir, "file/x");
+    LocalType type = LOCAL_OTHER;
+    assert_ok(local_make_dirs(deep, NULL), NULL);
+    assert_ok(local_make_dirs(deep, NULL), NULL);
+    assert_ok(local_stat(deep, true, &type, NULL, NULL), NULL);
+    assert_int_equal(type, LOCAL_DIR);
+    write_file(file, "");
+    assert_code(local_make_dirs(file, NULL), ERR_EXISTS, NULL);
+    assert_code(local_make_dirs(below, NULL), ERR_EXISTS, NULL);
+    assert_code(local_make_dirs("", NULL), ERR_BAD_NAME, NULL);
+}
+
+static void writing(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) path = tmp_path(dir, "a/b/c");
+    AUTO(char, mem_free) folder = tmp_path(dir, "a/b");
+    AUTO(LocalDir, local_dir_close) root = NULL;
+    LocalNew file = LOCAL_NEW_NONE;
+    LocalNew other = LOCAL_NEW_NONE;
+    Rng rng;
+    rng_init(&rng, 1);
+    assert_ok(local_dir_open(NULL, dir, &root, NULL), NULL);
+    assert_ok(local_new_open(root, STR("a/b/c"), &rng, &file, NULL), NULL);
+    assert_ok(local_new_write(&file, STR("wrong"), NULL), NULL);
+    assert_ok(local_new_restart(&file, NULL), NULL);
+    assert_ok(local_new_write(&file, STR("ri"), NULL), NULL);
+    assert_int_not_equal(access(path, F_OK), 0); /* not there before it is whole */
+    assert_ok(local_new_write(&file, STR("ght"), NULL), NULL);
+    assert_ok(local_new_commit(&file, NULL), NULL);
+    local_new_discard(&file); /* does nothing now */
+    assert_content(path, "right");
+
+    /* Thrown away: nothing is left, the old one stays. */
+    assert_ok(local_new_open(root, STR("a/b/c"), &rng, &file, NULL), NULL);
+    assert_ok(local_new_open(root, STR("a/b/c"), &rng, &other, NULL), NULL);
+    assert_int_equal(count_entries(folder), 3);
+    assert_ok(local_new_write(&file, STR("x"), NULL), NULL);
+    local_new_discard(&file);
+    local_new_discard(&file);
+    assert_ok(local_new_commit(&other, NULL), NULL);
+    assert_int_equal(count_entries(folder), 1);
+    assert_content(path, "");
+}
+
+static void never_elsewhere(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) outside = tmp_dir_new();
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) to_dir = tmp_path(dir, "to_dir");
+    AUTO(char, mem_free) to_file = tmp_path(dir, "to_file");
+    AUTO(char, mem_free) folder = tmp_path(dir, "folder");
+    AUTO(char, mem_free) file_path = tmp_path(dir, "file");
+    AUTO(char, mem_free) victim = tmp_path(outside, "victim");
+    AUTO(LocalDir, local_dir_close) root = NULL;
+    LocalNew file = LOCAL_NEW_NONE;
+    Rng rng;
+    char long_name[300];
+    memset(long_name, 'n', sizeof long_name);
+    rng_init(&rng, 2);
+    write_file(victim, "kept");
+    write_file(file_path, "kept");
+    assert_int_equal(symlink(outside, to_dir), 0);
+    assert_int_equal(symlink(victim, to_file), 0);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_ok(local_dir_open(NULL, dir, &root, NULL), NULL);
+    static const char *const refused[] = {"to_dir/x", "to_dir/victim", "to_file",
+                                          "folder",   "file/x",        "to_file/x"};
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        assert_code(local_new_open(root, str_from_cstr(refused[i]), &rng, &file, NULL), ERR_EXISTS,
+                    NULL);
+    }
+    assert_code(local_new_open(root, str_of(long_name, 256), &rng, &file, NULL), ERR_BAD_NAME,
+                NULL);
+    assert_code(local_new_open(root, STR(""), &rng, &file, NULL), ERR_BAD_NAME, NULL);
+    assert_int_equal(file.fd, -1);
+    assert_int_equal(count_entries(outside), 1);
+    assert_content(victim, "kept");
+
+    /* Something that came into its place meanwhile is not replaced either. */
+    assert_ok(local_new_open(root, STR("late"), &rng, &file, NULL), NULL);
+    AUTO(char, mem_free) late = tmp_path(dir, "late");
+    assert_int_equal(symlink(victim, late), 0);
+    assert_code(local_new_commit(&file, NULL), ERR_EXISTS, NULL);
+    local_new_discard(&file);
+    assert_content(victim, "kept");
+    assert_int_equal(count_entries(dir), 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reading), cmocka_unit_test(small_files),     cmocka_unit_test(make_dirs),
+        cmocka_unit_test(writing), cmocka_unit_test(never_elsewhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
