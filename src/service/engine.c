@@ -55,7 +55,7 @@ static void commit_bucket(Engine *engine, const Record *record)
     BucketRecord bucket;
     if (entry->op == OP_DELETE) {
         buckets_remove(engine->options.buckets, name);
-    } else if (attr_get(entry->attrs, ATTR_BUCKET_RECORD, &value) &&
+    } else if (bucket_name_valid(name) && attr_get(entry->attrs, ATTR_BUCKET_RECORD, &value) &&
                bucket_record_decode(value, &bucket, NULL) == OK) {
         buckets_put(engine->options.buckets, name, &bucket);
     }

@@ -170,10 +170,9 @@ static ErrCode drop_versions(Batch *b, const Entry *entry, DropRule rule, bool *
         FileRow row;
         buf_clear(&b->store->value_buf);
         TRY(buf_append_str(&b->store->value_buf, value, err));
-        ASSERT(key.len + 1 <= sizeof from);
-        from_len = key.len;
-        memcpy(from, key.ptr, key.len);
-        if (!file_row_decode(buf_str(&b->store->value_buf), &row) ||
+        from_len = MIN(key.len, sizeof from - 1); /* a longer one is malformed */
+        memcpy(from, key.ptr, from_len);
+        if (from_len != key.len || !file_row_decode(buf_str(&b->store->value_buf), &row) ||
             !row_key_name_parse(str_of(from, from_len), &bucket, &name, &row.version)) {
             return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
         }
@@ -268,7 +267,7 @@ static ErrCode apply_meta(Batch *b, const Entry *entry, Err *err)
     row.attrs = entry->attrs;
     Buf *buf = &b->store->value_buf;
     buf_clear(buf);
-    TRY(buf_reserve(buf, old.len + entry->attrs.len + 64, err));
+    TRY(buf_reserve(buf, entry->attrs.len + row.extents.len + 512, err));
     Enc enc = enc_of(buf->data, buf->capacity);
     file_row_encode(&row, &enc);
     return put(b, key, len, &enc, err);

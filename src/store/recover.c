@@ -61,8 +61,15 @@ static ErrCode replay_entry(Store *store, const Frame *frame, Str payload, Err *
     StoreShard *s = store_shard(store, entry.shard);
     TRY(check_joint(s, &entry, frame, err));
     if (entry.lsn <= s->applied_lsn) return OK;
-    Record *record = NULL;
-    TRY(record_new(&entry, &record, err));
+    AUTO(Record, record_free) made = NULL;
+    TRY(record_new(&entry, &made, err));
+    if (record_has_name(made) && !key_valid(made->key)) {
+        return err_set(err, ERR_CORRUPT,
+                       "segment %" PRIu64 " offset %" PRIu64 ": shard %u lsn %" PRIu64
+                       " has no key that could be one",
+                       frame->pos.segment, frame->pos.offset, entry.shard, entry.lsn);
+    }
+    Record *record = TAKE(made);
     table_add(store->table, record);
     table_logged(store->table, record, frame->pos);
     if (s->replayed_last == NULL)
@@ -148,7 +155,8 @@ static ErrCode on_record(void *ctx, const Frame *frame, Str payload, Err *err)
     return err_set(err, ERR_FORMAT_VERSION, "a log record of kind %d", (int)frame->kind);
 }
 
-/* Every shard's log must reach as far as the index: what was applied had been synced. */
+/* Every shard's log must reach as far as the index: what was applied had been synced. And as far as
+ * what was once committed (I5). */
 static ErrCode check_tails(Store *store, Err *err)
 {
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
@@ -160,6 +168,12 @@ static ErrCode check_tails(Store *store, Err *err)
                            "shard %u: index.db is applied up to lsn %" PRIu64
                            " but the log ends at lsn %" PRIu64 "; log entries are missing",
                            i, store->shards[i]->applied_lsn, state.last_lsn);
+        }
+        if (state.last_lsn < state.commit_lsn) {
+            return err_set(err, ERR_CORRUPT,
+                           "shard %u: the log says that lsn %" PRIu64
+                           " was committed but ends at lsn %" PRIu64 "; log entries are missing",
+                           i, state.commit_lsn, state.last_lsn);
         }
     }
     return OK;

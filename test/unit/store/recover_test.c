@@ -129,6 +129,111 @@ static void test_log_rolled_back(void **state)
     expect_refusal(f, ERR_CORRUPT, "wal.active");
 }
 
+/* --- logs that no release of ours wrote, though every checksum in them is right --- */
+
+static ErrCode ignore_record(void *ctx, const Frame *frame, Str payload, Err *err)
+{
+    UNUSED(ctx);
+    UNUSED(frame);
+    UNUSED(payload);
+    UNUSED(err);
+    return OK;
+}
+
+/* Opens the log of a stopped node, as incarnation after the node's. */
+static Wal *open_log(Fixture *f, const RootInfo *root, Rng *rng)
+{
+    Err err = {0};
+    Wal *wal = NULL;
+    WalOpened opened;
+    WalOptions options = {.root = root->uuid,
+                          .incarnation = root->incarnation + 1,
+                          .segment_size = SEGMENT_SIZE_MIN,
+                          .clock = clock_real(),
+                          .rng = rng};
+    assert_ok(wal_open(f->disk, &options, ignore_record, NULL, &wal, &opened, &err), &err);
+    return wal;
+}
+
+static void expect_store_refuses(Fixture *f, const RootInfo *root, const char *text)
+{
+    Err err = {0};
+    Store *store = NULL;
+    StoreOpened opened;
+    StoreOptions options = {
+        .root = *root, .wal_segment_size = SEGMENT_SIZE_MIN, .clock = clock_real(), .seed = 1};
+    options.root.incarnation += 2;
+    assert_code(store_open(f->disk, &options, &store, &opened, &err), ERR_CORRUPT, NULL);
+    if (strstr(err_text(&err), text) == NULL) print_message("%s\n", err_text(&err));
+    assert_non_null(strstr(err_text(&err), text));
+}
+
+static void append(Wal *wal, Entry *entry)
+{
+    Err err = {0};
+    WalPos pos;
+    AUTO_BUF(head, ENTRY_MAX);
+    entry_seal(entry);
+    assert_ok(buf_reserve(&head, entry_len(entry), &err), &err);
+    Enc enc = enc_of(head.data, head.capacity);
+    entry_encode(entry, &enc);
+    head.len = enc.len;
+    assert_ok(wal_append(wal, entry, buf_str(&head), (Str){NULL, 0}, &pos, &err), &err);
+    assert_ok(wal_sync(wal, &err), &err);
+}
+
+static void test_keys_that_are_none(void **state)
+{
+    static const char longest[KEY_MAX + 1] = {'k'};
+    static const struct {
+        const char *key;
+        size_t len;
+    } rows[] = {{NULL, 0}, {"", 0}, {"a\0b", 3}, {longest, sizeof longest}, {"\xff", 1}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (i > 0) assert_int_equal(setup(state), 0);
+        Fixture *f = *state;
+        Err err = {0};
+        Rng rng;
+        rng_init(&rng, 1);
+        RootInfo root = f->kit.root;
+        stop(f);
+        Wal *wal = open_log(f, &root, &rng);
+        AUTO_BUF(attrs, ATTRS_MAX);
+        if (rows[i].key != NULL) {
+            assert_ok(attr_set(&attrs, ATTR_KEY, str_of(rows[i].key, rows[i].len), &err), &err);
+        }
+        Entry entry = {.op = OP_CREATE,
+                       .shard = shard_id(7, 7),
+                       .term = 1,
+                       .lsn = 1,
+                       .bucket = 5,
+                       .file = file_id_make(shard_id(7, 7), 1, &rng),
+                       .attrs = buf_str(&attrs)};
+        append(wal, &entry);
+        wal_free(wal);
+        expect_store_refuses(f, &root, "no key that could be one");
+        if (i + 1 < ARRAY_LEN(rows)) (void)teardown(state);
+    }
+}
+
+/* A log that was cut back below what it once called committed. */
+static void test_commit_behind_the_end(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    Rng rng;
+    rng_init(&rng, 1);
+    RootInfo root = f->kit.root;
+    stop(f);
+    Wal *wal = open_log(f, &root, &rng);
+    ReplicaState state_now;
+    assert_true(wal_replica_state(wal, SHARD_SYSTEM, &state_now));
+    wal_note(wal, SHARD_SYSTEM, state_now.last_lsn + 1, 0);
+    assert_ok(wal_rotate(wal, &err), &err);
+    wal_free(wal);
+    expect_store_refuses(f, &root, "was committed but ends at");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +242,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_log_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_rolled_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_that_are_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_commit_behind_the_end, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
