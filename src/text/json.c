@@ -96,11 +96,19 @@ static const char *escape_of(uint8_t c, char scratch[8])
     return scratch;
 }
 
+static bool is_plain(char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 static void put_string(JsonWriter *writer, Str text)
 {
     put(writer, "\"", 1);
     size_t start = 0, i = 0; /* start..i stands for itself */
-    while (i < text.len) {
+    for (;;) {
+        while (i < text.len && is_plain(text.ptr[i])) /* nearly all there ever is */
+            i++;
+        if (i == text.len) break;
         char scratch[8];
         size_t len = utf8_len(str_slice(text, i, text.len));
         const char *escape = len == 0   ? "\xef\xbf\xbd" /* U+FFFD */
