@@ -105,6 +105,30 @@ ErrCode queue_push(Queue *queue, void *item)
     return push(queue, item, false);
 }
 
+ErrCode queue_push_all(Queue *queue, void *const *items, size_t count)
+{
+    lock_take(&queue->lock);
+    queue_check(queue);
+    ErrCode code = OK;
+    if (queue->closed)
+        code = ERR_SHUTTING_DOWN;
+    else if (count > queue->capacity - queue->count)
+        code = ERR_BUSY;
+    bool was_empty = queue->count == 0;
+    for (size_t i = 0; i < count && code == OK; i++) {
+        queue->items[(queue->head + queue->count) % queue->capacity] = items[i];
+        queue->count++;
+    }
+    if (code == OK && count == 1) ASSERT(pthread_cond_signal(&queue->not_empty) == 0);
+    if (code == OK && count > 1) ASSERT(pthread_cond_broadcast(&queue->not_empty) == 0);
+    queue_check(queue);
+    void (*wake)(void *ctx) = queue->wake; /* as in push() */
+    void *wake_ctx = queue->wake_ctx;
+    lock_give(&queue->lock);
+    if (code == OK && count > 0 && was_empty && wake != NULL) wake(wake_ctx);
+    return code;
+}
+
 ErrCode queue_push_wait(Queue *queue, void *item)
 {
     return push(queue, item, true);

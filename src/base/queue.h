@@ -17,6 +17,8 @@ void queue_free(Queue *queue);
 void queue_on_wake(Queue *queue, void (*wake)(void *ctx), void *ctx);
 /* ERR_BUSY when full (item stays the caller's); ERR_SHUTTING_DOWN once closed. */
 MUST_USE ErrCode queue_push(Queue *queue, void *item);
+/* All of items, in order and with one wake-up, or none: ERR_BUSY, ERR_SHUTTING_DOWN. */
+MUST_USE ErrCode queue_push_all(Queue *queue, void *const *items, size_t count);
 /* Blocks while full. ERR_SHUTTING_DOWN once closed. */
 MUST_USE ErrCode queue_push_wait(Queue *queue, void *item);
 /* Takes up to max items at once into items, in order; 0 when empty. Never blocks. */

@@ -16,7 +16,7 @@
 #define BUFFERS_COUNT 512   /* of 256 KiB: bodies under way; memory only as they are used */
 #define DISK_WORKERS "8"    /* threads that write and read bodies */
 #define MUTATIONS_MAX 65536 /* waiting for the core */
-#define APPLY_DELAY_MS 20
+#define APPLY_DELAY_MS 250
 #define WAL_SPARES 2
 
 struct Node {

@@ -20,8 +20,10 @@ struct Workers {
     Store *store;
     Engine *engine; /* the core's */
     Queue *mutations;
-    Queue *logged; /* LogItems back from the writer */
-    Queue *to_log; /* LogItems for the writer */
+    Queue *logged;    /* LogItems back from the writer */
+    Queue *to_log;    /* LogItems for the writer */
+    void **log_batch; /* the core's: LogItems of this turn, at most POP_MAX */
+    size_t log_count;
     Wake core_wake;
     Wake applier_wake;
     Thread core;
@@ -31,9 +33,10 @@ struct Workers {
     _Atomic bool full;
     _Atomic uint64_t room; /* bytes */
     _Atomic bool failed;
-    bool apply_waits;      /* the applier's: it could not go on for want of room, and said so */
-    _Atomic bool refusing; /* packs, index or a body failed: the engine is to refuse writes */
-    _Atomic bool stopping; /* core: drain and end */
+    bool apply_waits;       /* the applier's: it could not go on for want of room, and said so */
+    _Atomic bool refusing;  /* packs, index or a body failed: the engine is to refuse writes */
+    _Atomic bool stopping;  /* core: drain and end */
+    _Atomic bool gathering; /* the applier waits for more */
     _Atomic bool applier_stopping; /* later: what holds writers back ends by the applier's work */
     _Atomic size_t in_flight;
     Lock lock; /* LOCK_RANK_STORE: the snapshot */
@@ -44,16 +47,28 @@ struct Workers {
 
 /* --- core --- */
 
+/* Gives the writer what this turn has gathered, at once, so that it becomes one batch. */
+static void flush_log(Workers *workers)
+{
+    if (workers->log_count == 0) return;
+    ErrCode code = queue_push_all(workers->to_log, workers->log_batch, workers->log_count);
+    ASSERT(code == OK); /* the engine keeps to ENGINE_LOG_MAX, and the queue closes after it */
+    workers->log_count = 0;
+}
+
 static void io_log(void *ctx, LogItem *item)
 {
     Workers *workers = ctx;
-    ErrCode code = queue_push(workers->to_log, item);
-    ASSERT(code == OK); /* the engine keeps to ENGINE_LOG_MAX, and the queue closes after it */
+    if (workers->log_count == POP_MAX) flush_log(workers);
+    workers->log_batch[workers->log_count++] = item;
 }
 
+/* An applier that gathers is only woken when it has enough. If it stops gathering right after that
+ * look, it takes what was committed before. */
 static void io_committed(void *ctx)
 {
     Workers *workers = ctx;
+    if (atomic_load(&workers->gathering) && store_backlog(workers->store) < APPLY_ENOUGH) return;
     wake_set(&workers->applier_wake);
 }
 
@@ -112,6 +127,7 @@ static void core_run(void *arg)
         if (atomic_load(&workers->refusing)) engine_refuse_writes(workers->engine);
         work += take_mutations(workers, items);
         engine_turn(workers->engine);
+        flush_log(workers);
         publish(workers);
         if (work > 0) continue;
         if (atomic_load(&workers->stopping)) {
@@ -143,9 +159,9 @@ static void write_batch(Workers *workers, void **items, size_t count)
     for (size_t i = 0; i < count; i++) {
         LogItem *item = items[i];
         item->code = code;
-        ErrCode pushed = queue_push(workers->logged, item);
-        ASSERT(pushed == OK); /* as large as to_log: there is room */
     }
+    ErrCode pushed = queue_push_all(workers->logged, items, count);
+    ASSERT(pushed == OK); /* as large as to_log: there is room */
 }
 
 static void write_idle(Workers *workers)
@@ -238,19 +254,31 @@ static void checkpoint(Workers *workers)
         workers->apply_waits = false;
 }
 
-/* Applies what is committed; false when there was nothing, or when it failed. */
-static bool apply(Workers *workers)
+/* Waits until there is enough for a batch, but not longer than apply_delay_ms: a row of a small
+ * batch costs twice what a row of a large one does. */
+static void gather(Workers *workers)
+{
+    atomic_store(&workers->gathering, true);
+    if (store_backlog(workers->store) < APPLY_ENOUGH) {
+        /* It goes on whether more came or not. */
+        (void)wake_wait(&workers->applier_wake, (int)workers->options.apply_delay_ms);
+    }
+    atomic_store(&workers->gathering, false);
+}
+
+/* Applies what is committed. Returns how much: 0 when there was nothing, or when it failed. */
+static size_t apply(Workers *workers)
 {
     Err err = {0};
     size_t applied = 0;
     if (store_apply(workers->store, STORE_APPLY_BATCH, &applied, &err) != OK) {
         apply_trouble(workers, &err);
-        return false;
+        return 0;
     }
-    if (applied == 0) return false;
+    if (applied == 0) return 0;
     workers->apply_waits = false;
     wake_set(&workers->core_wake);
-    return true;
+    return applied;
 }
 
 static void applier_run(void *arg)
@@ -260,15 +288,15 @@ static void applier_run(void *arg)
         look_at_space(workers);
         prepare_spares(workers);
         bool woken = wake_wait(&workers->applier_wake, SPACE_EVERY_MS);
-        if (woken && store_backlog(workers->store) < APPLY_ENOUGH) {
-            /* Gathering: it goes on whether more came or not. */
-            (void)wake_wait(&workers->applier_wake, (int)workers->options.apply_delay_ms);
-        }
-        while (apply(workers)) { /* for as long as changes keep coming */
+        if (woken) gather(workers);
+        size_t applied;
+        do { /* after a full batch more waits already */
+            applied = apply(workers);
+            if (applied == 0) break;
             look_at_space(workers);
             prepare_spares(workers);
             if (store_wants_checkpoint(workers->store)) checkpoint(workers);
-        }
+        } while (applied == STORE_APPLY_BATCH);
         if (!woken) checkpoint(workers); /* a second of silence */
     }
 }
@@ -348,6 +376,7 @@ ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
     workers->mutations = queue_new(options->queue_max);
     workers->to_log = queue_new(2 * ENGINE_LOG_MAX);
     workers->logged = queue_new(2 * ENGINE_LOG_MAX);
+    workers->log_batch = mem_new_array(POP_MAX, sizeof *workers->log_batch);
     workers->shards = mem_new_array(PLACE_SHARDS_MAX + 1, sizeof *workers->shards);
     lock_init(&workers->lock, LOCK_RANK_STORE);
     wake_init(&workers->core_wake);
@@ -404,6 +433,7 @@ void workers_free(Workers *workers)
     queue_free(workers->mutations);
     queue_free(workers->to_log);
     queue_free(workers->logged);
+    mem_free(workers->log_batch);
     mem_free(workers->shards);
     wake_deinit(&workers->core_wake);
     wake_deinit(&workers->applier_wake);

@@ -208,6 +208,35 @@ static void push_one_more(void *arg)
     atomic_store(&traffic->count, code == ERR_SHUTTING_DOWN ? 1 : 2);
 }
 
+/* All or none, in order, with one wake-up. */
+static void test_push_all(void **state)
+{
+    UNUSED(state);
+    AUTO(Queue, queue_free) queue = queue_new(4);
+    Wakes wakes = {.queue = queue};
+    queue_on_wake(queue, count_wake, &wakes);
+    void *in[4] = {item(1), item(2), item(3), item(4)};
+    void *out[4];
+    assert_int_equal(queue_push_all(queue, in, 0), OK);
+    assert_int_equal(wakes.calls, 0);
+    for (uintptr_t round = 0; round < 3; round++) { /* the ring goes round */
+        assert_int_equal(queue_push_all(queue, in, 3), OK);
+        assert_int_equal(wakes.calls, 2 * round + 1);
+        assert_int_equal(queue_push_all(queue, in, 2), ERR_BUSY);
+        assert_int_equal(queue_len(queue), 3);
+        assert_int_equal(queue_push_all(queue, in + 3, 1), OK);
+        assert_int_equal(wakes.calls, 2 * round + 1);
+        assert_int_equal(queue_pop(queue, out, 4), 4);
+        for (size_t i = 0; i < 4; i++)
+            assert_ptr_equal(out[i], in[i]);
+        assert_int_equal(queue_push(queue, item(9)), OK);
+        assert_int_equal(queue_pop(queue, out, 4), 1);
+    }
+    queue_close(queue);
+    assert_int_equal(queue_push_all(queue, in, 1), ERR_SHUTTING_DOWN);
+    assert_int_equal(queue_len(queue), 0);
+}
+
 /* Closing wakes whoever waits for room. */
 static void test_close_wakes(void **state)
 {
@@ -277,7 +306,7 @@ int main(void)
         cmocka_unit_test(test_close),       cmocka_unit_test(test_wake),
         cmocka_unit_test(test_timeout),     cmocka_unit_test(test_threads),
         cmocka_unit_test(test_close_wakes), cmocka_unit_test(test_popper_frees),
-        cmocka_unit_test(test_bugs),
+        cmocka_unit_test(test_push_all),    cmocka_unit_test(test_bugs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
