@@ -18,6 +18,8 @@
 #define MUTATIONS_MAX 65536 /* waiting for the core */
 #define APPLY_DELAY_MS 250
 #define WAL_SPARES 2
+#define WAL_RECYCLED_BYTES (48 * MIB) /* of segments kept as spares when the log is cut */
+#define WAL_RECYCLED_MAX 48
 
 struct Node {
     NodeOptions options;
@@ -134,11 +136,19 @@ static void on_progress(void *ctx, uint64_t records, uint64_t bytes)
     LOG(INFO, "node.recovering", "records=%" PRIu64 " bytes=%" PRIu64, records, bytes);
 }
 
+/* Making a spare costs 1 MiB of zeros and two syncs; a burst cuts as many as it uses. */
+static unsigned wal_recycled(uint64_t segment_size)
+{
+    uint64_t size = segment_size != 0 ? segment_size : WAL_SEGMENT_SIZE_DEFAULT;
+    return (unsigned)MIN(WAL_RECYCLED_BYTES / size, (uint64_t)WAL_RECYCLED_MAX);
+}
+
 static ErrCode open_store(Node *node, Err *err)
 {
     StoreOptions options = {.root = node->root,
                             .wal_segment_size = node->options.segment_size,
                             .wal_spares = WAL_SPARES,
+                            .wal_recycled = wal_recycled(node->options.segment_size),
                             .index_cache_bytes = node->options.index_cache_bytes,
                             .clock = clock_real(),
                             .seed = rng_u64(&node->rng),

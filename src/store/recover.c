@@ -186,6 +186,7 @@ ErrCode store_recover(Store *store, StoreOpened *opened, Err *err)
                           .incarnation = store->options.root.incarnation,
                           .segment_size = store->options.wal_segment_size,
                           .spares = store->options.wal_spares,
+                          .recycled = store->options.wal_recycled,
                           .clock = store->options.clock,
                           .rng = &store->rng};
     ErrCode code = wal_open(store->disk, &options, on_record, store, &store->wal, &opened->wal,

@@ -27,6 +27,7 @@ typedef struct {
     RootInfo root; /* with the incarnation of this start */
     uint64_t wal_segment_size;
     unsigned wal_spares;
+    unsigned wal_recycled; /* see WalOptions */
     uint32_t chunk_size;
     uint64_t pack_size;
     uint64_t index_cache_bytes; /* per connection */

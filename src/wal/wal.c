@@ -14,9 +14,9 @@ static ErrCode check_options(const WalOptions *options, Err *err)
         return err_set(err, ERR_CONFIG,
                        "segments of %" PRIu64 " bytes: 64 KiB to 1 GiB, a multiple of 4 KiB", size);
     }
-    if (options->spares > WAL_SPARES_MAX) {
-        return err_set(err, ERR_CONFIG, "%u spare segments: at most %d", options->spares,
-                       WAL_SPARES_MAX);
+    unsigned spares = MAX(options->spares, options->recycled);
+    if (spares > WAL_SPARES_MAX) {
+        return err_set(err, ERR_CONFIG, "%u spare segments: at most %d", spares, WAL_SPARES_MAX);
     }
     ASSERT(options->clock != NULL && options->rng != NULL);
     ASSERT(!id128_is_zero(options->root));

@@ -36,6 +36,7 @@ typedef struct {
     uint64_t incarnation;  /* must be higher than at every earlier open */
     uint64_t segment_size; /* bytes, 64 KiB..1 GiB, multiple of 4096; 0: 1 MiB */
     unsigned spares;       /* segments kept ready, 0..64 */
+    unsigned recycled;     /* as spares when the log is cut, 0..64; at least as many as spares */
     Clock *clock;
     Rng *rng; /* for segment uuids; owned by the caller, used by the writer thread */
 } WalOptions;

@@ -230,6 +230,12 @@ static ErrCode spare_listed(void *ctx, const char *name, bool is_dir, Err *err)
     return OK;
 }
 
+/* A recycled file costs less than making one when the next burst needs it. */
+static unsigned spares_kept(const Wal *wal)
+{
+    return MAX(wal->options.spares, wal->options.recycled);
+}
+
 static ErrCode spare_adopt(Wal *wal, uint64_t number, Err *err)
 {
     char path[DISK_PATH_MAX];
@@ -237,7 +243,7 @@ static ErrCode spare_adopt(Wal *wal, uint64_t number, Err *err)
     spare_path(number, path);
     TRY(disk_stat(wal->disk, path, &stat, err));
     if (number >= wal->next_spare) wal->next_spare = number + 1;
-    if (stat.size != wal->options.segment_size || wal->spare_count >= wal->options.spares) {
+    if (stat.size != wal->options.segment_size || wal->spare_count >= spares_kept(wal)) {
         return disk_unlink(wal->disk, path, err);
     }
     spare_add(wal, number);
@@ -315,7 +321,10 @@ static ErrCode segment_release(Wal *wal, const WalSegment *segment, Err *err)
     char to[DISK_PATH_MAX];
     wal_segment_path(segment->id, path);
     TRY(pass("wal.cut", err));
-    if (segment->size != wal->options.segment_size || !wal_needs_spare(wal)) {
+    lock_take(&wal->lock);
+    bool keep = wal->spare_count < spares_kept(wal);
+    lock_give(&wal->lock);
+    if (!keep || segment->size != wal->options.segment_size) {
         TRY(disk_unlink(wal->disk, path, err));
         TRY(pass("wal.cut", err));
         return disk_sync_dir(wal->disk, WAL_SEGMENTS, err);

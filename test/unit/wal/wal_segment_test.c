@@ -128,6 +128,28 @@ static void test_cut_recycles(void **state)
     assert_reopens(fixture);
 }
 
+/* Cutting keeps up to `recycled`, though only `spares` are made beforehand. */
+static void test_cut_recycles_more(void **state)
+{
+    Fixture *fixture = *state;
+    fixture->kit.options.recycled = 3;
+    assert_reopens(fixture);
+    fill_segments(fixture, 6);
+    uint64_t active = stats_of(fixture).active_segment;
+    assert_ok(kit_cut(&fixture->kit, active - 1, &fixture->err), &fixture->err);
+    assert_int_equal(spare_files(fixture), 3);
+    assert_false(wal_needs_spare(fixture->kit.wal));
+    assert_reopens(fixture); /* one becomes wal.active */
+    assert_int_equal(spare_files(fixture), 2);
+    fill_segments(fixture, 2);
+    assert_int_equal(spare_files(fixture), 0);
+    fixture->kit.options.recycled = 65;
+    wal_free(TAKE(fixture->kit.wal));
+    assert_code(kit_open(&fixture->kit, &fixture->err), ERR_CONFIG, &fixture->err);
+    fixture->kit.options.recycled = 0;
+    assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
+}
+
 static void test_giant(void **state)
 {
     Fixture *fixture = *state;
@@ -265,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rotation_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_recycles, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cut_recycles_more, setup, teardown),
         cmocka_unit_test_setup_teardown(test_giant, setup, teardown),
         cmocka_unit_test_setup_teardown(test_prepare, setup, teardown),
         cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
