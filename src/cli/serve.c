@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "node/node.h"
@@ -50,16 +52,21 @@ static void print_banner(const Config *config, const Node *node)
 {
     if (isatty(STDOUT_FILENO) == 0) return;
     const char *data = config->data[0];
+    Str host = str_from_cstr(config->http);
+    while (host.len > 0 && host.ptr[host.len - 1] != ':')
+        host.len--;
+    if (host.len <= 1) host = STR("127.0.0.1:"); /* all interfaces */
+    char url[128];
+    snprintf(url, sizeof url, "http://%.*s%u", STR_ARG(host), node_http_port(node));
     printf("\nholdfast " HOLDFAST_VERSION " serves %s on %s\n"
            "  root key  %s/root.key (keep it secret: it may do everything)\n"
            "  put       curl -H \"Authorization: Bearer $(cat %s/root.key)\" -T FILE \\\n"
-           "              http://%s/v1/buckets/files/files/NAME\n"
-           "  health    http://%s/readyz\n"
+           "              %s/v1/buckets/files/files/NAME\n"
+           "  health    %s/readyz\n"
            "One directory on one disk: what is acknowledged survives a crash of the machine, not "
            "the loss\nof the disk. Ctrl-C stops it.\n\n",
-           data, config->http, data, data, config->http, config->http);
+           data, url, data, data, url, url);
     fflush(stdout);
-    UNUSED(node);
 }
 
 /* The signals that end the server are blocked, and taken here. Meanwhile it looks whether the node
@@ -123,6 +130,8 @@ int command_serve(int argc, char **argv)
     Config config;
     bool help = false;
     Err err = {0};
+    /* Test builds fail where this says; in others it must not be set. */
+    if (fault_configure(getenv("HOLDFAST_FAULT"), &err) != OK) return command_fail(NAME, &err);
     if (config_read(argc, argv, environ, &config, &help, &err) != OK) {
         return command_usage(NAME, "%s", err_text(&err));
     }

@@ -38,8 +38,8 @@ static const Option options[] = {
 #undef OPTION
 };
 
-/* Of other commands, so that a shell may export them for both. */
-static const char *const client_env[] = {"HOLDFAST_URL", "HOLDFAST_KEY"};
+/* Of other commands, so that a shell may export them for both, and of tests. */
+static const char *const client_env[] = {"HOLDFAST_URL", "HOLDFAST_KEY", "HOLDFAST_FAULT"};
 
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -271,8 +271,15 @@ static ErrCode read_flag(Config *config, int argc, char *const *argv, int *at, E
     }
     char from[NAME_MAX_LEN + 2];
     snprintf(from, sizeof from, "--%s", option->name);
-    ErrCode code = set_option(config, option, from, value, err);
-    return code == OK ? OK : err_wrap(err, ERR_USAGE, "option");
+    return set_option(config, option, from, value, err);
+}
+
+static void drop_dirs(Config *config)
+{
+    while (config->data_count > 0) {
+        config->data_count--;
+        mem_free(TAKE(config->data[config->data_count]));
+    }
 }
 
 static ErrCode read_flags(Config *config, int argc, char *const *argv, bool *help, Err *err)
@@ -286,8 +293,7 @@ static ErrCode read_flags(Config *config, int argc, char *const *argv, bool *hel
         }
         if (!data_given && (str_eq(flag, STR("--data")) || str_starts_with(flag, STR("--data=")))) {
             data_given = true; /* flags replace what the environment says, not add to it */
-            while (config->data_count > 0)
-                mem_free(TAKE(config->data[--config->data_count]));
+            drop_dirs(config);
         }
         TRY(read_flag(config, argc, argv, &at, err));
     }
@@ -336,8 +342,7 @@ ErrCode config_read(int argc, char *const *argv, char *const *env, Config *out, 
 
 void config_deinit(Config *config)
 {
-    while (config->data_count > 0)
-        mem_free(config->data[--config->data_count]);
+    drop_dirs(config);
     mem_free(config->http);
     *config = (Config){0};
 }

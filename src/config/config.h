@@ -26,9 +26,8 @@ typedef struct {
 } Config;
 
 /* Defaults, then env (an environ: "NAME=value" strings, NULL last), then argv[1..argc-1].
- * *help: --help was there, the rest is not looked at. Errors: ERR_USAGE for flags, ERR_CONFIG for
- * the environment; both name what is wrong, what would be right, and for an unknown flag the
- * nearest one. */
+ * *help: --help was there, the rest is not looked at. Errors: ERR_USAGE and ERR_CONFIG (a value)
+ * name what is wrong, what would be right, and for an unknown flag the nearest one. */
 MUST_USE ErrCode config_read(int argc, char *const *argv, char *const *env, Config *out, bool *help,
                              Err *err);
 void config_deinit(Config *config);

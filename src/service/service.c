@@ -41,7 +41,8 @@ ErrCode service_admit_upload(const Service *service, uint64_t size, Err *err)
     if (atomic_load_explicit(service->options.full, memory_order_relaxed)) {
         return err_set(err, ERR_NO_SPACE, "the rest of the disk is kept for deletes and repairs");
     }
-    uint64_t room = atomic_load_explicit(service->options.room, memory_order_relaxed);
+    const _Atomic uint64_t *left = service->options.room;
+    uint64_t room = left == NULL ? UINT64_MAX : atomic_load_explicit(left, memory_order_relaxed);
     if (size > room) {
         return err_set(err, ERR_NO_SPACE,
                        "%" PRIu64 " bytes do not fit; there is room for %" PRIu64, size, room);

@@ -16,7 +16,7 @@ typedef struct {
     void *submit_ctx;
     const _Atomic bool *ready;    /* the engine is ready */
     const _Atomic bool *full;     /* no space for uploads */
-    const _Atomic uint64_t *room; /* bytes that uploads may still take, as of a moment ago */
+    const _Atomic uint64_t *room; /* bytes that uploads may take now; NULL: any */
     Durability durability;        /* of committed files now, for FILE objects that are read */
 } ServiceOptions;
 

@@ -31,11 +31,12 @@ class Answer:
 class Server:
     """One data directory and the process that serves it. binary: a list of words."""
 
-    def __init__(self, binary, data, log, options=()):
+    def __init__(self, binary, data, log, options=(), fault=None):
         self.binary = binary
         self.data = data
         self.log = log
         self.options = list(options)
+        self.fault = fault
         self.port = free_port()
         self.process = None
 
@@ -44,12 +45,15 @@ class Server:
         return f'127.0.0.1:{self.port}'
 
     def start(self, wait=True):
-        """Starts it and waits until it is ready."""
+        """Starts it, with its HOLDFAST_FAULT if it has one, and waits until it is ready."""
+        env = dict(os.environ)
+        if self.fault is not None:
+            env['HOLDFAST_FAULT'] = self.fault
         with open(self.log, 'ab') as out:
             self.process = subprocess.Popen(
                 [*self.binary, 'serve', '--data', self.data, '--http', self.address,
                  '--log-format', 'json', *self.options], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=out)
+                stdout=subprocess.DEVNULL, stderr=out, env=env)
         if wait:
             self.wait_ready()
         return self

@@ -608,6 +608,38 @@ def stopped(folder):
         server.end()
 
 
+@bare
+def failed_root(folder):
+    """A body whose sync fails: the root takes no more writes, reads go on, a restart has the rest."""
+    server = Server(BINARY, f'{folder}/d', f'{folder}/log', fault='blob.finish=fail:EIO@2').start()
+    try:
+        big, small = content(300000), content(300)
+        expect(server.put('files', 'big', big).status, 201)
+        expect(server.put('files', 'small', small).status, 201)
+        expect_problem(server.put('files', 'lost', big), 503, 'root-failed')
+        end = time.monotonic() + 10
+        while server.request('GET', '/readyz', key=None).status != 503 and time.monotonic() < end:
+            time.sleep(0.02)
+        expect(server.request('GET', '/readyz', key=None).json()['phase'], 'failed')
+        expect_problem(server.put('files', 'small', b'other'), 503, 'root-failed')
+        expect_problem(server.request('DELETE', server.name_path('files', 'small')), 503,
+                       'root-failed')
+        expect(server.get('files', 'big').body == big, True)
+        expect(server.get('files', 'small').body, small)
+        expect(server.get('files', 'lost').status, 404)
+        expect(server.request('GET', '/v1/admin/status').json()['failed'], True)
+        expect(server.stop() != 0, True, 'exit status')
+        server.fault = None
+        server.start()
+        expect(server.get('files', 'big').body == big, True)
+        expect(server.get('files', 'small').body, small)
+        expect(server.get('files', 'lost').status, 404)
+        expect(server.put('files', 'lost', big).status, 201)
+        expect(len(stored_files(server, 'blobs')), 2)
+    finally:
+        server.end()
+
+
 def run_serve(*args, env=None):
     """A server that ends by itself: exit status and what it said."""
     result = subprocess.run([*BINARY, 'serve', *args], stdin=subprocess.DEVNULL, text=True,

@@ -160,6 +160,7 @@ void rest_put_id(RestCall *call)
     }
     call->bucket = found.bucket;
     call->shard = file_id_shard(m->file);
+    m->key = arena_dup(http_request_arena(call->req), found.key); /* for the body's own record */
     take_body(call);
 }
 
