@@ -93,6 +93,12 @@ ErrCode node_kit_close(NodeKit *kit, Err *err)
 {
     engine_drain(kit->engine);
     node_kit_settle(kit);
+    while (!engine_idle(kit->engine)) { /* what the backlog holds back, the applier lets on */
+        size_t applied = 0;
+        TRY(store_apply(kit->store, SIZE_MAX, &applied, err));
+        ASSERT(applied > 0);
+        node_kit_settle(kit);
+    }
     store_reader_free(TAKE(kit->reader));
     engine_free(TAKE(kit->engine));
     ErrCode code = store_close(kit->store, err);
@@ -146,6 +152,12 @@ void node_kit_settle(NodeKit *kit)
 ErrCode node_kit_ready(NodeKit *kit, Err *err)
 {
     node_kit_settle(kit);
+    while (!engine_ready(kit->engine) && !engine_failed(kit->engine)) {
+        size_t applied = 0; /* the first bucket may wait for room */
+        TRY(store_apply(kit->store, SIZE_MAX, &applied, err));
+        if (applied == 0) break;
+        node_kit_settle(kit);
+    }
     if (!engine_ready(kit->engine)) return err_set(err, ERR_ROOT_FAILED, "the engine is not ready");
     return OK;
 }
@@ -229,6 +241,24 @@ static ErrCode read_extents(NodeKit *kit, const FileRow *row, Buf *body, Err *er
     return OK;
 }
 
+ErrCode node_kit_read(NodeKit *kit, StoreReader *reader, const StoreFound *found, Buf *body,
+                      Err *err)
+{
+    buf_clear(body);
+    if (found->row.extent_count > 0) {
+        TRY(read_extents(kit, &found->row, body, err));
+    } else {
+        Str bytes = {NULL, 0};
+        TRY(store_body(reader, found, &bytes, err));
+        TRY(buf_append_str(body, bytes, err));
+    }
+    Sha256 digest = sha256_of(body->data, body->len);
+    if (body->len != found->row.size || !sha256_eq(&digest, &found->row.digest)) {
+        return err_set(err, ERR_CORRUPT, "the body is not the one its row tells of");
+    }
+    return OK;
+}
+
 ErrCode node_kit_get(NodeKit *kit, Str bucket, Str key, Buf *body, Err *err)
 {
     BucketRecord record;
@@ -239,16 +269,5 @@ ErrCode node_kit_get(NodeKit *kit, Str bucket, Str key, Buf *body, Err *err)
     bool there = false;
     TRY(store_find(kit->reader, record.uid, key, NULL, STORE_COMMITTED, &found, &there, err));
     if (!there) return err_set(err, ERR_NOT_FOUND, "no file");
-    if (found.row.extent_count > 0) {
-        TRY(read_extents(kit, &found.row, body, err));
-    } else {
-        Str bytes = {NULL, 0};
-        TRY(store_body(kit->reader, &found, &bytes, err));
-        TRY(buf_append_str(body, bytes, err));
-    }
-    Sha256 digest = sha256_of(body->data, body->len);
-    if (body->len != found.row.size || !sha256_eq(&digest, &found.row.digest)) {
-        return err_set(err, ERR_CORRUPT, "the body is not the one its row tells of");
-    }
-    return OK;
+    return node_kit_read(kit, kit->reader, &found, body, err);
 }

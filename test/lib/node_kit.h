@@ -52,6 +52,9 @@ ErrCode node_kit_do(NodeKit *kit, Mutation *m);
 /* PUT of body (any size: above INLINE_MAX through a blob), settled. */
 ErrCode node_kit_put(NodeKit *kit, Str bucket, Str key, Str body, Err *err);
 ErrCode node_kit_delete(NodeKit *kit, Str bucket, Str key, Err *err);
+/* The whole body of what reader found, verified; ERR_NOT_FOUND: it moved, find it again. */
+ErrCode node_kit_read(NodeKit *kit, StoreReader *reader, const StoreFound *found, Buf *body,
+                      Err *err);
 /* The whole body of a file into body; ERR_NO_BUCKET, ERR_NOT_FOUND. */
 ErrCode node_kit_get(NodeKit *kit, Str bucket, Str key, Buf *body, Err *err);
 /* Fills m's body fields: inline, or a blob written and finished, whose extent goes to *extent. */

@@ -20,8 +20,10 @@
 #include "base/log.h"
 #include "disk/sim.h"
 #include "one_node_model.h"
+#include "one_node_readers.h"
 
 #define STEPS 500
+#define ORPHANS_MAX 8
 
 typedef struct {
     uint64_t seed;
@@ -32,7 +34,11 @@ typedef struct {
     bool up;
     bool crashed_open; /* the last opening was cut off before it succeeded */
     bool sync_faults;  /* a sync failed: only a loss of power tells what is on the disk */
+    bool lazy;         /* little is applied: restarts find much of the log */
     Model model;
+    Readers readers;
+    BodyId orphans[ORPHANS_MAX]; /* uploaded, never submitted, since the last start */
+    size_t orphan_count;
     SimDiskFaults faults;
     ValueId next_value;
     uint64_t hash;
@@ -61,34 +67,73 @@ static void op_done(Mutation *m)
 
 /* --- work --- */
 
+static OpKind draw_kind(Rng *rng)
+{
+    unsigned pick = (unsigned)rng_below(rng, 100);
+    return pick < 34   ? OP_KIND_PUT
+           : pick < 45 ? OP_KIND_NEW
+           : pick < 58 ? OP_KIND_CAS
+           : pick < 68 ? OP_KIND_DELETE
+           : pick < 74 ? OP_KIND_CAS_DELETE
+           : pick < 82 ? OP_KIND_UPDATE_ID
+           : pick < 88 ? OP_KIND_DELETE_ID
+           : pick < 93 ? OP_KIND_CREATE
+           : pick < 97 ? OP_KIND_BUCKET_CREATE
+                       : OP_KIND_BUCKET_DELETE;
+}
+
+static void choose_target(Sim *sim, ModelOp *op)
+{
+    Model *model = &sim->model;
+    op->kind = draw_kind(&sim->rng);
+    op->bucket = rng_below(&sim->rng, 4) == 0 ? 1 : 0;
+    op->key = (unsigned)rng_below(&sim->rng, MODEL_SLOTS);
+    if (op->kind == OP_KIND_BUCKET_CREATE || op->kind == OP_KIND_BUCKET_DELETE) {
+        op->bucket = 1;
+        op->key = 0;
+    } else if (model_key_name(model, op->bucket, op->key).len == 0) {
+        if (model_slot_busy(model, op->bucket, op->key))
+            op->key = 0;
+        else
+            op->kind = OP_KIND_NEW_NAME;
+    }
+}
+
+static void add_request(Sim *sim, ModelOp *op)
+{
+    if (rng_below(&sim->rng, 6) != 0) return;
+    op->has_request = true;
+    op->request = id128_random(&sim->rng);
+    Enc enc = enc_of(op->attrs, sizeof op->attrs);
+    enc_varint(&enc, ATTR_REQUEST_ID);
+    enc_str(&enc, str_of(op->request.bytes, sizeof op->request.bytes));
+    op->m.attrs = str_of(op->attrs, enc.len);
+}
+
 static void fill_op(Sim *sim, ModelOp *op)
 {
-    unsigned pick = (unsigned)rng_below(&sim->rng, 100);
-    op->bucket = rng_below(&sim->rng, 4) == 0 ? 1 : 0;
-    op->key = (unsigned)rng_below(&sim->rng, MODEL_KEYS);
-    op->kind = pick < 40   ? OP_KIND_PUT
-               : pick < 55 ? OP_KIND_NEW
-               : pick < 70 ? OP_KIND_CAS
-               : pick < 85 ? OP_KIND_DELETE
-               : pick < 92 ? OP_KIND_CAS_DELETE
-               : pick < 97 ? OP_KIND_BUCKET_CREATE
-                           : OP_KIND_BUCKET_DELETE;
-    if (op->kind >= OP_KIND_BUCKET_CREATE) op->bucket = 1;
-    Mutation *m = &op->m;
     static const MutationType types[] = {
         [OP_KIND_PUT] = MUTATION_PUT,
         [OP_KIND_NEW] = MUTATION_PUT,
         [OP_KIND_CAS] = MUTATION_PUT,
         [OP_KIND_DELETE] = MUTATION_DELETE,
         [OP_KIND_CAS_DELETE] = MUTATION_DELETE,
+        [OP_KIND_CREATE] = MUTATION_CREATE,
+        [OP_KIND_NEW_NAME] = MUTATION_CREATE,
+        [OP_KIND_UPDATE_ID] = MUTATION_UPDATE,
+        [OP_KIND_DELETE_ID] = MUTATION_DELETE_FILE,
         [OP_KIND_BUCKET_CREATE] = MUTATION_BUCKET_CREATE,
         [OP_KIND_BUCKET_DELETE] = MUTATION_BUCKET_DELETE,
     };
+    Mutation *m = &op->m;
+    choose_target(sim, op);
     m->type = types[op->kind];
     m->bucket = model_bucket_name(op->bucket);
-    m->key = model_key_name(op->key);
+    m->key = model_key_name(&sim->model, op->bucket, op->key);
     m->done = op_done;
     m->ctx = sim;
+    op->file = sim->model.ids[op->bucket][op->key];
+    m->file = op->file;
     if (op->kind == OP_KIND_NEW) m->if_none_match = STR("*");
     if (op->kind == OP_KIND_CAS || op->kind == OP_KIND_CAS_DELETE) {
         op->expected = sim->model.values[op->bucket][op->key];
@@ -98,17 +143,29 @@ static void fill_op(Sim *sim, ModelOp *op)
     }
 }
 
+static bool has_body(MutationType type)
+{
+    return type == MUTATION_PUT || type == MUTATION_CREATE || type == MUTATION_UPDATE;
+}
+
 static void submit(Sim *sim)
 {
     ModelOp *op = model_take(&sim->model);
     if (op == NULL) return;
     fill_op(sim, op);
-    if (op->m.type == MUTATION_PUT) {
+    if (has_body(op->m.type)) {
         op->value = ++sim->next_value << 8 | 1;
         model_body(op->value, &op->body);
+        add_request(sim, op);
         Err err = {0};
         if (node_kit_body(&sim->kit, &op->m, buf_str(&op->body), &op->extent, &err) != OK) {
             model_release(op); /* a fault of the disk: this upload never became a change */
+            return;
+        }
+        if (op->m.extent_count > 0 && sim->orphan_count < ORPHANS_MAX &&
+            rng_below(&sim->rng, 8) == 0) {
+            sim->orphans[sim->orphan_count++] = op->m.body; /* whoever sent it is gone */
+            model_release(op);
             return;
         }
     }
@@ -126,6 +183,7 @@ static void release_answered(Sim *sim)
 
 static void apply(Sim *sim)
 {
+    if (sim->lazy && rng_below(&sim->rng, 10) != 0) return;
     size_t applied = 0;
     Err err = {0};
     ErrCode code = store_apply(sim->kit.store, 1 + rng_below(&sim->rng, 30), &applied, &err);
@@ -154,6 +212,19 @@ static void idle(Sim *sim)
 
 /* --- life and death --- */
 
+/* What was uploaded but never submitted must be gone. */
+static void check_orphans(Sim *sim)
+{
+    for (size_t i = 0; i < sim->orphan_count; i++) {
+        Err err = {0};
+        AUTO(BlobReader, blob_reader_free) reader = NULL;
+        ErrCode code = blob_reader_open(store_blobs(sim->kit.store), sim->orphans[i], 0, &reader,
+                                        &err);
+        if (code != ERR_NOT_FOUND) model_fail(&sim->model, "an orphan was not swept");
+    }
+    sim->orphan_count = 0;
+}
+
 static void open_node(Sim *sim)
 {
     bool faulty = rng_chance(&sim->rng, 200000);
@@ -173,6 +244,8 @@ static void open_node(Sim *sim)
         if (code == OK) {
             sim->up = true;
             sim->restarts++;
+            check_orphans(sim);
+            readers_open(&sim->readers);
             return;
         }
         if (!stopped) {
@@ -188,6 +261,7 @@ static void restart(Sim *sim, bool power)
 {
     static const SimDiskFaults none;
     trace(sim, power ? "power" : "kill", 0, 0);
+    readers_close(&sim->readers);
     if (sim->up) node_kit_drop(&sim->kit);
     sim->up = false;
     if (power || sim->sync_faults)
@@ -213,7 +287,9 @@ static void clean_stop(Sim *sim)
     StoreStatus status;
     store_status(sim->kit.store, &status);
     if (status.failed) return;
+    readers_close(&sim->readers);
     ErrCode code = node_kit_close(&sim->kit, &err);
+    release_answered(sim);
     sim->up = false;
     trace(sim, "stop", (uint64_t)code, 0);
     if (code == ERR_NO_SPACE)
@@ -228,6 +304,7 @@ static void clean_stop(Sim *sim)
         model_fail(&sim->model, "a clean stop left %" PRIu64 " records", sim->kit.opened.unapplied);
     }
     model_compare(&sim->model, &sim->kit, false);
+    model_check_requests(&sim->model, &sim->kit);
     disk_sim_set_faults(sim->disk, &sim->faults);
 }
 
@@ -241,9 +318,13 @@ static bool node_failed(Sim *sim)
 static void step(Sim *sim)
 {
     unsigned pick = (unsigned)rng_below(&sim->rng, 1000);
-    if (pick < 400)
+    if (pick < 360)
         submit(sim);
-    else if (pick < 550)
+    else if (pick < 380)
+        trace(sim, "find", readers_find(&sim->readers, &sim->rng), 0);
+    else if (pick < 420)
+        trace(sim, "list", readers_list(&sim->readers, &sim->rng), 0);
+    else if (pick < 560)
         node_kit_append(&sim->kit, 1 + rng_below(&sim->rng, 8));
     else if (pick < 750)
         node_kit_sync(&sim->kit);
@@ -265,6 +346,7 @@ static void step(Sim *sim)
         clean_stop(sim);
     if (sim->model.failed || !sim->up) return;
     release_answered(sim);
+    readers_note(&sim->readers);
     sim->kit.clock.wall_ms += rng_below(&sim->rng, 5);
     if (node_failed(sim)) restart(sim, true);
 }
@@ -275,7 +357,9 @@ static void draw_options(Sim *sim)
     sim->options.shards = 1 + (unsigned)rng_below(&sim->rng, 6);
     sim->options.segment_size = segments[rng_below(&sim->rng, ARRAY_LEN(segments))];
     sim->options.pack_size = rng_below(&sim->rng, 2) == 0 ? 128 * KIB : 0;
-    sim->options.backlog_max = rng_below(&sim->rng, 4) == 0 ? 20 : 0;
+    static const size_t backlogs[] = {0, 0, 20, 3};
+    sim->options.backlog_max = backlogs[rng_below(&sim->rng, ARRAY_LEN(backlogs))];
+    sim->lazy = rng_below(&sim->rng, 4) == 0;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.write_error = 3000;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.no_space = 3000;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.sync_error = 10000;
@@ -303,6 +387,7 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     rng_init(&sim->rng, seed);
     index_seed_randomness((uint32_t)seed);
     model_init(&sim->model);
+    readers_init(&sim->readers, &sim->model, &sim->kit);
     draw_options(sim);
     Err err = {0};
     ErrCode code = disk_sim_new(rng_u64(&sim->rng), &sim->disk, &err);
@@ -319,6 +404,7 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     }
     *hash = sim->hash;
     *acknowledged += sim->model.acknowledged;
+    readers_close(&sim->readers);
     if (sim->up) node_kit_drop(&sim->kit);
     model_deinit(&sim->model);
     disk_free(sim->disk);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/store_priv.h"
+
 void model_init(Model *model)
 {
     memset(model, 0, sizeof *model);
@@ -58,8 +60,9 @@ Str model_bucket_name(unsigned bucket)
     return bucket == 0 ? STR("files") : STR("photos");
 }
 
-Str model_key_name(unsigned key)
+Str model_key_name(const Model *model, unsigned bucket, unsigned key)
 {
+    if (key >= MODEL_KEYS) return str_from_cstr(model->random[bucket][key - MODEL_KEYS]);
     static const char *const names[MODEL_KEYS] = {
         "a",       "a/1",
         "a/2",     "a/b/c",
@@ -69,6 +72,23 @@ Str model_key_name(unsigned key)
         "z z",     "../x",
         "a//b",    "long-name-long-name-long-name-long-name-long-name-long-name"};
     return str_from_cstr(names[key]);
+}
+
+unsigned model_slot(const Model *model, unsigned bucket, Str key)
+{
+    unsigned k = 0;
+    while (k < MODEL_SLOTS && !str_eq(key, model_key_name(model, bucket, k)))
+        k++;
+    return k;
+}
+
+bool model_slot_busy(const Model *model, unsigned bucket, unsigned key)
+{
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        const ModelOp *op = &model->ops[i];
+        if (op->used && !op->answered && op->bucket == bucket && op->key == key) return true;
+    }
+    return false;
 }
 
 /* Most bodies are small, some fill packs and segments, a few are blobs. */
@@ -110,13 +130,30 @@ static bool op_has_key(const ModelOp *op)
     return op->kind != OP_KIND_BUCKET_CREATE && op->kind != OP_KIND_BUCKET_DELETE;
 }
 
-/* Does op's condition hold with this value there? */
-static bool condition_holds(const ModelOp *op, ValueId value)
+static bool op_deletes(const ModelOp *op)
 {
+    return op->kind == OP_KIND_DELETE || op->kind == OP_KIND_CAS_DELETE ||
+           op->kind == OP_KIND_DELETE_ID;
+}
+
+static bool op_by_id(const ModelOp *op)
+{
+    return op->kind == OP_KIND_UPDATE_ID || op->kind == OP_KIND_DELETE_ID;
+}
+
+/* Does op's condition hold as things are? */
+static bool condition_holds(const Model *model, const ModelOp *op)
+{
+    ValueId value = model->values[op->bucket][op->key];
     switch (op->kind) {
-    case OP_KIND_NEW: return value == 0;
+    case OP_KIND_NEW:
+    case OP_KIND_CREATE:
+    case OP_KIND_NEW_NAME: return value == 0;
     case OP_KIND_CAS:
     case OP_KIND_CAS_DELETE: return value == op->expected && value != 0;
+    case OP_KIND_UPDATE_ID:
+    case OP_KIND_DELETE_ID:
+        return value != 0 && id128_eq(model->ids[op->bucket][op->key], op->file);
     case OP_KIND_PUT:
     case OP_KIND_DELETE:
     case OP_KIND_BUCKET_CREATE:
@@ -127,7 +164,7 @@ static bool condition_holds(const ModelOp *op, ValueId value)
 
 static bool bucket_is_empty(const Model *model, unsigned bucket)
 {
-    for (unsigned k = 0; k < MODEL_KEYS; k++) {
+    for (unsigned k = 0; k < MODEL_SLOTS; k++) {
         if (model->values[bucket][k] != 0) return false;
     }
     return true;
@@ -142,9 +179,9 @@ static void note(const Model *model, ModelOp *op)
         if (!bucket_is_empty(model, op->bucket)) op->may_refuse = true;
         return;
     }
-    ValueId value = model->values[op->bucket][op->key];
-    if (value == 0) op->may_miss = true;
-    if (!condition_holds(op, value)) op->may_refuse = true;
+    bool holds = condition_holds(model, op);
+    if (model->values[op->bucket][op->key] == 0 || (op_by_id(op) && !holds)) op->may_miss = true;
+    if (!holds) op->may_refuse = true;
 }
 
 static void note_all(Model *model)
@@ -166,6 +203,29 @@ void model_submitted(Model *model, ModelOp *op)
     }
 }
 
+/* What the answer of a write says: its name, its id, whether it was new. */
+static void done_write(Model *model, ModelOp *op)
+{
+    const Mutation *m = &op->m;
+    FileId *id = &model->ids[op->bucket][op->key];
+    bool was_there = model->values[op->bucket][op->key] != 0;
+    if (op->kind == OP_KIND_NEW_NAME) {
+        char *name = model->random[op->bucket][op->key - MODEL_KEYS];
+        if (!str_to_cstr(m->row_key, name, ID128_TEXT_LEN + 1)) {
+            model_fail(model, "a name of %zu bytes was made", m->row_key.len);
+        }
+    }
+    if (!str_eq(m->row_key, model_key_name(model, op->bucket, op->key)))
+        model_fail(model, "a change of another name was acknowledged");
+    if (m->created == was_there) model_fail(model, "created says the wrong thing");
+    if (was_there != id128_eq(*id, m->row.file))
+        model_fail(model, "a file id did not survive its update, or its file's end");
+    *id = m->row.file;
+    if (!op->has_request) return;
+    model->requests[model->request_count++ % MODEL_REQUESTS] = (ModelRequest){
+        .id = op->request, .shard = file_id_shard(m->row.file), .version = m->row.version};
+}
+
 static void done_ok(Model *model, ModelOp *op)
 {
     unsigned b = op->bucket;
@@ -179,14 +239,15 @@ static void done_ok(Model *model, ModelOp *op)
         return;
     }
     ValueId *value = &model->values[b][op->key];
+    Str name = model_key_name(model, b, op->key);
     if (!model->buckets[b]) model_fail(model, "a file was kept in a bucket that is not there");
-    if (!condition_holds(op, *value)) {
+    if (!condition_holds(model, op)) {
         model_fail(model, "two winners: %.*s held %" PRIx64 " when a condition on %" PRIx64 " won",
-                   STR_ARG(model_key_name(op->key)), *value, op->expected);
+                   STR_ARG(name), *value, op->expected);
     }
-    bool is_delete = op->kind == OP_KIND_DELETE || op->kind == OP_KIND_CAS_DELETE;
-    if (is_delete && *value == 0) model_fail(model, "an absent file was deleted");
-    *value = is_delete ? 0 : op->value;
+    if (op_deletes(op) && *value == 0) model_fail(model, "an absent file was deleted");
+    if (!op_deletes(op)) done_write(model, op);
+    *value = op_deletes(op) ? 0 : op->value;
     note_all(model);
 }
 
@@ -200,7 +261,7 @@ void model_answered(Model *model, ModelOp *op)
         model->refused--;
         done_ok(model, op);
     } else if (code == ERR_PRECONDITION || code == ERR_BUCKET_NOT_EMPTY ||
-               code == ERR_BUCKET_EXISTS) {
+               code == ERR_BUCKET_EXISTS || code == ERR_EXISTS) {
         fair = op->may_refuse;
     } else if (code == ERR_NOT_FOUND) {
         fair = op->may_miss;
@@ -213,7 +274,8 @@ void model_answered(Model *model, ModelOp *op)
     }
     if (!fair) {
         model_fail(model, "%.*s of kind %d was refused with %s for no reason",
-                   STR_ARG(model_key_name(op->key)), (int)op->kind, err_info(code)->name);
+                   STR_ARG(model_key_name(model, op->bucket, op->key)), (int)op->kind,
+                   err_info(code)->name);
     }
 }
 
@@ -233,35 +295,61 @@ static bool explained(const Model *model, unsigned bucket, unsigned key, ValueId
         const ModelOp *op = &model->ops[i];
         if (!op->used || op->answered || !op_has_key(op)) continue;
         if (op->bucket != bucket || op->key != key) continue;
-        bool is_delete = op->kind == OP_KIND_DELETE || op->kind == OP_KIND_CAS_DELETE;
-        if (seen == (is_delete ? 0 : op->value)) return true;
+        if (seen == (op_deletes(op) ? 0 : op->value)) return true;
     }
     return false;
 }
 
-/* Which value stands there? UINT64_MAX: something else, which is failed already. */
-static ValueId read_value(Model *model, NodeKit *kit, unsigned bucket, unsigned key, Buf *got,
-                          Buf *want)
+ValueId model_value_of(const Buf *got)
+{
+    AUTO_BUF(want, MIB);
+    ValueId value = 0;
+    if (got->len < sizeof value) return 0;
+    memcpy(&value, got->data, sizeof value);
+    if (value == 0 || body_len(value) != got->len) return 0;
+    model_body(value, &want);
+    return str_eq(buf_str(got), buf_str(&want)) ? value : 0;
+}
+
+/* Which value stands under a name? UINT64_MAX: something else, which is failed already. */
+static ValueId read_value(Model *model, NodeKit *kit, unsigned bucket, Str name, FileId *id)
 {
     Err err = {0};
-    ErrCode code = node_kit_get(kit, model_bucket_name(bucket), model_key_name(key), got, &err);
+    AUTO_BUF(got, MIB);
+    ErrCode code = node_kit_get(kit, model_bucket_name(bucket), name, &got, &err);
     if (code == ERR_NOT_FOUND || code == ERR_NO_BUCKET) return 0;
     if (code != OK) {
-        model_fail(model, "read %.*s: %s: %s", STR_ARG(model_key_name(key)), err_info(code)->name,
-                   err_text(&err));
+        model_fail(model, "read %.*s: %s: %s", STR_ARG(name), err_info(code)->name, err_text(&err));
         return UINT64_MAX;
     }
-    ValueId value = 0;
-    if (got->len >= 8) memcpy(&value, got->data, 8);
-    if (value != 0 && body_len(value) == got->len)
-        model_body(value, want);
-    else
-        buf_clear(want);
-    if (!str_eq(buf_str(got), buf_str(want))) {
-        model_fail(model, "read %.*s: %zu wrong bytes", STR_ARG(model_key_name(key)), got->len);
-        return UINT64_MAX;
+    BucketRecord record;
+    StoreFound found;
+    bool there = buckets_find(kit->buckets, model_bucket_name(bucket), &record);
+    code = store_find(kit->reader, record.uid, name, NULL, STORE_COMMITTED, &found, &there, &err);
+    if (code == OK && there) *id = found.row.file;
+    ValueId value = model_value_of(&got);
+    if (value != 0) return value;
+    model_fail(model, "read %.*s: %zu wrong bytes", STR_ARG(name), got.len);
+    return UINT64_MAX;
+}
+
+void model_check_requests(Model *model, NodeKit *kit)
+{
+    Err err = {0};
+    AUTO(IndexReader, index_reader_free) reader = NULL;
+    ErrCode code = index_reader_open(kit->store->index, &reader, &err);
+    for (size_t i = 0; i < MIN(model->request_count, (size_t)MODEL_REQUESTS); i++) {
+        const ModelRequest *request = &model->requests[i];
+        uint8_t key[ROW_KEY_MAX];
+        Str value = {NULL, 0};
+        RequestRow row;
+        bool found = false;
+        size_t len = row_key_request(key, request->shard, request->id);
+        if (code == OK) code = index_get(reader, str_of(key, len), &value, &found, &err);
+        bool right = code == OK && found && request_row_decode(value, &row) &&
+                     version_id_cmp(row.version, request->version) == 0;
+        if (!right) model_fail(model, "the row of an acknowledged request is not there");
     }
-    return value;
 }
 
 static bool bucket_unknown(const Model *model, unsigned bucket)
@@ -273,7 +361,25 @@ static bool bucket_unknown(const Model *model, unsigned bucket)
     return false;
 }
 
-static void compare_list(Model *model, NodeKit *kit, unsigned bucket)
+/* A name that the engine made for an op of unknown outcome. */
+static unsigned adopt(Model *model, NodeKit *kit, unsigned bucket, Str key)
+{
+    FileId id = {{0}};
+    ValueId value = read_value(model, kit, bucket, key, &id);
+    for (size_t i = 0; i < MODEL_OPS; i++) {
+        const ModelOp *op = &model->ops[i];
+        if (!op->used || op->answered || op->kind != OP_KIND_NEW_NAME) continue;
+        if (op->bucket != bucket || op->value != value) continue;
+        char *name = model->random[bucket][op->key - MODEL_KEYS];
+        if (!str_to_cstr(key, name, ID128_TEXT_LEN + 1)) break;
+        model->values[bucket][op->key] = value;
+        model->ids[bucket][op->key] = id;
+        return op->key;
+    }
+    return MODEL_SLOTS;
+}
+
+static void compare_list(Model *model, NodeKit *kit, unsigned bucket, bool after_crash)
 {
     BucketRecord record;
     if (!buckets_find(kit->buckets, model_bucket_name(bucket), &record)) return;
@@ -284,7 +390,7 @@ static void compare_list(Model *model, NodeKit *kit, unsigned bucket)
         model_fail(model, "list: %s", err_text(&err));
         return;
     }
-    bool listed[MODEL_KEYS] = {false};
+    bool listed[MODEL_SLOTS] = {false};
     AUTO_BUF(last, KEY_MAX);
     for (;;) {
         StoreFound file;
@@ -301,26 +407,41 @@ static void compare_list(Model *model, NodeKit *kit, unsigned bucket)
         buf_clear(&last);
         ErrCode fits = buf_append_str(&last, file.key, NULL);
         ASSERT(fits == OK); /* a key is at most KEY_MAX bytes */
-        unsigned k = 0;
-        while (k < MODEL_KEYS && !str_eq(file.key, model_key_name(k)))
-            k++;
-        if (k == MODEL_KEYS)
-            model_fail(model, "list: a strange key %.*s", STR_ARG(file.key));
+        unsigned k = model_slot(model, bucket, file.key);
+        if (k == MODEL_SLOTS && after_crash) k = adopt(model, kit, bucket, buf_str(&last));
+        if (k == MODEL_SLOTS)
+            model_fail(model, "list: a strange key %.*s", STR_ARG(buf_str(&last)));
         else
             listed[k] = true;
     }
-    for (unsigned k = 0; k < MODEL_KEYS; k++) {
+    for (unsigned k = 0; k < MODEL_SLOTS; k++) {
         if (listed[k] != (model->values[bucket][k] != 0)) {
-            model_fail(model, "list: %.*s is %s", STR_ARG(model_key_name(k)),
+            model_fail(model, "list: %.*s is %s", STR_ARG(model_key_name(model, bucket, k)),
                        listed[k] ? "listed but absent" : "there but not listed");
         }
     }
 }
 
+static void compare_key(Model *model, NodeKit *kit, unsigned b, unsigned k, bool after_crash)
+{
+    Str name = model_key_name(model, b, k);
+    if (name.len == 0) return; /* not made yet */
+    FileId id = model->ids[b][k];
+    ValueId seen = read_value(model, kit, b, name, &id);
+    if (seen == UINT64_MAX) return;
+    bool fine = after_crash ? explained(model, b, k, seen) : seen == model->values[b][k];
+    if (!fine) {
+        model_fail(model, "%.*s/%.*s holds %" PRIx64 ", acknowledged was %" PRIx64,
+                   STR_ARG(model_bucket_name(b)), STR_ARG(name), seen, model->values[b][k]);
+    }
+    if (!after_crash && !id128_eq(id, model->ids[b][k]))
+        model_fail(model, "%.*s has another file id", STR_ARG(name));
+    model->values[b][k] = seen;
+    model->ids[b][k] = id;
+}
+
 void model_compare(Model *model, NodeKit *kit, bool after_crash)
 {
-    AUTO_BUF(got, MIB);
-    AUTO_BUF(want, MIB);
     for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++) {
         BucketRecord record;
         bool there = buckets_find(kit->buckets, model_bucket_name(b), &record);
@@ -329,20 +450,11 @@ void model_compare(Model *model, NodeKit *kit, bool after_crash)
                        there ? "there but was deleted" : "lost");
         }
         model->buckets[b] = there;
-        for (unsigned k = 0; k < MODEL_KEYS && !model->failed; k++) {
-            ValueId seen = read_value(model, kit, b, k, &got, &want);
-            if (seen == UINT64_MAX) break;
-            bool fine = after_crash ? explained(model, b, k, seen) : seen == model->values[b][k];
-            if (!fine) {
-                model_fail(model, "%.*s/%.*s holds %" PRIx64 ", acknowledged was %" PRIx64,
-                           STR_ARG(model_bucket_name(b)), STR_ARG(model_key_name(k)), seen,
-                           model->values[b][k]);
-            }
-            model->values[b][k] = seen;
-        }
+        for (unsigned k = 0; k < MODEL_SLOTS && !model->failed; k++)
+            compare_key(model, kit, b, k, after_crash);
     }
     for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++)
-        compare_list(model, kit, b);
+        compare_list(model, kit, b, after_crash);
     if (!after_crash) return;
     for (size_t i = 0; i < MODEL_OPS; i++)
         model_release(&model->ops[i]);

@@ -6,8 +6,10 @@
 #include "node_kit.h"
 
 #define MODEL_BUCKETS 2
-#define MODEL_KEYS 14 /* in each bucket */
-#define MODEL_OPS 24  /* under way at once */
+#define MODEL_KEYS 14  /* in each bucket, with names of ours */
+#define MODEL_RANDOM 3 /* and with names that the engine makes */
+#define MODEL_SLOTS (MODEL_KEYS + MODEL_RANDOM)
+#define MODEL_OPS 24 /* under way at once */
 
 typedef uint64_t ValueId; /* 0: absent */
 
@@ -17,6 +19,10 @@ typedef enum {
     OP_KIND_CAS,
     OP_KIND_DELETE,
     OP_KIND_CAS_DELETE,
+    OP_KIND_CREATE,    /* only if the name is free */
+    OP_KIND_NEW_NAME,  /* under a name that the engine makes */
+    OP_KIND_UPDATE_ID, /* by file id */
+    OP_KIND_DELETE_ID,
     OP_KIND_BUCKET_CREATE,
     OP_KIND_BUCKET_DELETE
 } OpKind;
@@ -30,6 +36,7 @@ typedef struct {
     unsigned key;
     ValueId value;    /* what it writes */
     ValueId expected; /* CAS: what must be there */
+    FileId file;      /* by id: which */
     bool may_refuse;  /* at some moment since its submission its condition did not hold */
     bool may_miss;    /* … the key was absent */
     bool may_lack;    /* … the bucket was absent */
@@ -37,10 +44,26 @@ typedef struct {
     Extent extent;
     Buf body;
     char etag[ETAG_MAX + 2];
+    bool has_request;
+    RequestId request;
+    uint8_t attrs[32];
 } ModelOp;
 
+#define MODEL_REQUESTS 8
+
+/* A change that was acknowledged and carried a request id. */
 typedef struct {
-    ValueId values[MODEL_BUCKETS][MODEL_KEYS];
+    RequestId id;
+    ShardId shard;
+    VersionId version;
+} ModelRequest;
+
+typedef struct {
+    ValueId values[MODEL_BUCKETS][MODEL_SLOTS];
+    FileId ids[MODEL_BUCKETS][MODEL_SLOTS]; /* of the file there, or that was there last */
+    char random[MODEL_BUCKETS][MODEL_RANDOM][ID128_TEXT_LEN + 1]; /* "": not made yet */
+    ModelRequest requests[MODEL_REQUESTS];                        /* the newest ones */
+    size_t request_count;
     bool buckets[MODEL_BUCKETS];
     ModelOp ops[MODEL_OPS];
     uint64_t acknowledged;
@@ -56,7 +79,12 @@ void model_deinit(Model *model);
 ModelOp *model_take(Model *model);
 void model_release(ModelOp *op);
 Str model_bucket_name(unsigned bucket);
-Str model_key_name(unsigned key);
+/* Empty: a name that the engine is to make. */
+Str model_key_name(const Model *model, unsigned bucket, unsigned key);
+/* The slot of a key; MODEL_SLOTS: none. */
+unsigned model_slot(const Model *model, unsigned bucket, Str key);
+/* Is an op on this slot under way? */
+bool model_slot_busy(const Model *model, unsigned bucket, unsigned key);
 /* The bytes that stand for value; the same each time. */
 void model_body(ValueId value, Buf *out);
 /* "\"etag\"" of value. */
@@ -67,6 +95,10 @@ void model_submitted(Model *model, ModelOp *op);
 void model_answered(Model *model, ModelOp *op);
 /* The process died: what was under way may or may not have happened. */
 void model_crashed(Model *model);
+/* Every change that was acknowledged is applied: the index has the rows of their requests. */
+void model_check_requests(Model *model, NodeKit *kit);
+/* Is got the body of some value? 0: no. */
+ValueId model_value_of(const Buf *got);
 /* Reads all keys and lists of a ready node. after_crash: unknown outcomes are settled by what is
  * seen. */
 void model_compare(Model *model, NodeKit *kit, bool after_crash);
