@@ -218,7 +218,9 @@ static void say_message(ReplicaKit *kit, const char *before, char who, const Mes
         }
         say(kit, " commit %" PRIu64 "\n", m->commit_lsn);
         break;
-    case MSG_FENCED: say(kit, " %s", m->granted ? "granted" : "refused"); /* fall through */
+    case MSG_FENCED:
+        say(kit, " %s", m->granted ? "granted" : "refused");
+        __attribute__((fallthrough));
     case MSG_APPENDED:
     case MSG_MISMATCH:
     case MSG_POLL:
