@@ -49,15 +49,18 @@ MUST_USE ErrCode control_get(Control *control, ShardId shard, ShardConfig *out, 
  * yet), and is replaced; all rows or none, durable on OK. ERR_PRECONDITION: one was not so, nothing
  * changed. ERR_OUTCOME_UNKNOWN. */
 MUST_USE ErrCode control_cas(Control *control, const ControlShard *rows, size_t count, Err *err);
-/* A root comes up: its incarnation is raised by one (1 for a new root) and given back. A root whose
- * incarnation changed leaves isr and elr of rows with other members in sync in the same
- * transaction; rows of which it is the only member follow it. ERR_FORBIDDEN: it was
+/* A root comes up: its incarnation is raised by one (1 for a new root) and given back. In the
+ * same transaction rows that name it follow its incarnation, under a new cfg_uid, and it leaves isr
+ * and elr of those with other members in sync. ERR_FORBIDDEN: it was
  * declared LOST. */
 MUST_USE ErrCode control_register_root(Control *control, Uuid root, uint64_t *incarnation,
                                        Err *err);
+/* ERR_NOT_FOUND: no such root was registered. ERR_OUTCOME_UNKNOWN. */
 MUST_USE ErrCode control_set_verdict(Control *control, Uuid root, RootVerdict verdict, Err *err);
+/* The first max roots into out; *count: how many there are. */
 MUST_USE ErrCode control_list_roots(Control *control, ControlRoot *out, size_t max, size_t *count,
                                     Err *err);
+/* Rows in rising order of shards; anything but OK from fn ends it and is returned. */
 MUST_USE ErrCode control_each_shard(Control *control,
                                     ErrCode (*fn)(void *ctx, const ControlShard *row, Err *err),
                                     void *ctx, Err *err);

@@ -1,12 +1,15 @@
 /* All rows live in memory; a change makes a new version of the whole, writes it to every root and
- * is in force when a majority has it. control.json:
- *   {"format":1, "version":N, "roots":[{"root":uuid,"incarnation":n,"verdict":"clean"}],
+ * is in force when a majority has it. Two files may have one version and different contents, if a
+ * change reached a minority and the process ended: they do not count for each other. control.json:
+ *   {"format":1, "version":N, "base":M, "base_sha256":"…",
+ *    "roots":[{"root":uuid,"incarnation":n,"verdict":"clean"}],
  *    "shards":[{"shard":n,"config":"hex of format/config_entry.h"}]} */
 #include "control/local/local.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "text/json.h"
 
 #define CONTROL_FORMAT 1
@@ -15,7 +18,10 @@
 #define CONFIG_BYTES_MAX 1024
 
 typedef struct {
-    uint64_t version;
+    uint64_t version; /* 0: there is no file */
+    Sha256 digest;    /* of the file */
+    uint64_t base;    /* version that it was made of: that one was in force */
+    Sha256 base_digest;
     ControlRoot roots[ROOTS_MAX];
     size_t root_count;
     ControlShard *shards; /* rising by shard */
@@ -74,6 +80,14 @@ static ControlShard *find_shard(const State *state, ShardId shard)
     return &state->shards[at];
 }
 
+static ControlRoot *find_root(State *state, Uuid root)
+{
+    for (size_t i = 0; i < state->root_count; i++) {
+        if (id128_eq(state->roots[i].root, root)) return &state->roots[i];
+    }
+    return NULL;
+}
+
 static void put_shard(State *state, const ControlShard *row)
 {
     ControlShard *old = find_shard(state, row->shard);
@@ -107,11 +121,15 @@ static void write_shard(JsonWriter *json, const ControlShard *row)
 
 static ErrCode encode(const State *state, Buf *out, Err *err)
 {
+    char digest[2 * SHA256_LEN + 1];
     JsonWriter json;
     json_writer_init(&json, out);
     json_write_object_begin(&json);
     json_member_u64(&json, "format", CONTROL_FORMAT);
     json_member_u64(&json, "version", state->version);
+    json_member_u64(&json, "base", state->base);
+    hex_encode(state->base_digest.bytes, SHA256_LEN, digest);
+    json_member_cstr(&json, "base_sha256", digest);
     json_write_key(&json, "roots");
     json_write_array_begin(&json);
     for (size_t i = 0; i < state->root_count; i++) {
@@ -144,7 +162,8 @@ static ErrCode read_root(const json_t *json, State *state, Err *err)
     for (unsigned i = ROOT_CLEAN; i <= ROOT_LOST; i++) {
         if (str_eq(verdict, str_from_cstr(verdict_names[i]))) row.verdict = (RootVerdict)i;
     }
-    if (!uuid_parse(uuid, &row.root) || row.verdict == 0 || state->root_count == ROOTS_MAX) {
+    bool good = uuid_parse(uuid, &row.root) && row.verdict != 0 && state->root_count < ROOTS_MAX;
+    if (!good || find_root(state, row.root) != NULL) {
         return err_set(err, ERR_CORRUPT, "the row of a root is malformed");
     }
     state->roots[state->root_count++] = row;
@@ -159,7 +178,8 @@ static ErrCode read_shard(const json_t *json, State *state, Err *err)
     TRY(json_get_str(json, "config", &hex, err));
     uint8_t bytes[CONFIG_BYTES_MAX];
     size_t len = hex.len / 2;
-    if (shard >= SHARD_COUNT_MAX || len > sizeof bytes || !hex_decode(hex, bytes, len)) {
+    bool twice = shard < SHARD_COUNT_MAX && find_shard(state, (ShardId)shard) != NULL;
+    if (twice || shard >= SHARD_COUNT_MAX || len > sizeof bytes || !hex_decode(hex, bytes, len)) {
         return err_set(err, ERR_CORRUPT, "the row of a shard is malformed");
     }
     ControlShard row = {.shard = (ShardId)shard};
@@ -186,14 +206,33 @@ static ErrCode decode(Str text, State *state, Err *err)
     TRY(json_parse(text, &json, err));
     uint64_t format = 0;
     TRY(json_get_u64(json, "format", &format, err));
+    if (format == 0) return err_set(err, ERR_CORRUPT, "format 0");
     if (format > CONTROL_FORMAT) {
         return err_set(err, ERR_FORMAT_VERSION,
                        "format %" PRIu64 " was written by a newer release; this one knows %d",
                        format, CONTROL_FORMAT);
     }
     TRY(json_get_u64(json, "version", &state->version, err));
+    TRY(json_get_u64(json, "base", &state->base, err));
+    Str digest;
+    TRY(json_get_str(json, "base_sha256", &digest, err));
+    if (!hex_decode(digest, state->base_digest.bytes, SHA256_LEN)) {
+        return err_set(err, ERR_CORRUPT, "base_sha256 is malformed");
+    }
+    if (state->version <= state->base) return err_set(err, ERR_CORRUPT, "its base is newer");
+    state->digest = sha256_of(text.ptr, text.len);
     TRY(read_rows(json, "roots", read_root, state, err));
     return read_rows(json, "shards", read_shard, state, err);
+}
+
+/* After a kill the file may be in the page cache only; what is read is acted on, so it must stay.
+ */
+static ErrCode make_durable(Disk *disk, Err *err)
+{
+    AUTO(File, disk_close) file = NULL;
+    TRY(disk_open(disk, CONTROL_FILE, DISK_OPEN_READ, &file, err));
+    TRY(disk_sync(file, err));
+    return disk_sync_dir(disk, "", err);
 }
 
 static ErrCode read_disk(Disk *disk, State *state, Err *err)
@@ -201,6 +240,7 @@ static ErrCode read_disk(Disk *disk, State *state, Err *err)
     DiskStat stat;
     TRY(disk_stat(disk, CONTROL_FILE, &stat, err));
     if (!stat.exists) return OK; /* version 0 */
+    TRY(make_durable(disk, err));
     AUTO(char, mem_free) text = NULL;
     size_t len = 0;
     TRY(disk_read_file(disk, CONTROL_FILE, CONTROL_FILE_MAX, &text, &len, err));
@@ -212,6 +252,8 @@ static ErrCode read_disk(Disk *disk, State *state, Err *err)
 /* Writes next to all roots; in force when a majority has it durably. */
 static ErrCode change(Local *local, State *next, Err *err)
 {
+    next->base = local->state.version;
+    next->base_digest = local->state.digest;
     next->version = local->state.version + 1;
     AUTO_BUF(out, CONTROL_FILE_MAX);
     TRY(encode(next, &out, err));
@@ -227,6 +269,7 @@ static ErrCode change(Local *local, State *next, Err *err)
     }
     state_deinit(&local->state);
     local->state = *next;
+    local->state.digest = sha256_of(out.data, out.len);
     next->shards = NULL;
     return OK;
 }
@@ -285,44 +328,76 @@ static ErrCode local_cas(Control *control, const ControlShard *rows, size_t coun
     return code;
 }
 
-/* Rows that name root follow its new incarnation: alone it stays in sync, beside others it must be
- * found caught up again (REPLICATION.md section 1). */
-static void follow_incarnation(State *state, Uuid root, uint64_t incarnation)
+/* A uid for the row that follows `config` when root starts its life number incarnation: nobody
+ * else makes that change of that row, so it need not be random. */
+static Uuid next_uid(const ShardConfig *config, Uuid root, uint64_t incarnation)
 {
-    for (size_t i = 0; i < state->shard_count; i++) {
-        ShardConfig *config = &state->shards[i].config;
-        for (uint32_t j = 0; j < config->member_count; j++) {
-            if (!id128_eq(config->members[j].root, root)) continue;
-            uint16_t bit = (uint16_t)(1u << j);
-            config->members[j].incarnation = incarnation;
-            if ((config->isr & bit) == 0 || config->isr == bit) continue;
-            config->isr = (uint16_t)(config->isr & ~bit);
-        }
+    uint8_t bytes[2 * sizeof(Uuid) + sizeof incarnation];
+    Enc enc = enc_of(bytes, sizeof bytes);
+    enc_bytes(&enc, config->cfg_uid.bytes, sizeof config->cfg_uid.bytes);
+    enc_bytes(&enc, root.bytes, sizeof root.bytes);
+    enc_u64(&enc, incarnation);
+    Sha256 digest = sha256_of(bytes, enc.len);
+    Uuid uid;
+    memcpy(uid.bytes, digest.bytes, sizeof uid.bytes);
+    return uid;
+}
+
+/* A row that names root as member or learner follows its new incarnation: alone in sync it stays
+ * so, beside others it must be found caught up again (REPLICATION.md section 1). It is another row
+ * then: who still acts under the old one can't change it. */
+static void follow_incarnation(ShardConfig *config, Uuid root, uint64_t incarnation)
+{
+    bool named = false;
+    for (uint32_t i = 0; i < config->learner_count; i++) {
+        if (!id128_eq(config->learners[i].root, root)) continue;
+        config->learners[i].incarnation = incarnation;
+        named = true;
     }
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        if (!id128_eq(config->members[i].root, root)) continue;
+        config->members[i].incarnation = incarnation;
+        named = true;
+        uint16_t others = (uint16_t) ~(1u << i);
+        if ((config->isr & others) == 0) continue;
+        config->isr &= others;
+        config->elr &= others;
+    }
+    if (!named) return;
+    config->parent_uid = config->cfg_uid;
+    config->cfg_uid = next_uid(config, root, incarnation);
+    config->version++;
+}
+
+static ErrCode raise_incarnation(State *next, Uuid root, uint64_t *incarnation, Err *err)
+{
+    ControlRoot *row = find_root(next, root);
+    if (row == NULL && next->root_count == ROOTS_MAX) {
+        return err_set(err, ERR_TOO_BIG, "more than %d roots", ROOTS_MAX);
+    }
+    if (row == NULL) {
+        row = &next->roots[next->root_count++];
+        *row = (ControlRoot){.root = root, .verdict = ROOT_CLEAN};
+    }
+    if (row->verdict == ROOT_LOST) {
+        return err_set(err, ERR_FORBIDDEN, "this root was declared lost");
+    }
+    *incarnation = ++row->incarnation;
+    for (size_t i = 0; i < next->shard_count; i++) {
+        follow_incarnation(&next->shards[i].config, root, row->incarnation);
+    }
+    return OK;
 }
 
 static ErrCode local_register_root(Control *control, Uuid root, uint64_t *incarnation, Err *err)
 {
     Local *local = local_of(control);
     State next;
+    uint64_t raised = 0;
     TRY(begin(local, &next, err));
-    size_t i = 0;
-    while (i < next.root_count && !id128_eq(next.roots[i].root, root))
-        i++;
-    ErrCode code = OK;
-    if (i == ROOTS_MAX) {
-        code = err_set(err, ERR_TOO_BIG, "more than %d roots", ROOTS_MAX);
-    } else if (i < next.root_count && next.roots[i].verdict == ROOT_LOST) {
-        code = err_set(err, ERR_FORBIDDEN, "this root was declared lost");
-    } else {
-        if (i == next.root_count) {
-            next.roots[next.root_count++] = (ControlRoot){.root = root, .verdict = ROOT_CLEAN};
-        }
-        uint64_t raised = ++next.roots[i].incarnation;
-        follow_incarnation(&next, root, raised);
-        code = change(local, &next, err);
-        if (code == OK) *incarnation = raised;
-    }
+    ErrCode code = raise_incarnation(&next, root, &raised, err);
+    if (code == OK) code = change(local, &next, err);
+    if (code == OK) *incarnation = raised;
     state_deinit(&next);
     return code;
 }
@@ -332,16 +407,10 @@ static ErrCode local_set_verdict(Control *control, Uuid root, RootVerdict verdic
     Local *local = local_of(control);
     State next;
     TRY(begin(local, &next, err));
-    size_t i = 0;
-    while (i < next.root_count && !id128_eq(next.roots[i].root, root))
-        i++;
-    ErrCode code = OK;
-    if (i == next.root_count) {
-        code = err_set(err, ERR_NOT_FOUND, "there is no such root");
-    } else {
-        next.roots[i].verdict = verdict;
-        code = change(local, &next, err);
-    }
+    ControlRoot *row = find_root(&next, root);
+    ErrCode code = row == NULL ? err_set(err, ERR_NOT_FOUND, "there is no such root") : OK;
+    if (row != NULL) row->verdict = verdict;
+    if (code == OK) code = change(local, &next, err);
     state_deinit(&next);
     return code;
 }
@@ -376,24 +445,54 @@ static const ControlOps local_ops = {.name = "local",
                                      .list_roots = local_list_roots,
                                      .each_shard = local_each_shard};
 
+/* Is `other` the same, or made of it, or of what came later? */
+static bool supports(const State *other, const State *state)
+{
+    if (other->version == state->version) return sha256_eq(&other->digest, &state->digest);
+    if (other->base != state->version) return other->base > state->version;
+    return sha256_eq(&other->base_digest, &state->digest);
+}
+
 /* The highest version that stands on a majority. With one root that is what it holds; with several
  * a version on a minority was never in force. */
-static ErrCode choose(State *states, const bool *readable, size_t count, size_t *chosen, Err *err)
+static ErrCode choose(const State *states, const ErrCode *read, size_t count, size_t *chosen,
+                      Err *err)
 {
-    bool found = false;
+    const State *best = NULL;
+    uint64_t base = 0;
+    ErrCode unread = OK;
     for (size_t i = 0; i < count; i++) {
-        if (!readable[i]) continue;
         size_t same = 0;
-        for (size_t j = 0; j < count; j++) {
-            if (readable[j] && states[j].version >= states[i].version) same++;
+        if (read[i] != OK) {
+            unread = read[i];
+            continue;
         }
-        if (same * 2 <= count) continue;
-        if (!found || states[i].version > states[*chosen].version) *chosen = i;
-        found = true;
+        base = MAX(base, states[i].base);
+        for (size_t j = 0; j < count; j++)
+            same += read[j] == OK && supports(&states[j], &states[i]);
+        if (same * 2 > count && (best == NULL || states[i].version > best->version)) {
+            best = &states[i];
+        }
     }
-    if (!found)
-        return err_wrap(err, ERR_CORRUPT, "no majority of the roots has a readable " CONTROL_FILE);
+    /* The base of any version was in force; and where a file can't be read, there was one. */
+    bool lost = best != NULL && (best->version < base || (best->version == 0 && unread != OK));
+    if (best == NULL || lost) {
+        if (unread != OK) return err_wrap(err, unread, "no majority of the roots is readable");
+        return err_set(err, ERR_CORRUPT, "no " CONTROL_FILE " stands on a majority of the roots");
+    }
+    *chosen = (size_t)(best - states);
     return OK;
+}
+
+static Control *local_new(Disk *const *disks, size_t count, const State *chosen)
+{
+    Local *local = mem_new(sizeof *local);
+    local->control.ops = &local_ops;
+    local->disk_count = count;
+    for (size_t i = 0; i < count; i++)
+        local->disks[i] = disks[i];
+    state_copy(&local->state, chosen);
+    return &local->control;
 }
 
 ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err *err)
@@ -401,24 +500,15 @@ ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err 
     ASSERT(count >= 1 && count <= MEMBERS_MAX);
     AUTO(void, mem_free) memory = mem_new_array(count, sizeof(State));
     State *states = memory;
-    bool readable[MEMBERS_MAX] = {false};
+    ErrCode read[MEMBERS_MAX] = {OK};
     ErrCode code = OK;
-    for (size_t i = 0; i < count; i++) {
-        ErrCode read = read_disk(disks[i], &states[i], err);
-        readable[i] = read == OK;
-        if (read == ERR_FORMAT_VERSION) code = read; /* a newer release was here: hands off */
+    for (size_t i = 0; i < count && code == OK; i++) {
+        read[i] = read_disk(disks[i], &states[i], err);
+        if (read[i] == ERR_FORMAT_VERSION) code = read[i]; /* a newer release: hands off */
     }
     size_t chosen = 0;
-    if (code == OK) code = choose(states, readable, count, &chosen, err);
-    if (code == OK) {
-        Local *local = mem_new(sizeof *local);
-        local->control.ops = &local_ops;
-        local->disk_count = count;
-        for (size_t i = 0; i < count; i++)
-            local->disks[i] = disks[i];
-        state_copy(&local->state, &states[chosen]);
-        *out = &local->control;
-    }
+    if (code == OK) code = choose(states, read, count, &chosen, err);
+    if (code == OK) *out = local_new(disks, count, &states[chosen]);
     for (size_t i = 0; i < count; i++)
         state_deinit(&states[i]);
     return code;

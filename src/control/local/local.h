@@ -1,6 +1,6 @@
 /* The control store of one process: control.json in every root, replaced durably on each change.
  * The highest version that stands on a majority of the roots is in force; with one root that is its
- * own. JSON: {"format":1,"version":N,"roots":[…],"shards":[…]}, docs/format.md. */
+ * own. JSON: docs/format.md. */
 #ifndef HOLDFAST_CONTROL_LOCAL_LOCAL_H
 #define HOLDFAST_CONTROL_LOCAL_LOCAL_H
 
@@ -10,7 +10,10 @@
 #define CONTROL_FILE "control.json"
 
 /* disks (not owned, count 1..MEMBERS_MAX) are the process's roots. A disk without the file counts
- * as version 0. ERR_CORRUPT: no majority can be read; ERR_FORMAT_VERSION; ERR_IO. */
+ * as version 0. ERR_CORRUPT: damaged on too many roots, or what was in force stands on none that
+ * can be read; ERR_FORMAT_VERSION: any root's was written by a newer release; ERR_IO. A change that
+ * could not be written to a majority is ERR_OUTCOME_UNKNOWN, and so is every later one until the
+ * roots are opened again. */
 MUST_USE ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err *err);
 
 #endif
