@@ -138,9 +138,10 @@ static ErrCode replay_checkpoint(Store *store, Str payload, Err *err)
 static ErrCode on_record(void *ctx, const Frame *frame, Str payload, Err *err)
 {
     Store *store = ctx;
-    store->replayed_records++;
     store->replayed_bytes += frame_total(payload.len);
-    if (store->options.progress != NULL && store->replayed_records % 4096 == 0) {
+    bool counts = frame->kind != FRAME_CHECKPOINT; /* as in WalOpened */
+    if (counts) store->replayed_records++;
+    if (counts && store->options.progress != NULL && store->replayed_records % 4096 == 0) {
         store->options.progress(store->options.progress_ctx, store->replayed_records,
                                 store->replayed_bytes);
     }

@@ -49,9 +49,9 @@ typedef ErrCode (*WalReplayFn)(void *ctx, const Frame *frame, Str payload, Err *
 /* What opening found. */
 typedef struct {
     uint64_t segments; /* read */
-    uint64_t records;
-    uint64_t bytes;
-    bool torn; /* a torn tail was moved to quarantine/ */
+    uint64_t records;  /* the CHECKPOINTs of segments not counted: 0 after a clean stop */
+    uint64_t bytes;    /* of these and the CHECKPOINTs */
+    bool torn;         /* a torn tail was moved to quarantine/ */
     WalPos torn_at;
     uint64_t torn_bytes;
     WalPos end; /* where the valid log ended */

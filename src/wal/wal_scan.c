@@ -320,7 +320,7 @@ static ErrCode deliver(Scan *scan, const Frame *frame, Str payload, Err *err)
     case FRAME_ATTEST:
     case FRAME_PAD: return OK;
     }
-    scan->opened->records++;
+    if (frame->kind != FRAME_CHECKPOINT) scan->opened->records++;
     scan->opened->bytes += frame_total(payload.len);
     return scan->fn == NULL ? OK : scan->fn(scan->ctx, frame, payload, err);
 }
