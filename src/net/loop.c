@@ -2,11 +2,17 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
+#include <errno.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+/* The wake-up is an eventfd of our own: uv_async_t, which has one too, spins while the thread that
+ * sent it has not returned, which a busy machine may take a while to let it. */
 struct Loop {
     uv_loop_t uv;
-    uv_async_t wake;
+    uv_poll_t wake;
+    int wake_fd;
     _Atomic(LoopTask *) posted; /* newest first; taken all at once */
     Thread thread;
     unsigned index;
@@ -22,9 +28,15 @@ struct LoopTimer {
 /* The loop whose thread this is. */
 static _Thread_local Loop *current_loop;
 
-static void run_posted(uv_async_t *wake)
+static void run_posted(uv_poll_t *wake, int status, int events)
 {
     Loop *loop = wake->data;
+    uint64_t count;
+    UNUSED(status);
+    UNUSED(events);
+    /* Before the tasks are taken: who posts behind that sets it again. */
+    ssize_t got = read(loop->wake_fd, &count, sizeof count);
+    ASSERT(got == sizeof count || errno == EAGAIN);
     LoopTask *newest = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire);
     LoopTask *oldest = NULL;
     while (newest != NULL) {
@@ -49,14 +61,19 @@ ErrCode loop_open(unsigned index, Loop **out, Err *err)
         mem_free(loop);
         return err_set_errno(err, ERR_SYSTEM, -status, "make an event loop");
     }
-    status = uv_async_init(&loop->uv, &loop->wake, run_posted);
-    if (status != 0) {
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int saved = errno;
+    if (loop->wake_fd >= 0) saved = -uv_poll_init(&loop->uv, &loop->wake, loop->wake_fd);
+    if (loop->wake_fd < 0 || saved != 0) {
         int closed = uv_loop_close(&loop->uv);
         ASSERT(closed == 0);
+        if (loop->wake_fd >= 0) close(loop->wake_fd);
         mem_free(loop);
-        return err_set_errno(err, ERR_SYSTEM, -status, "make the wake-up of an event loop");
+        return err_set_errno(err, ERR_SYSTEM, saved, "make the wake-up of an event loop");
     }
     loop->wake.data = loop;
+    status = uv_poll_start(&loop->wake, UV_READABLE, run_posted);
+    ASSERT(status == 0); /* it is readable, and not closing */
     *out = loop;
     return OK;
 }
@@ -96,6 +113,7 @@ void loop_close(Loop *loop)
         run_loop(loop);
     int status = uv_loop_close(&loop->uv);
     ASSERT(status == 0);
+    close(loop->wake_fd);
     mem_free(loop);
 }
 
@@ -108,8 +126,9 @@ void loop_post(Loop *loop, LoopTask *task)
     } while (!atomic_compare_exchange_weak_explicit(&loop->posted, &newest, task,
                                                     memory_order_release, memory_order_relaxed));
     if (newest != NULL) return; /* whoever posted that one wakes the loop */
-    int status = uv_async_send(&loop->wake);
-    ASSERT(status == 0);
+    uint64_t one = 1;
+    ssize_t written = write(loop->wake_fd, &one, sizeof one);
+    ASSERT(written == sizeof one); /* the count is far from its end */
 }
 
 typedef struct {

@@ -25,6 +25,7 @@ struct Workers {
     void **log_batch; /* the core's: LogItems of this turn, at most POP_MAX */
     size_t log_count;
     Wake core_wake;
+    Wake writer_wake;
     Wake applier_wake;
     Thread core;
     Thread writer;
@@ -178,13 +179,14 @@ static void writer_run(void *arg)
     Workers *workers = arg;
     void **items = mem_new_array(POP_MAX, sizeof *items);
     for (;;) {
+        bool closed = queue_is_closed(workers->to_log);
+        size_t count = queue_pop(workers->to_log, items, POP_MAX);
         int wait_ms = store_log_needs_idle(workers->store) ? ATTEST_AFTER_MS : -1;
-        size_t count = queue_pop_wait(workers->to_log, items, POP_MAX, wait_ms);
         if (count > 0)
             write_batch(workers, items, count);
-        else if (queue_is_closed(workers->to_log))
+        else if (closed)
             break;
-        else
+        else if (!wake_wait(&workers->writer_wake, wait_ms))
             write_idle(workers);
     }
     mem_free(items);
@@ -380,7 +382,9 @@ ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
     workers->shards = mem_new_array(PLACE_SHARDS_MAX + 1, sizeof *workers->shards);
     lock_init(&workers->lock, LOCK_RANK_STORE);
     wake_init(&workers->core_wake);
+    wake_init(&workers->writer_wake);
     wake_init(&workers->applier_wake);
+    queue_on_wake(workers->to_log, wake_set, &workers->writer_wake);
     queue_on_wake(workers->mutations, wake_set, &workers->core_wake);
     queue_on_wake(workers->logged, wake_set, &workers->core_wake);
     look_at_space(workers);
@@ -411,6 +415,7 @@ static void stop_threads(Workers *workers)
     wake_set(&workers->core_wake);
     thread_join(&workers->core); /* first: it still gives the writer work */
     queue_close(workers->to_log);
+    wake_set(&workers->writer_wake);
     thread_join(&workers->writer);
     drop_logged(workers);
     atomic_store(&workers->applier_stopping, true);
@@ -436,6 +441,7 @@ void workers_free(Workers *workers)
     mem_free(workers->log_batch);
     mem_free(workers->shards);
     wake_deinit(&workers->core_wake);
+    wake_deinit(&workers->writer_wake);
     wake_deinit(&workers->applier_wake);
     lock_deinit(&workers->lock);
     mem_free(workers);
