@@ -2,9 +2,11 @@
 #include "cli/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +17,9 @@
 
 #define NAME "serve"
 #define LOOK_EVERY_MS 100 /* while it is not ready */
+#define FILES_OWN 384     /* open at most for log, packs, index, loops and connections told to go */
+#define FILES_CONNECTION 2 /* its socket, and the body that goes in or out */
+#define CONNECTIONS_LEAST 32
 
 extern char **environ;
 
@@ -92,8 +97,38 @@ static ErrCode wait_for_end(const Config *config, const Node *node, const sigset
     }
 }
 
-static ErrCode serve(const Config *config, Err *err)
+/* Raises the limit of open files as far as the connections need and the system lets; if that is not
+ * enough, takes fewer connections: however many clients come, the log must find a file free, or
+ * this root takes no more writes. */
+static ErrCode fit_open_files(Config *config, Err *err)
 {
+    struct rlimit limit;
+    rlim_t wanted = FILES_OWN + FILES_CONNECTION * (rlim_t)config->connections;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return err_set_errno(err, ERR_SYSTEM, errno, "read the limit of open files");
+    }
+    if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
+        struct rlimit raised = {.rlim_cur = MIN(wanted, limit.rlim_max),
+                                .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+    }
+    if (limit.rlim_cur >= wanted) return OK;
+    rlim_t least = FILES_OWN + FILES_CONNECTION * CONNECTIONS_LEAST;
+    if (limit.rlim_cur < least && limit.rlim_cur < wanted) {
+        return err_set(err, ERR_CONFIG,
+                       "this process may open %" PRIu64 " files and needs %" PRIu64
+                       " or more: raise the limit (ulimit -n, LimitNOFILE= of systemd)",
+                       (uint64_t)limit.rlim_cur, (uint64_t)MIN(least, wanted));
+    }
+    config->connections = (limit.rlim_cur - FILES_OWN) / FILES_CONNECTION;
+    LOG(WARN, "config.fewer_connections", "connections=%" PRIu64 " open_files=%" PRIu64,
+        config->connections, (uint64_t)limit.rlim_cur);
+    return OK;
+}
+
+static ErrCode serve(Config *config, Err *err)
+{
+    TRY(fit_open_files(config, err));
     NodeOptions options = {.data = config->data[0],
                            .http = config->http,
                            .threads = (unsigned)config->threads,
