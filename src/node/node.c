@@ -221,6 +221,7 @@ static ErrCode open_service(Node *node, Err *err)
                               .ready = workers_ready(node->workers),
                               .full = workers_full(node->workers),
                               .room = workers_room(node->workers),
+                              .look = workers_look_at_space,
                               .durability = {.synced = 1, .copies = 1, .disks = 1, .zones = 1}};
     node->service = service_new(&service);
     RestNode rest = {.ctx = node,

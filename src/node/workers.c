@@ -200,8 +200,9 @@ static uint64_t space_reserve(uint64_t total)
     return MAX(16 * MIB, MIN(total / 20, 1 * GIB));
 }
 
-static void look_at_space(Workers *workers)
+void workers_look_at_space(void *arg)
 {
+    Workers *workers = arg;
     DiskSpace space;
     Err err = {0};
     if (disk_space(store_disk(workers->store), &space, &err) != OK) {
@@ -287,7 +288,7 @@ static void applier_run(void *arg)
 {
     Workers *workers = arg;
     while (!atomic_load(&workers->applier_stopping)) {
-        look_at_space(workers);
+        workers_look_at_space(workers);
         prepare_spares(workers);
         bool woken = wake_wait(&workers->applier_wake, SPACE_EVERY_MS);
         if (woken) gather(workers);
@@ -295,7 +296,7 @@ static void applier_run(void *arg)
         do { /* after a full batch more waits already */
             applied = apply(workers);
             if (applied == 0) break;
-            look_at_space(workers);
+            workers_look_at_space(workers);
             prepare_spares(workers);
             if (store_wants_checkpoint(workers->store)) checkpoint(workers);
         } while (applied == STORE_APPLY_BATCH);
@@ -387,7 +388,7 @@ ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
     queue_on_wake(workers->to_log, wake_set, &workers->writer_wake);
     queue_on_wake(workers->mutations, wake_set, &workers->core_wake);
     queue_on_wake(workers->logged, wake_set, &workers->core_wake);
-    look_at_space(workers);
+    workers_look_at_space(workers);
     ErrCode code = open_engine(workers, err);
     if (code == OK) code = thread_start(&workers->writer, "wal-writer", writer_run, workers, err);
     if (code == OK) code = thread_start(&workers->applier, "applier", applier_run, workers, err);

@@ -33,6 +33,8 @@ const _Atomic bool *workers_ready(const Workers *workers);
 const _Atomic bool *workers_full(const Workers *workers); /* changes with the free space */
 /* Bytes that uploads may take before the reserve begins; changes with the free space. */
 const _Atomic uint64_t *workers_room(const Workers *workers);
+/* Measures the free space anew; it is measured now and then anyway. Any thread. */
+void workers_look_at_space(void *workers);
 bool workers_failed(const Workers *workers);
 /* Any thread: the root failed (a body's sync); no more writes. Logged once. */
 void workers_fail(Workers *workers, const Err *err);

@@ -50,6 +50,12 @@ ErrCode service_admit_upload(const Service *service, uint64_t size, Err *err)
     return OK;
 }
 
+ErrCode service_admit_write(const Service *service, uint64_t size, Err *err)
+{
+    if (service->options.look != NULL) service->options.look(service->options.submit_ctx);
+    return service_admit_upload(service, size, err);
+}
+
 Store *service_store(Service *service)
 {
     return service->options.store;

@@ -14,10 +14,11 @@ typedef struct {
     /* Hands a mutation to the core's queue; ERR_BUSY when it is full, ERR_SHUTTING_DOWN. */
     ErrCode (*submit)(void *ctx, Mutation *mutation);
     void *submit_ctx;
-    const _Atomic bool *ready;    /* the engine is ready */
-    const _Atomic bool *full;     /* no space for uploads */
-    const _Atomic uint64_t *room; /* bytes that uploads may take now; NULL: any */
-    Durability durability;        /* of committed files now, for FILE objects that are read */
+    const _Atomic bool *ready;      /* the engine is ready */
+    const _Atomic bool *full;       /* no space for uploads */
+    const _Atomic uint64_t *room;   /* bytes that uploads may take now; NULL: any */
+    void (*look)(void *submit_ctx); /* makes full and room true, from any thread; NULL: they are */
+    Durability durability;          /* of committed files now, for FILE objects that are read */
 } ServiceOptions;
 
 Service *service_new(const ServiceOptions *options);
@@ -27,6 +28,8 @@ MUST_USE ErrCode service_submit(Service *service, Mutation *mutation);
 bool service_ready(const Service *service);
 /* Before a body of size bytes (0: not known) is taken: ERR_NO_SPACE, ERR_NOT_READY. */
 MUST_USE ErrCode service_admit_upload(const Service *service, uint64_t size, Err *err);
+/* The same for bytes that are written next; measures the space, so not on a loop. */
+MUST_USE ErrCode service_admit_write(const Service *service, uint64_t size, Err *err);
 Store *service_store(Service *service);
 Buckets *service_buckets(Service *service);
 Durability service_durability(const Service *service);

@@ -113,6 +113,9 @@ static void work_write(void *arg)
 {
     Upload *u = arg;
     if (u->writing != NULL) {
+        u->work_code = service_admit_write(u->call->service, u->writing->len, &u->work_err);
+    }
+    if (u->writing != NULL && u->work_code == OK) {
         u->work_code = write_piece(u, u->writing->data, u->writing->len, &u->work_err);
         buffer_release(TAKE(u->writing));
     }
@@ -218,8 +221,6 @@ static void on_piece(HttpRequest *req, void *ctx, ErrCode code, Buffer *buffer, 
     Err err = {0};
     if (u->size > BODY_SIZE_MAX) {
         fail(u, err_set(&err, ERR_TOO_LARGE, "a file has at most 5 TiB"), &err);
-    } else if (service_admit_upload(call->service, 0, &err) != OK) {
-        fail(u, err.code, &err); /* the disk filled up meanwhile */
     }
     if (u->removing)
         buffer_release(TAKE(u->waiting));
