@@ -5,6 +5,7 @@
 #include "http/http_priv.h"
 
 #include "base/fault.h"
+#include <stdio.h>
 #include <string.h>
 
 void http_body_begin(HttpRequest *req)
@@ -51,7 +52,9 @@ static Take take_chunked(HttpRequest *req, uint8_t *room, size_t capacity, size_
                                   &refusal)) {
         case HTTP_CHUNK_MORE: req->in_pos += used; return TAKE_MORE;
         case HTTP_CHUNK_END: req->in_pos += used; return TAKE_DONE;
-        case HTTP_CHUNK_FAILED: return TAKE_FAILED;
+        case HTTP_CHUNK_FAILED:
+            snprintf(req->body_detail, sizeof req->body_detail, "%s", refusal.detail);
+            return TAKE_FAILED;
         case HTTP_CHUNK_DATA: {
             size_t take = MIN(piece.len, capacity - *got);
             if (take > 0 && room != NULL) memcpy(room + *got, piece.ptr, take);

@@ -68,11 +68,12 @@ struct HttpRequest {
     HttpCollectFn collect_fn;
     HttpReadFn read_fn;
     size_t collect_max;
-    bool body_done;     /* all of it was taken off the connection */
-    bool body_told;     /* the handler heard of the end, or of a failure */
-    bool continue_due;  /* the client waits for 100 Continue */
-    ErrCode body_code;  /* not OK: the body can't be had */
-    uint64_t body_left; /* Content-Length: bytes not taken yet */
+    bool body_done;        /* all of it was taken off the connection */
+    bool body_told;        /* the handler heard of the end, or of a failure */
+    bool continue_due;     /* the client waits for 100 Continue */
+    ErrCode body_code;     /* not OK: the body can't be had */
+    char body_detail[128]; /* why, if more than the code is known */
+    uint64_t body_left;    /* Content-Length: bytes not taken yet */
     HttpChunked chunked;
     Buffer *buffer; /* being filled for ASK_READ */
     Buf collected;

@@ -320,8 +320,8 @@ static HttpParse parse_header(HttpHead *head, Str line, HttpRefusal *refusal)
     for (unsigned i = 0; i < SINGLE_COUNT; i++)
         if (singles[i].len == name.len && str_eq_nocase(singles[i], name)) {
             if (i <= SINGLE_TRANSFER_ENCODING && !is_plain(raw, value))
-                return refuse_bad(refusal, "a header that frames the body has white space after "
-                                           "its value");
+                return refuse_bad(refusal, "a header that frames the body has other white space "
+                                           "around its value than spaces before it");
             return parse_single(head, (Single)i, value, refusal);
         }
     return HTTP_PARSE_MORE;

@@ -349,6 +349,8 @@ void http_respond_problem(HttpRequest *req, int status, ErrCode code, const char
 void http_respond_error(HttpRequest *req, ErrCode code, const char *detail)
 {
     ASSERT(code != OK);
+    if (detail == NULL && code == req->body_code && req->body_detail[0] != '\0')
+        detail = req->body_detail;
     http_respond_problem(req, err_info(code)->http_status, code, detail);
 }
 

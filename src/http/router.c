@@ -54,6 +54,7 @@ ErrCode http_route(const HttpRoute *routes, size_t count, HttpMethod method, Str
         if (!fits(routes[i].pattern, path, raw, &match.param_count)) continue;
         if (routes[i].method != method) {
             add_allowed(allow, &allowed, routes[i].method);
+            if (routes[i].method == HTTP_METHOD_GET) add_allowed(allow, &allowed, HTTP_METHOD_HEAD);
             continue;
         }
         for (size_t p = 0; p < match.param_count; p++)
@@ -61,6 +62,8 @@ ErrCode http_route(const HttpRoute *routes, size_t count, HttpMethod method, Str
         *out = match;
         return OK;
     }
+    if (method == HTTP_METHOD_HEAD && (allowed & 1u << HTTP_METHOD_GET) != 0)
+        return http_route(routes, count, HTTP_METHOD_GET, path, arena, out, err);
     if (allowed == 0) return err_set(err, ERR_NO_ROUTE, "there is nothing at this address");
     memcpy(out->allow, allow, sizeof allow);
     return err_set(err, ERR_METHOD, "this address takes %s only", allow);

@@ -127,8 +127,9 @@ void http_respond(HttpRequest *req, int status, Str body);
 void http_respond_buf(HttpRequest *req, int status, Buf *body);
 /* An answer to HEAD that says content_length. */
 void http_respond_head(HttpRequest *req, int status, uint64_t content_length);
-/* application/problem+json (RFC 9457) with the row's status and detail (NULL: the row's text);
- * Retry-After for what may be retried with 503. */
+/* application/problem+json (RFC 9457) with the row's status and detail (NULL: what was wrong
+ * with a body that could not be had, or the row's text); Retry-After for what may be retried with
+ * 503. */
 void http_respond_error(HttpRequest *req, ErrCode code, const char *detail);
 
 #define HTTP_LENGTH_UNKNOWN UINT64_MAX /* chunked, or until close for HTTP/1.0 */

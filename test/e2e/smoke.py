@@ -361,7 +361,7 @@ def refusals(server):
     expect_problem(server.request('GET', '/nothing'), 404, 'no-route')
     answer = server.request('DELETE', '/v1/files')
     expect_problem(answer, 405, 'method')
-    expect(answer.headers['Allow'], 'GET, POST')
+    expect(answer.headers['Allow'], 'GET, HEAD, POST')
     form = {'Content-Type': 'multipart/form-data; boundary=x'}
     expect_problem(server.request('POST', '/v1/files?bucket=files', b'--x--', headers=form), 501,
                    'not-implemented')
