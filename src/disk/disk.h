@@ -43,6 +43,7 @@ typedef struct {
     bool is_dir;
     uint64_t size;   /* bytes */
     uint64_t device; /* st_dev: copies on one device are one failure domain */
+    bool for_others; /* users that are neither owner nor group may read or write it; posix */
 } DiskStat;
 
 typedef struct {

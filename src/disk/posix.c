@@ -267,6 +267,7 @@ static ErrCode posix_stat(Disk *disk, const char *path, DiskStat *out, Err *err)
         .is_dir = S_ISDIR(st.st_mode),
         .size = (uint64_t)st.st_size,
         .device = (uint64_t)st.st_dev,
+        .for_others = (st.st_mode & (S_IROTH | S_IWOTH)) != 0,
     };
     return OK;
 }

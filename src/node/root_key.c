@@ -28,13 +28,20 @@ ErrCode root_key_open(Disk *disk, AccessKey *out, bool *made, Err *err)
     TRY(disk_stat(disk, ROOT_KEY_FILE, &stat, err));
     *made = !stat.exists;
     if (!stat.exists) return make_key(disk, out, err);
+    if (stat.for_others) {
+        return err_set(err, ERR_CONFIG,
+                       ROOT_KEY_FILE " may be read by every user: chmod 600 it; if somebody may "
+                                     "have seen it, move it away for a new key");
+    }
     AUTO(char, mem_free) text = NULL;
     size_t len = 0;
-    TRY(disk_read_file(disk, ROOT_KEY_FILE, FILE_MAX, &text, &len, err));
+    if (stat.size <= FILE_MAX && !stat.is_dir) {
+        TRY(disk_read_file(disk, ROOT_KEY_FILE, FILE_MAX, &text, &len, err));
+    }
     Str line = str_of(text, len);
     if (str_ends_with(line, STR("\n"))) line.len--;
     bool good = key_parse(line, out);
-    explicit_bzero(text, len);
+    if (text != NULL) explicit_bzero(text, len);
     if (good) return OK;
     return err_set(err, ERR_CONFIG,
                    ROOT_KEY_FILE " does not hold one line ID.SECRET; put the right one back, or "

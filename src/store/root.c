@@ -38,6 +38,7 @@ static ErrCode root_decode(Str text, RootInfo *out, Err *err)
     uint64_t format = 0;
     uint64_t level = 0;
     TRY(json_get_u64(json, "format", &format, err));
+    if (format == 0) return err_set(err, ERR_INVALID, "there is no format 0");
     if (format > ROOT_FORMAT) {
         return err_set(err, ERR_FORMAT_VERSION,
                        "format %" PRIu64 " was written by a newer release; this one knows %d",
@@ -94,8 +95,9 @@ static ErrCode root_create(Disk *disk, Rng *rng, Clock *clock, RootInfo *out, Er
     TRY(disk_list(disk, "", look_for_strangers, &strangers, err));
     if (strangers.name[0] != '\0') {
         return err_set(err, ERR_FOREIGN,
-                       "the directory holds other files (\"%s\") and no %s; give an empty one",
-                       strangers.name, ROOT_FILE);
+                       "the directory holds other files (\"%s\") and no %s; give an empty one, or "
+                       "if files are stored in this one, put its %s back",
+                       strangers.name, ROOT_FILE, ROOT_FILE);
     }
     RootInfo info = {.uuid = id128_random(rng),
                      .cluster = id128_random(rng),
@@ -123,6 +125,10 @@ ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Er
     size_t len = 0;
     TRY(disk_read_file(disk, ROOT_FILE, ROOT_JSON_MAX, &text, &len, err));
     code = root_decode(str_of(text, len), out, err);
-    if (code == ERR_INVALID) code = ERR_CORRUPT;
+    if (code == ERR_INVALID) {
+        return err_wrap(err, ERR_CORRUPT,
+                        ROOT_FILE " is damaged; put a copy of it back (it names this root and "
+                                  "changes little)");
+    }
     return code == OK ? OK : err_wrap(err, code, "%s", ROOT_FILE);
 }
