@@ -173,8 +173,11 @@ static ErrCode set_number(const Option *option, const char *from, Str value, uin
     char most[32];
     number_text(option->type, option->least, least);
     number_text(option->type, option->most, most);
-    return err_set(err, ERR_CONFIG, "%s: \"%.*s\" is not %s..%s", from, STR_ARG(value), least,
-                   most);
+    const char *form = option->type == TYPE_SIZE   ? ": a number and KiB, MiB or GiB"
+                       : option->type == TYPE_TIME ? ": a number and ms, s, min, h or d"
+                                                   : "";
+    return err_set(err, ERR_CONFIG, "%s: \"%.*s\" is not %s..%s%s", from, STR_ARG(value), least,
+                   most, form);
 }
 
 static ErrCode set_choice(const Option *option, const char *from, Str value, uint64_t *field,

@@ -27,7 +27,8 @@ ErrCode tcp_address_parse(const char *text, TcpAddress *out, Err *err)
     const char *colon = strrchr(text, ':');
     uint64_t port;
     if (colon == NULL || !str_to_u64(str_from_cstr(colon + 1), 65535, &port))
-        return err_set(err, ERR_CONFIG, "the address \"%s\" is not ADDRESS:PORT", text);
+        return err_set(err, ERR_CONFIG,
+                       "the address \"%s\" is not ADDRESS:PORT, like 127.0.0.1:9001", text);
     Str host = str_of(text, (size_t)(colon - text));
     bool v6 = host.len == 0;
     if (host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']') {
@@ -45,7 +46,7 @@ ErrCode tcp_address_parse(const char *text, TcpAddress *out, Err *err)
         ok = uv_ip4_addr(name, (int)port, (struct sockaddr_in *)&address.addr) == 0;
     if (!ok)
         return err_set(err, ERR_CONFIG,
-                       "the address \"%s\" is not a number (127.0.0.1:9001, [::1]:9001)", text);
+                       "the address \"%s\" is not like 127.0.0.1:9001 or [::1]:9001", text);
     *out = address;
     return OK;
 }
