@@ -276,7 +276,9 @@ static void decide_bucket_create(Engine *engine, Mutation *m)
     if (!bucket_name_valid(m->bucket)) {
         engine_answer(
             engine, m,
-            err_set(&m->err, ERR_BAD_BUCKET_NAME, "a bucket name has 3 to 63 of [a-z0-9.-]"));
+            err_set(&m->err, ERR_BAD_BUCKET_NAME,
+                    "a bucket name has 3 to 63 of [a-z0-9.-], begins and ends with a letter "
+                    "or digit, has no two dots in a row, and is no IP address"));
         return;
     }
     BucketRecord record = {0};

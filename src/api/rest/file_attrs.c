@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "text/base64.h"
+#include "text/dates.h"
 #include "text/uri.h"
 
 #define META_PREFIX "holdfast-meta-"
@@ -160,30 +161,92 @@ static ErrCode read_file_name(RestCall *call, Err *err)
     return attr_set(&call->attrs, ATTR_FILE_NAME, buf_str(&name), err);
 }
 
-/* --- Repr-Digest (RFC 9530): sha-256=:base64:, others are left to their senders --- */
+/* --- Repr-Digest and Content-Digest (RFC 9530): sha-256=:base64:, of the body as it is sent --- */
 
-static ErrCode read_digest(RestCall *call, Err *err)
+/* A key of a structured field's dictionary. */
+static bool is_algorithm(Str name)
 {
-    Str rest = http_request_header(call->req, STR("repr-digest"));
-    while (rest.len > 0) {
-        Str item;
-        Str tail;
-        Str algorithm;
-        Str value;
-        (void)str_split(rest, ',', &item, &tail); /* without a comma: the last one */
-        rest = tail;
-        if (!str_split(str_trim(item), '=', &algorithm, &value)) continue;
-        if (!str_eq(algorithm, STR("sha-256"))) continue;
-        size_t len = 0;
-        bool good = value.len > 2 && value.ptr[0] == ':' && value.ptr[value.len - 1] == ':' &&
-                    base64_decode(str_slice(value, 1, value.len - 2), call->wanted.bytes,
-                                  sizeof call->wanted.bytes, &len);
-        if (!good || len != sizeof call->wanted.bytes) {
-            return err_set(err, ERR_INVALID, "Repr-Digest: sha-256=:32 bytes in base64:");
-        }
-        call->has_wanted = true;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        if (!good) return false;
+    }
+    return name.len > 0;
+}
+
+/* One algorithm=:base64:; other algorithms than SHA-256 are left to their senders. */
+static ErrCode read_digest_item(RestCall *call, Str header, Str item, Err *err)
+{
+    Str algorithm;
+    Str value;
+    Sha256 digest;
+    size_t len = 0;
+    bool good = str_split(item, '=', &algorithm, &value) && is_algorithm(algorithm);
+    bool ours = good && str_eq(algorithm, STR("sha-256"));
+    if (good && !ours) return OK;
+    good = good && value.len > 2 && value.ptr[0] == ':' && value.ptr[value.len - 1] == ':' &&
+           base64_decode(str_slice(value, 1, value.len - 2), digest.bytes, sizeof digest.bytes,
+                         &len);
+    if (!good || len != sizeof digest.bytes) {
+        return err_set(err, ERR_INVALID,
+                       "%.*s is not like sha-256=:BASE64: with the 32 bytes of a SHA-256",
+                       STR_ARG(header));
+    }
+    if (call->has_wanted && !sha256_eq(&call->wanted, &digest)) {
+        return err_set(err, ERR_INVALID, "the headers announce two different SHA-256");
+    }
+    call->wanted = digest;
+    call->has_wanted = true;
+    return OK;
+}
+
+/* What cannot be understood is refused: its sender counts on it. */
+static ErrCode read_digests(RestCall *call, Err *err)
+{
+    const HttpHead *head = http_request_head(call->req);
+    for (size_t i = 0; i < head->header_count; i++) {
+        Str name = head->headers[i].name;
+        if (!str_eq_nocase(name, STR("repr-digest")) && !str_eq_nocase(name, STR("content-digest")))
+            continue;
+        Str rest = head->headers[i].value;
+        do {
+            Str item;
+            (void)str_split(rest, ',', &item, &rest); /* without a comma: the last one */
+            TRY(read_digest_item(call, name, str_trim(item), err));
+        } while (rest.len > 0);
     }
     return OK;
+}
+
+/* --- what is not done yet must not be passed over: its sender counts on it --- */
+
+static ErrCode refuse_unkept(RestCall *call, Err *err)
+{
+    static const struct {
+        const char *name;
+        const char *instead;
+    } rows[] = {
+        {"content-md5", "send Repr-Digest: sha-256=:BASE64: instead"},
+        {"idempotency-key", "PUT by name with If-None-Match: * instead"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (http_request_header(call->req, str_from_cstr(rows[i].name)).ptr == NULL) continue;
+        return err_set(err, ERR_NOT_IMPLEMENTED, "%s is not supported yet; %s", rows[i].name,
+                       rows[i].instead);
+    }
+    return OK;
+}
+
+ErrCode rest_read_conditions(RestCall *call, Err *err)
+{
+    uint64_t ms = 0;
+    call->mutation.if_match = http_request_header(call->req, STR("if-match"));
+    call->mutation.if_none_match = http_request_header(call->req, STR("if-none-match"));
+    Str since = http_request_header(call->req, STR("if-unmodified-since"));
+    bool decides = call->mutation.if_match.ptr == NULL && date_parse_http(since, &ms);
+    if (!decides) return OK; /* RFC 9110 section 13.1.4: else it is passed over */
+    return err_set(err, ERR_NOT_IMPLEMENTED,
+                   "a change does not take If-Unmodified-Since; send If-Match with the ETag");
 }
 
 ErrCode rest_read_attrs(RestCall *call, Err *err)
@@ -197,5 +260,6 @@ ErrCode rest_read_attrs(RestCall *call, Err *err)
     TRY(read_file_name(call, err));
     TRY(read_meta(call, err));
     TRY(read_kept(call, err));
-    return read_digest(call, err);
+    TRY(refuse_unkept(call, err));
+    return read_digests(call, err);
 }

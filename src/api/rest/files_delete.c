@@ -19,12 +19,18 @@ static void delete_submit(RestCall *call)
     bool found = false;
     Str version;
     if (!rest_query(call, STR("version"), &found, &version)) return;
-    if (found && !version_id_parse(version, &m->version)) {
-        rest_answer_error(call, ERR_NOT_FOUND, NULL);
+    if (found && (!version_id_parse(version, &m->version) || m->version.lsn == 0)) {
+        Err err = {0}; /* lsn 0 is "any" to the engine, and no version has it */
+        (void)err_set(&err, ERR_NOT_FOUND, "there is no such version"); /* for its text */
+        rest_answer_error(call, ERR_NOT_FOUND, &err);
         return;
     }
-    m->if_match = http_request_header(call->req, STR("if-match"));
-    m->if_none_match = http_request_header(call->req, STR("if-none-match"));
+    Err err = {0};
+    ErrCode code = rest_read_conditions(call, &err);
+    if (code != OK) {
+        rest_answer_error(call, code, &err);
+        return;
+    }
     rest_submit(call, delete_done);
 }
 

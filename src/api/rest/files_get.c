@@ -38,21 +38,40 @@ static ErrCode check_conditions(RestCall *call, const RestFile *file, int *statu
     return OK;
 }
 
+static ErrCode no_version(Err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "there is no such version");
+}
+
+/* ?version=; *found: it is there. */
+static ErrCode read_version(RestCall *call, VersionId *version, bool *found, Err *err)
+{
+    Str text = {NULL, 0};
+    TRY(uri_query_get(http_request_arena(call->req), http_request_query(call->req), STR("version"),
+                      found, &text, err));
+    return *found && !version_id_parse(text, version) ? no_version(err) : OK;
+}
+
 static ErrCode find_by_id(RestCall *call, ServiceReader *reader, StoreFound *out, Err *err)
 {
     FileId file;
     VersionId version;
     bool found = false;
-    Str text = {NULL, 0};
     if (!id128_parse(call->match.params[0], &file)) {
         return err_set(err, ERR_NOT_FOUND, "there is no such file");
     }
-    TRY(uri_query_get(http_request_arena(call->req), http_request_query(call->req), STR("version"),
-                      &found, &text, err));
-    if (found && !version_id_parse(text, &version)) {
-        return err_set(err, ERR_NOT_FOUND, "there is no such version");
-    }
+    TRY(read_version(call, &version, &found, err));
     return service_find_id(reader, file, found ? &version : NULL, out, err);
+}
+
+static ErrCode find_by_name(RestCall *call, ServiceReader *reader, StoreFound *out, Err *err)
+{
+    VersionId version;
+    bool wanted = false;
+    TRY(read_version(call, &version, &wanted, err));
+    TRY(service_find(reader, call->match.params[0], call->match.params[1], out, err));
+    bool right = !wanted || version_id_cmp(version, out->row.version) == 0;
+    return right ? OK : no_version(err);
 }
 
 /* Looks it up, copies what is needed, and of a small file the body. ERR_NOT_FOUND from the body
@@ -64,7 +83,7 @@ static ErrCode find(RestCall *call, ServiceReader *reader, RestFile *file, Exten
     bool wants_body = http_request_method(call->req) != HTTP_METHOD_HEAD;
     *moved = false;
     if (call->match.param_count == 2) {
-        TRY(service_find(reader, call->match.params[0], call->match.params[1], &found, err));
+        TRY(find_by_name(call, reader, &found, err));
     } else {
         TRY(find_by_id(call, reader, &found, err));
     }

@@ -65,11 +65,11 @@ static ErrCode read_query(RestCall *call, ListQuery *query, Err *err)
     if (query->bucket.len == 0) return err_set(err, ERR_INVALID, "?bucket= is missing");
     if (delimiter.len > 1 || (delimiter.len == 1 && (delimiter.ptr[0] & 0x80) != 0) ||
         (delimiter.len == 1 && delimiter.ptr[0] == '\0')) {
-        return err_set(err, ERR_INVALID, "delimiter: one character of ASCII");
+        return err_set(err, ERR_INVALID, "delimiter is not one character of ASCII");
     }
     if (delimiter.len == 1) query->delimiter = delimiter.ptr[0];
     if (limit.ptr != NULL && (!str_to_u64(limit, LIMIT_MAX, &number) || number == 0)) {
-        return err_set(err, ERR_INVALID, "limit: 1..%d", LIMIT_MAX);
+        return err_set(err, ERR_INVALID, "limit is not a number from 1 to %d", LIMIT_MAX);
     }
     query->limit = (size_t)number;
     return OK;

@@ -77,7 +77,6 @@ static void on_collected(HttpRequest *req, void *ctx, ErrCode code, Str body)
 /* All that can be refused without the body; its length (or HTTP_LENGTH_UNKNOWN). */
 static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
 {
-    Mutation *m = &call->mutation;
     if (!http_request_length(call->req, length)) *length = HTTP_LENGTH_UNKNOWN;
     bool known = *length != HTTP_LENGTH_UNKNOWN;
     if (known && *length > BODY_SIZE_MAX) {
@@ -85,8 +84,7 @@ static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
                        (uint64_t)BODY_SIZE_MAX);
     }
     TRY(service_admit_upload(call->service, known ? *length : 0, err));
-    m->if_match = http_request_header(call->req, STR("if-match"));
-    m->if_none_match = http_request_header(call->req, STR("if-none-match"));
+    TRY(rest_read_conditions(call, err));
     if (http_request_header(call->req, STR("content-range")).ptr != NULL) {
         return err_set(err, ERR_INVALID, "a part of a file can't be written: Content-Range");
     }

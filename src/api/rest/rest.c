@@ -205,6 +205,11 @@ static ErrCode find_route(RestCall *call, Err *err)
     ErrCode code = http_route(routes, ARRAY_LEN(routes), http_request_method(req), path,
                               http_request_arena(req), &call->match, err);
     if (code == ERR_METHOD) http_header_add(req, "Allow", str_from_cstr(call->match.allow));
+    if (code == ERR_NO_ROUTE) {
+        return err_set(err, code,
+                       "there is nothing at this address; files are at "
+                       "/v1/buckets/BUCKET/files/KEY");
+    }
     if (code != OK) return code;
     call->route = call->match.route->row;
     return call->route->rights == 0 ? OK : auth_allows(&call->identity, call->route->rights, err);

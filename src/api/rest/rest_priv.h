@@ -123,8 +123,12 @@ void rest_durability_header(RestCall *call, Durability durability);
 MUST_USE ErrCode rest_file_copy(RestCall *call, const StoreFound *found, RestFile *out, Err *err);
 
 /* --- file_attrs.c --- */
+/* Reads If-Match and If-None-Match into call->mutation. ERR_NOT_IMPLEMENTED for a condition that
+ * would be passed over. */
+MUST_USE ErrCode rest_read_conditions(RestCall *call, Err *err);
 /* Reads Content-Type, Content-Disposition, Holdfast-Meta-…, kept headers into call->attrs, and
- * Repr-Digest into call->wanted. ERR_INVALID; ERR_HEADERS_TOO_LARGE. */
+ * Repr-Digest or Content-Digest into call->wanted. ERR_INVALID; ERR_HEADERS_TOO_LARGE;
+ * ERR_NOT_IMPLEMENTED for headers that promise what is not kept yet. */
 MUST_USE ErrCode rest_read_attrs(RestCall *call, Err *err);
 /* Walks repeated (name, value) of ATTR_USER_META and ATTR_HTTP_HEADERS; false at the end. */
 bool rest_pairs_next(Dec *pairs, Str *name, Str *value);
