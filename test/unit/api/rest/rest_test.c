@@ -128,7 +128,7 @@ static void test_waits_for_service(void **state)
     ask(d, "GET /v1/admin/status", header, out);
     assert_answer(out, 403, "\"code\":\"forbidden\"");
     ask(d, "PATCH /v1/buckets", header, out);
-    assert_answer(out, 405, "Allow: GET\r\n");
+    assert_answer(out, 405, "Allow: GET, HEAD\r\n");
     ask(d, "GET /v1/nothing", header, out);
     assert_answer(out, 404, "\"code\":\"no-route\"");
     ask(d, "GET /v1/buckets/%zz", header, out);
