@@ -123,6 +123,8 @@ static void core_run(void *arg)
         atomic_store(&workers->failed, true);
     }
     for (;;) {
+        /* Read before the queue, which is closed by then: nothing comes behind what is taken. */
+        bool stopping = atomic_load(&workers->stopping);
         size_t work = take_logged(workers, items);
         engine_set_full(workers->engine, atomic_load(&workers->full));
         if (atomic_load(&workers->refusing)) engine_refuse_writes(workers->engine);
@@ -131,7 +133,7 @@ static void core_run(void *arg)
         flush_log(workers);
         publish(workers);
         if (work > 0) continue;
-        if (atomic_load(&workers->stopping)) {
+        if (stopping) {
             engine_drain(workers->engine);
             if (engine_idle(workers->engine)) break;
         }
@@ -411,8 +413,8 @@ static void drop_logged(Workers *workers)
 
 static void stop_threads(Workers *workers)
 {
-    atomic_store(&workers->stopping, true);
     queue_close(workers->mutations);
+    atomic_store(&workers->stopping, true);
     wake_set(&workers->core_wake);
     thread_join(&workers->core); /* first: it still gives the writer work */
     queue_close(workers->to_log);

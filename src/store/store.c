@@ -8,8 +8,11 @@
 
 StoreShard *store_shard(Store *store, ShardId shard)
 {
-    if (store->shards[shard] == NULL) store->shards[shard] = mem_new(sizeof(StoreShard));
-    return store->shards[shard];
+    StoreShard *known = atomic_load(&store->shards[shard]);
+    if (known != NULL) return known;
+    known = mem_new(sizeof *known);
+    atomic_store(&store->shards[shard], known);
+    return known;
 }
 
 static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)

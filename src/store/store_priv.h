@@ -29,7 +29,8 @@ struct Store {
     Blobs *blobs;
     Index *index;
     Table *table;
-    StoreShard *shards[SHARD_COUNT_MAX]; /* NULL: never seen */
+    /* NULL: never seen. Made by the core, looked at by the applier too. */
+    _Atomic(StoreShard *) shards[SHARD_COUNT_MAX];
     Lock lock;           /* LOCK_RANK_STORE: the apply queue and StoreShard.commit_lsn */
     Record *apply_first; /* committed, in commit order, linked by next */
     Record *apply_last;

@@ -184,7 +184,8 @@ void table_remove(Table *table, Record *record)
 
 size_t table_count(const Table *table)
 {
-    return atomic_load_explicit(&table->count, memory_order_relaxed);
+    /* A reader that sees none goes on to the index, and must find there what left the table. */
+    return atomic_load_explicit(&table->count, memory_order_acquire);
 }
 
 static void each_chain(const Record *record, void (*fn)(void *, const Record *), void *ctx)
