@@ -1,5 +1,9 @@
 #include "control/control.h"
 
+#include <inttypes.h>
+
+#define RAISES_MAX 10000 /* durable changes to make up for a control store that was lost */
+
 void control_free(Control *control)
 {
     if (control != NULL) control->ops->free(control);
@@ -20,6 +24,23 @@ ErrCode control_register_root(Control *control, Uuid root, uint64_t *incarnation
 {
     ASSERT(!id128_is_zero(root));
     return control->ops->register_root(control, root, incarnation, err);
+}
+
+ErrCode control_raise_root(Control *control, Uuid root, uint64_t known, uint64_t *incarnation,
+                           Err *err)
+{
+    uint64_t raised = 0;
+    TRY(control_register_root(control, root, &raised, err));
+    if (raised <= known && known - raised > RAISES_MAX) {
+        return err_set(err, ERR_CORRUPT,
+                       "the control store has this root in incarnation %" PRIu64
+                       ", its own files in %" PRIu64,
+                       raised, known);
+    }
+    while (raised <= known)
+        TRY(control_register_root(control, root, &raised, err));
+    *incarnation = raised;
+    return OK;
 }
 
 ErrCode control_set_verdict(Control *control, Uuid root, RootVerdict verdict, Err *err)

@@ -55,6 +55,11 @@ MUST_USE ErrCode control_cas(Control *control, const ControlShard *rows, size_t 
  * declared LOST. */
 MUST_USE ErrCode control_register_root(Control *control, Uuid root, uint64_t *incarnation,
                                        Err *err);
+/* The same for a root whose own files tell that it was in incarnation `known` already: above that,
+ * even if the control store was lost or is older (which harms nothing, REPLICATION.md section 8,
+ * but no incarnation may come twice). ERR_CORRUPT: they are too far apart to be of one root. */
+MUST_USE ErrCode control_raise_root(Control *control, Uuid root, uint64_t known,
+                                    uint64_t *incarnation, Err *err);
 /* ERR_NOT_FOUND: no such root was registered. ERR_OUTCOME_UNKNOWN. */
 MUST_USE ErrCode control_set_verdict(Control *control, Uuid root, RootVerdict verdict, Err *err);
 /* The first max roots into out; *count: how many there are. */

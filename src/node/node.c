@@ -175,7 +175,8 @@ static ErrCode recover(Node *node, Err *err)
 {
     rest_set_phase(node->rest, "registering");
     TRY(control_local_open(&node->disk, 1, &node->control, err));
-    TRY(control_register_root(node->control, node->root.uuid, &node->root.incarnation, err));
+    TRY(control_raise_root(node->control, node->root.uuid, node->root.incarnation,
+                           &node->root.incarnation, err));
     TRY(root_save(node->disk, &node->root, err));
     return open_store(node, err);
 }

@@ -83,10 +83,13 @@ static ErrCode check_conditions(const Mutation *m, const StoreFound *found, bool
 static ErrCode make_attrs(Mutation *m, Str key, FileId file, uint64_t created_ms, Err *err)
 {
     buf_clear(&m->attr_buf);
-    TRY(buf_append_str(&m->attr_buf, m->attrs, err));
-    TRY(attr_set(&m->attr_buf, ATTR_KEY, key, err));
-    if (created_ms == file_id_created_ms(file)) return OK;
-    return attr_set_varint(&m->attr_buf, ATTR_CREATED_MS, created_ms, err);
+    ErrCode code = buf_append_str(&m->attr_buf, m->attrs, err);
+    if (code == OK) code = attr_set(&m->attr_buf, ATTR_KEY, key, err);
+    if (code == OK && created_ms != file_id_created_ms(file)) {
+        code = attr_set_varint(&m->attr_buf, ATTR_CREATED_MS, created_ms, err);
+    }
+    if (code == ERR_TOO_BIG) return err_wrap(err, ERR_TOO_LARGE, "too much metadata");
+    return code;
 }
 
 /* What the reply shows: the row that the entry makes. Views into the mutation's own memory. */

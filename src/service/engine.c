@@ -6,6 +6,7 @@
 #include "service/engine_priv.h"
 
 static void carry_out(Engine *engine, EngineShard *shard);
+static void fail_all(Engine *engine);
 
 EngineShard *engine_shard(const Engine *engine, ShardId shard)
 {
@@ -123,6 +124,7 @@ static void carry_out(Engine *engine, EngineShard *shard)
 {
     uint32_t count = engine->effects.count;
     bool start = false;
+    bool quarantined = false;
     Lsn commit = 0;
     for (uint32_t i = 0; i < count; i++) {
         const Effect *effect = &engine->effects.items[i];
@@ -137,11 +139,12 @@ static void carry_out(Engine *engine, EngineShard *shard)
         case EFFECT_COMMIT: commit = effect->lsn; break;
         case EFFECT_ROLE: change_role(engine, shard, effect->role); break;
         case EFFECT_SEND: break; /* no other member is reachable from one root */
-        case EFFECT_QUARANTINE: engine->failed = true; break;
+        case EFFECT_QUARANTINE: quarantined = true; break;
         }
     }
     if (commit != 0) commit_to(engine, shard, commit);
     if (start) append_start(engine, shard);
+    if (quarantined && !engine->failed) fail_all(engine);
 }
 
 /* --- appending --- */
@@ -227,9 +230,9 @@ static void fail_all(Engine *engine)
             Mutation *m = record->request;
             record->request = NULL;
             if (m == NULL) continue;
-            engine_answer(engine, m,
-                          err_set(&m->err, ERR_OUTCOME_UNKNOWN,
-                                  "outcome: unknown; the log could not be synced"));
+            engine_answer(
+                engine, m,
+                err_set(&m->err, ERR_OUTCOME_UNKNOWN, "outcome: unknown; the log failed"));
         }
         answer_waiting(engine, shard, UINT64_MAX, ERR_ROOT_FAILED);
     }
@@ -487,7 +490,11 @@ static ErrCode restart_shard(Engine *engine, EngineShard *shard, Err *err)
     step(engine, shard, &event);
     event = (Event){.type = EVENT_STAND, .new_cfg_uid = id128_random(&engine->rng)};
     step(engine, shard, &event);
-    return OK;
+    if (replica_role(shard->replica) == ROLE_CANDIDATE) return OK;
+    return err_set(err, ERR_FOREIGN,
+                   "shard %u: by the control store this root may not be its primary; "
+                   "does control.json belong to this directory?",
+                   shard->shard);
 }
 
 ErrCode engine_start(Engine *engine, Err *err)

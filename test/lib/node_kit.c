@@ -41,7 +41,8 @@ static ErrCode open_all(NodeKit *kit, const NodeKitOptions *options, Err *err)
 {
     TRY(root_open(kit->disk, STR("test"), &kit->rng, &kit->clock.clock, &kit->root, err));
     TRY(control_local_open(&kit->disk, 1, &kit->control, err));
-    TRY(control_register_root(kit->control, kit->root.uuid, &kit->root.incarnation, err));
+    TRY(control_raise_root(kit->control, kit->root.uuid, kit->root.incarnation,
+                           &kit->root.incarnation, err));
     TRY(root_save(kit->disk, &kit->root, err));
     StoreOptions store = {.root = kit->root,
                           .wal_segment_size = options->segment_size == 0 ? SEGMENT_SIZE_MIN

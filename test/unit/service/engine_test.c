@@ -319,6 +319,80 @@ static void test_refuses_writes(void **state)
     expect(f, "a", "one");
 }
 
+/* Metadata that leaves no room for the key: the client's fault, and nothing happens. */
+static void test_too_much_metadata(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    Mutation m;
+    AUTO_BUF(attrs, ATTRS_MAX);
+    AUTO(char, mem_free) meta = mem_new(ATTRS_MAX);
+    memset(meta, 'm', ATTRS_MAX);
+    mutation_init(&m, MUTATION_PUT);
+    m.bucket = STR("files");
+    m.key = STR("key");
+    m.digest = sha256_of(NULL, 0);
+    for (size_t room = 4; room < 8; room++) { /* the attribute's own head has 4 bytes */
+        buf_clear(&attrs);
+        Str value = str_of(meta, ATTRS_MAX - room);
+        assert_ok(attr_set(&attrs, ATTR_USER_META, value, &err), &err);
+        m.attrs = buf_str(&attrs);
+        assert_code(node_kit_do(&f->kit, &m), ERR_TOO_LARGE, NULL);
+    }
+    assert_code(node_kit_get(&f->kit, STR("files"), STR("key"), &f->body, &err), ERR_NOT_FOUND,
+                NULL);
+    m.attrs = str_of(NULL, 0);
+    assert_code(node_kit_do(&f->kit, &m), OK, &m.err);
+    mutation_deinit(&m);
+}
+
+/* A control.json of another directory: said at the start, instead of never being ready. */
+static void test_foreign_control(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    AUTO(char, mem_free) text = NULL;
+    size_t len = 0;
+    NodeKit other;
+    Disk *other_disk = NULL;
+    assert_ok(disk_sim_new(2, &other_disk, &err), &err);
+    NodeKitOptions options = small;
+    options.seed = 8;
+    assert_ok(node_kit_open(&other, other_disk, &options, &err), &err);
+    assert_ok(disk_read_file(f->disk, CONTROL_FILE, MIB, &text, &len, &err), &err);
+    node_kit_drop(&other);
+    disk_sim_kill(other_disk);
+    assert_ok(disk_replace_durable(other_disk, CONTROL_FILE, str_of(text, len), &err), &err);
+    for (int i = 0; i < 3; i++) {
+        ErrCode code = node_kit_open(&other, other_disk, &options, &err);
+        assert_code(code, ERR_FOREIGN, NULL);
+        assert_non_null(strstr(err_text(&err), "control.json"));
+        disk_sim_kill(other_disk);
+    }
+    disk_free(other_disk);
+}
+
+/* control.json is lost: the log knows the terms, and no incarnation comes twice. */
+static void test_lost_control(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    for (int i = 0; i < 3; i++)
+        reopen(f, true);
+    uint64_t incarnation = f->kit.root.incarnation;
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("one"), &err), &err);
+    node_kit_drop(&f->kit);
+    disk_sim_kill(f->disk);
+    assert_ok(disk_unlink(f->disk, CONTROL_FILE, &err), &err);
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    assert_true(f->kit.root.incarnation > incarnation);
+    expect(f, "a", "one");
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("two"), &err), &err);
+    reopen(f, false);
+    expect(f, "a", "two");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +403,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_winner, setup, teardown),
         cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refuses_writes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_much_metadata, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_foreign_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lost_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list_longest_key, setup, teardown),
     };
