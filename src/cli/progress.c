@@ -9,6 +9,12 @@
 
 #define LEFT_AFTER_MS 2000 /* earlier a guess is worth nothing */
 
+/* x ≥ 0 as an integer; what is too large for one is its largest. */
+static uint64_t whole(double x)
+{
+    return x < (double)UINT64_MAX ? (uint64_t)x : UINT64_MAX;
+}
+
 /* What is left, in ms, by the rate so far; false: nobody can tell. */
 static bool time_left(const ProgressState *s, uint64_t *ms)
 {
@@ -19,7 +25,7 @@ static bool time_left(const ProgressState *s, uint64_t *ms)
     done += (s->files + s->failed) * 4096;
     total += s->files_total * 4096;
     if (done == 0 || total < done) return false;
-    *ms = (uint64_t)((double)s->elapsed_ms * (double)(total - done) / (double)done);
+    *ms = whole((double)s->elapsed_ms * (double)(total - done) / (double)done);
     return true;
 }
 
@@ -31,9 +37,8 @@ const char *progress_format(const ProgressState *s, char out[PROGRESS_LINE_SIZE]
     char left[SHOW_DURATION_SIZE];
     char tail[64] = "";
     uint64_t left_ms = 0;
-    uint64_t per_s = s->elapsed_ms == 0
-                         ? 0
-                         : (uint64_t)((double)s->bytes * 1000 / (double)s->elapsed_ms);
+    uint64_t per_s = s->elapsed_ms == 0 ? 0
+                                        : whole((double)s->bytes * 1000 / (double)s->elapsed_ms);
     show_size(s->bytes, bytes);
     show_size(s->bytes_total, total);
     show_size(per_s, rate);
