@@ -1,6 +1,6 @@
-/* Large files of bench-limit. An upload has a thread of its own: receive, SHA-256, write; the
- * kernel is told to begin writing every 8 MiB, so that the sync at the end finds little; then
- * rename and the directory's sync. */
+/* Large files of bench-limit. An upload has a thread of its own: receive, SHA-256, write,
+ * sync, rename and the directory's sync. The kernel is not told to begin writing earlier
+ * (sync_file_range): the thread then waits for the disk while its client could send. */
 #include "limit.h"
 
 #include <errno.h>
@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define PIECE (256U << 10)
-#define PUSH_BYTES (8U << 20) /* written before the kernel is told to start */
 #define TURN_BYTES (2U << 20) /* of sendfile before other connections */
 
 _Static_assert(PIECE > LIMIT_INPUT_SIZE, "what came with the head fits a piece");
@@ -30,11 +29,7 @@ static void upload_write(int fd, const uint8_t *data, size_t len, EVP_MD_CTX *ha
 {
     if (EVP_DigestUpdate(hash, data, len) != 1) limit_die("sha256");
     if (pwrite(fd, data, len, (off_t)*at) != (ssize_t)len) limit_die("pwrite");
-    uint64_t before = *at;
     *at += len;
-    if (before / PUSH_BYTES != *at / PUSH_BYTES)
-        sync_file_range(fd, (off_t)(before / PUSH_BYTES * PUSH_BYTES), PUSH_BYTES,
-                        SYNC_FILE_RANGE_WRITE);
 }
 
 /* The whole body into fd, in writes of PIECE; false: the client went away. */
@@ -83,7 +78,7 @@ static void *upload_run(void *arg)
     if (EVP_DigestFinal_ex(hash, digest, NULL) != 1) limit_die("sha256");
     EVP_MD_CTX_free(hash);
     if (all &&
-        (fsync(fd) != 0 || renameat(upload->dir_fd, staging, upload->dir_fd, conn->name) != 0 ||
+        (fdatasync(fd) != 0 || renameat(upload->dir_fd, staging, upload->dir_fd, conn->name) != 0 ||
          fsync(upload->dir_fd) != 0))
         limit_die(staging);
     close(fd);
