@@ -149,10 +149,16 @@ static void carry_out(Engine *engine, EngineShard *shard)
 
 /* --- appending --- */
 
+static bool backlog_is_full(const Engine *engine)
+{
+    return store_backlog(engine->store) >= engine->options.backlog_max ||
+           store_backlog_bytes(engine->store) >= engine->options.backlog_bytes_max;
+}
+
 bool engine_has_room(const Engine *engine, const EngineShard *shard)
 {
     return replica_can_append(shard->replica) && engine->log_items < ENGINE_LOG_MAX / 2 &&
-           store_backlog(engine->store) < engine->options.backlog_max;
+           !backlog_is_full(engine);
 }
 
 ErrCode engine_append(Engine *engine, Entry *entry, Mutation *m, Err *err)
@@ -311,7 +317,7 @@ static void become_ready(Engine *engine)
 
 static void let_on(Engine *engine)
 {
-    if (store_backlog(engine->store) >= engine->options.backlog_max) return;
+    if (backlog_is_full(engine)) return;
     if (engine->log_items >= ENGINE_LOG_MAX / 2) return;
     Mutation *list = engine->stalled_first;
     engine->stalled_first = NULL;
@@ -414,7 +420,9 @@ ErrCode engine_open(const EngineOptions *options, Engine **out, Err *err)
     TRY(placement_class_check(&options->standard, err));
     AUTO(Engine, engine_free) engine = mem_new(sizeof *engine);
     engine->options = *options;
-    if (engine->options.backlog_max == 0) engine->options.backlog_max = STORE_BACKLOG_MAX;
+    EngineOptions *o = &engine->options;
+    if (o->backlog_max == 0) o->backlog_max = STORE_BACKLOG_MAX;
+    if (o->backlog_bytes_max == 0) o->backlog_bytes_max = STORE_BACKLOG_BYTES_MAX;
     engine->store = options->store;
     rng_init(&engine->rng, options->seed);
     engine->cas = mem_new_array(PLACE_SHARDS_MAX + 1, sizeof *engine->cas);

@@ -45,6 +45,7 @@ typedef struct {
     uint64_t seed;           /* of file ids and bucket uids: from the system, or the simulator's */
     PlacementClass standard; /* class of new buckets */
     size_t backlog_max;      /* un-applied records at which writers wait; 0: STORE_BACKLOG_MAX */
+    uint64_t backlog_bytes_max; /* the same for their bytes; 0: STORE_BACKLOG_BYTES_MAX */
     EngineIo io;
 } EngineOptions;
 

@@ -158,6 +158,11 @@ static ErrCode log_usable(const Store *store, Err *err)
     return err_set(err, ERR_ROOT_FAILED, "the log failed before");
 }
 
+uint64_t store_backlog_bytes(const Store *store)
+{
+    return table_bytes(store->table);
+}
+
 ErrCode store_log_append(Store *store, Record *record, Err *err)
 {
     TRY(log_usable(store, err));

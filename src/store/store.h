@@ -19,8 +19,9 @@
 #include "store/table.h"
 #include "wal/wal.h"
 
-#define STORE_BACKLOG_MAX 100000 /* un-applied records at which writers wait */
-#define STORE_APPLY_BATCH 20000  /* records of one index batch at most */
+#define STORE_BACKLOG_MAX 100000            /* un-applied records at which writers wait */
+#define STORE_BACKLOG_BYTES_MAX (256 * MIB) /* the same for their bytes in the log */
+#define STORE_APPLY_BATCH 20000             /* records of one index batch at most */
 #define STORE_REQUEST_KEEP_MS (24ULL * 3600 * 1000)
 
 typedef struct {
@@ -74,6 +75,8 @@ void store_logged(Store *store, Record *record);
 void store_committed(Store *store, Record *record);
 /* Un-applied records, for back-pressure. Any thread. */
 size_t store_backlog(const Store *store);
+/* Their bytes in the log. Any thread. */
+uint64_t store_backlog_bytes(const Store *store);
 
 /* --- WAL writer --- */
 /* Into the batch; durable after store_log_sync(). Sets record's place for store_logged(). */

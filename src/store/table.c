@@ -11,6 +11,7 @@ struct Table {
     OMap *files;            /* 'i' file id -> newest Record */
     Record *first_nameless; /* START, CONFIG …: only to free them, linked by older/newer */
     _Atomic size_t count;
+    _Atomic uint64_t bytes; /* of their records in the log */
 };
 
 bool record_has_name(const Record *record)
@@ -113,6 +114,7 @@ void table_add(Table *table, Record *record)
         table->first_nameless = record;
     }
     atomic_fetch_add(&table->count, 1);
+    atomic_fetch_add(&table->bytes, record->log_len);
     rwlock_give(&table->lock);
 }
 
@@ -176,10 +178,16 @@ void table_remove(Table *table, Record *record)
             table->first_nameless = record->older;
         if (record->older != NULL) record->older->newer = record->newer;
     }
+    atomic_fetch_sub(&table->bytes, record->log_len);
     size_t before = atomic_fetch_sub(&table->count, 1);
     ASSERT(before > 0);
     rwlock_give(&table->lock);
     record_free(record);
+}
+
+uint64_t table_bytes(const Table *table)
+{
+    return atomic_load_explicit(&table->bytes, memory_order_relaxed);
 }
 
 size_t table_count(const Table *table)

@@ -60,7 +60,8 @@ void table_logged(Table *table, Record *record, WalPos pos);
 void table_commit(Table *table, Record *record);
 /* Removes and frees. */
 void table_remove(Table *table, Record *record);
-size_t table_count(const Table *table); /* any thread, may be a moment old */
+size_t table_count(const Table *table);   /* any thread, may be a moment old */
+uint64_t table_bytes(const Table *table); /* of its records in the log; the same */
 /* Calls fn for each record, in no order, under the read lock. */
 void table_each(Table *table, void (*fn)(void *ctx, const Record *record), void *ctx);
 /* The lowest log segment that a record of the table stands in (or will); UINT64_MAX if empty. */

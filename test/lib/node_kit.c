@@ -31,6 +31,7 @@ static ErrCode open_engine(NodeKit *kit, const NodeKitOptions *options, Err *err
                             .seed = rng_u64(&kit->rng),
                             .standard = standard,
                             .backlog_max = options->backlog_max,
+                            .backlog_bytes_max = options->backlog_bytes_max,
                             .io = {.ctx = kit, .log = kit_log, .committed = kit_committed}};
     TRY(engine_open(&engine, &kit->engine, err));
     TRY(store_reader_open(kit->store, &kit->reader, err));

@@ -31,6 +31,7 @@ typedef struct {
     uint64_t segment_size; /* bytes; 0: the smallest */
     uint64_t pack_size;
     size_t backlog_max;
+    uint64_t backlog_bytes_max;
 } NodeKitOptions;
 
 /* Opens and starts; log items flow but nothing is pumped. On failure nothing is left open. */

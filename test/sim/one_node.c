@@ -358,6 +358,7 @@ static void draw_options(Sim *sim)
     sim->options.segment_size = segments[rng_below(&sim->rng, ARRAY_LEN(segments))];
     sim->options.pack_size = rng_below(&sim->rng, 2) == 0 ? 128 * KIB : 0;
     static const size_t backlogs[] = {0, 0, 20, 3};
+    sim->options.backlog_bytes_max = rng_below(&sim->rng, 4) == 0 ? 100 * KIB : 0;
     sim->options.backlog_max = backlogs[rng_below(&sim->rng, ARRAY_LEN(backlogs))];
     sim->lazy = rng_below(&sim->rng, 4) == 0;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.write_error = 3000;

@@ -287,6 +287,48 @@ static void test_list(void **state)
     assert_string_equal(out, "a,b,dir/,dir0,z");
 }
 
+/* Writers wait when the applier is behind by bytes, and go on when it has caught up. */
+static void test_backlog_bytes(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    node_kit_drop(&f->kit);
+    disk_sim_kill(f->disk);
+    NodeKitOptions options = small;
+    options.backlog_bytes_max = 20000;
+    assert_ok(node_kit_open(&f->kit, f->disk, &options, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    size_t applied = 0;
+    assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
+    char body[15000];
+    random_bytes(1, body, sizeof body);
+    Racer racers[3];
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++) {
+        Mutation *m = &racers[i].m;
+        mutation_init(m, MUTATION_CREATE);
+        m->bucket = STR("files");
+        m->inline_body = str_of(body, sizeof body);
+        m->size = sizeof body;
+        m->digest = sha256_of(body, sizeof body);
+        m->done = racer_done;
+        m->ctx = &racers[i];
+        racers[i].done = false;
+        engine_submit(f->kit.engine, m);
+        node_kit_settle(&f->kit);
+    }
+    assert_true(racers[0].done && racers[1].done);
+    assert_false(racers[2].done);
+    assert_true(store_backlog_bytes(f->kit.store) >= 30000);
+    assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
+    assert_int_equal(store_backlog_bytes(f->kit.store), 0);
+    node_kit_settle(&f->kit);
+    assert_true(racers[2].done);
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++) {
+        assert_int_equal(racers[i].m.code, OK);
+        mutation_deinit(&racers[i].m);
+    }
+}
+
 /* The longest key, at the end of a page: the list goes on behind it. */
 static void test_list_longest_key(void **state)
 {
@@ -407,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_foreign_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_backlog_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list_longest_key, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
