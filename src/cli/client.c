@@ -101,15 +101,23 @@ static bool is_success(ClientCall *call)
     return status >= 200 && status < 300;
 }
 
+/* Never more than was announced: the rest would be taken for the next request. */
 static size_t on_read(char *data, size_t size, size_t count, void *arg)
 {
     ClientCall *call = arg;
+    size_t max = (size_t)MIN((uint64_t)(size * count), call->body_size - call->sent);
     size_t len = 0;
-    if (call->send(call->ctx, data, size * count, &len, &call->err) != OK) {
+    if (max == 0) return 0;
+    ErrCode code = call->send(call->ctx, data, max, &len, &call->err);
+    if (code == OK && len == 0) {
+        code = err_set(&call->err, ERR_ABORTED, "it ended before its announced length");
+    }
+    if (code != OK) {
         call->local = true;
         return CURL_READFUNC_ABORT;
     }
-    call->moved = call->moved || len > 0;
+    call->sent += len;
+    call->moved = true;
     call->moved_bytes += len;
     return len;
 }
@@ -119,6 +127,7 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
 {
     ClientCall *call = arg;
     if (offset != 0 || origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+    call->sent = 0;
     if (call->rewind(call->ctx, &call->err) == OK) return CURL_SEEKFUNC_OK;
     call->local = true;
     return CURL_SEEKFUNC_FAIL;
@@ -259,6 +268,7 @@ static void reset_answer(ClientCall *call)
     call->local = false;
     call->refused = false;
     call->moved = false;
+    call->sent = 0;
     call->retry_after_ms = 0;
     call->has_answer_digest = false;
     call->error_text[0] = '\0';

@@ -49,6 +49,7 @@ struct ClientCall {
     void *easy;
     void *headers;
     bool running;
+    uint64_t sent;        /* bytes of the body, by this attempt */
     uint64_t moved_bytes; /* of bodies, all attempts; callers may read it for progress */
     char error_text[256];
 };

@@ -188,7 +188,7 @@ ErrCode local_dir_next(LocalDir *dir, const char **name, Err *err)
     for (;;) {
         errno = 0;
         /* A stream of our own: readdir() is safe as no other thread has it. */
-        const struct dirent *entry = readdir(dir->stream); // NOLINT(concurrency-mt-unsafe)
+        const struct dirent *entry = readdir(dir->stream);
         if (entry == NULL && errno != 0) return FAIL(err, errno, "cannot read the directory");
         if (entry == NULL) {
             *name = NULL;

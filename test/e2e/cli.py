@@ -158,6 +158,11 @@ def make_many(cli, count, name='many'):
     return cli.path(name)
 
 
+def measures_memory():
+    """Sanitizers keep shadows of all that was touched, and what was freed."""
+    return 'san' not in ' '.join(BINARY)
+
+
 def memory_of(cli, *args):
     """Peak memory in bytes of a command that must succeed, seen until a moment before its end.
     (The kernel's own figure at the end has that of this process in it, from before the exec.)"""
@@ -275,7 +280,7 @@ def more_than_one_page(cli):
         cli.write(f'lots/{i % 7}/{i}', b'%d' % i)
     small = memory_of(cli, 'put', '-r', few, 'files/few')
     large = memory_of(cli, 'put', '-r', 'lots', 'files/lots')
-    if large > small + 2 * MIB:
+    if large > small + 2 * MIB and measures_memory():
         raise AssertionError(f'{large} bytes for 2300 files, {small} for 60')
     wanted = files_below(cli.path('lots'))
     cli.run('get', '-r', 'files/lots', 'back')
@@ -294,29 +299,102 @@ def large_files_stream(cli):
             file.write(content(MIB, i))
     for args in (('put', 'large', 'files/large'), ('get', 'files/large', 'back')):
         peak = memory_of(cli, *args)
-        if peak > 24 * MIB:
+        if peak > 24 * MIB and measures_memory():
             raise AssertionError(f'{args[0]} took {peak} bytes')
     expect(subprocess.run(['cmp', 'large', 'back'], cwd=cli.folder, check=False).returncode, 0, 'cmp')
 
 
+class Appender:
+    """Appends lines to a file as long as it lasts."""
+
+    def __init__(self, path):
+        self.path = path
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.append)
+
+    def append(self):
+        with open(self.path, 'ab', buffering=0) as file:
+            while not self.stop.wait(0.0005):
+                file.write(b'line\n')
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *args):
+        self.stop.set()
+        self.thread.join()
+
+
 @test
-def a_file_that_changes(cli):
+def a_file_that_grows(cli):
     """What grows while it is sent is told, not passed off as whole."""
     path = cli.write('log', content(40 * MIB))
-    stop = threading.Event()
-
-    def append():
-        with open(path, 'ab', buffering=0) as file:
-            while not stop.wait(0.001):
-                file.write(b'line\n')
-    thread = threading.Thread(target=append)
-    thread.start()
-    try:
+    with Appender(path):
         done = cli.run('put', path, 'files/log', status=5)
-    finally:
-        stop.set()
-        thread.join()
-    holds(done.err, 'changed while it was read')
+    holds(done.err, 'it changed while it was read: from ')
+
+
+def count_body(listener, result):
+    """Takes one request and counts its body for as long as bytes come."""
+    connection, _ = listener.accept()
+    connection.settimeout(1)
+    data = b''
+    while b'\r\n\r\n' not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b'\r\n\r\n')
+    lines = head.decode().lower().splitlines()
+    result['announced'] = [int(x.split()[1]) for x in lines if x.startswith('content-length:')][0]
+    result['came'] = len(body)
+    connection.sendall(b'HTTP/1.1 100 Continue\r\n\r\n')
+    try:
+        while piece := connection.recv(MIB):
+            result['came'] += len(piece)
+    except TimeoutError:
+        pass
+    connection.close()
+
+
+@bare
+def nothing_beyond_the_announced_length(cli):
+    """A server would take it for the next request."""
+    path = cli.write('log', content(40 * MIB))
+    result = {}
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        cli.env['HOLDFAST_URL'] = f'http://127.0.0.1:{listener.getsockname()[1]}'
+        thread = threading.Thread(target=count_body, args=(listener, result))
+        thread.start()
+        with Appender(path):
+            process = cli.start('put', path, 'files/log')
+            thread.join()
+            process.kill()
+            process.communicate()
+    expect(result['came'], result['announced'], 'bytes')
+
+
+@test
+def a_file_that_shrinks(cli):
+    """What was begun is not stored; it is sent again as it is now."""
+    path = cli.write('log', content(64 * MIB))
+    process = cli.start('put', path, 'files/log')
+    position = 0
+    while position < MIB and process.poll() is None:
+        for fd in os.listdir(f'/proc/{process.pid}/fd'):
+            try:
+                if os.readlink(f'/proc/{process.pid}/fd/{fd}') == path:
+                    with open(f'/proc/{process.pid}/fdinfo/{fd}', encoding='ascii') as info:
+                        position = int(info.readline().split()[1])
+            except FileNotFoundError:
+                pass
+    process.send_signal(signal.SIGSTOP)
+    os.truncate(path, 2 * MIB)
+    process.send_signal(signal.SIGCONT)
+    _, err = process.communicate(timeout=30)
+    expect(process.returncode, 0, err)
+    stat = cli.run('stat', 'files/log', '--json').objects()[0]
+    expect((stat['size'], stat['sha256']),
+           (2 * MIB, hashlib.sha256(content(64 * MIB)[:2 * MIB]).hexdigest()), 'stored')
+    # The first version is this one: nothing was stored before.
+    expect(stat['created_at'], stat['updated_at'], 'times')
 
 
 # ---- kills ----
