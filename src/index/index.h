@@ -68,6 +68,10 @@ void index_reader_free(IndexReader *reader);
 /* *value: view, valid until the next call on this reader. ERR_CORRUPT if a page fails
  * its checksum. */
 MUST_USE ErrCode index_get(IndexReader *reader, Str key, Str *value, bool *found, Err *err);
+/* The first pair with key ≥ from if its key starts with prefix; costs half of what a cursor does.
+ * Views, valid until the next call on this reader. No cursor may be open. */
+MUST_USE ErrCode index_first(IndexReader *reader, Str from, Str prefix, Str *key, Str *value,
+                             bool *found, Err *err);
 /* Opens a cursor at the first key ≥ from. All it gives is one snapshot. One cursor per reader at a
  * time; no index_get() while it is open. */
 MUST_USE ErrCode index_scan(IndexReader *reader, Str from, IndexCursor **out, Err *err);

@@ -16,9 +16,11 @@ struct IndexReader {
     Index *index;
     Conn conn;
     sqlite3_stmt *get;
+    sqlite3_stmt *first;
     sqlite3_stmt *scan;
     sqlite3_stmt *begin;
     sqlite3_stmt *end;
+    Buf key;
     Buf value;
     IndexCursor cursor; /* the one that there may be */
 };
@@ -26,10 +28,12 @@ struct IndexReader {
 static void reader_release(IndexReader *reader)
 {
     conn_finalize(reader->get);
+    conn_finalize(reader->first);
     conn_finalize(reader->scan);
     conn_finalize(reader->begin);
     conn_finalize(reader->end);
     conn_close(&reader->conn);
+    buf_deinit(&reader->key);
     buf_deinit(&reader->value);
     mem_free(reader);
 }
@@ -39,6 +43,8 @@ static ErrCode reader_prepare(IndexReader *reader, Err *err)
     Conn *conn = &reader->conn;
     TRY(conn_open(conn, reader->index->vfs, false, reader->index->options.cache_bytes, err));
     TRY(conn_prepare(conn, "SELECT v FROM kv WHERE k = ?1", &reader->get, err));
+    TRY(conn_prepare(conn, "SELECT k, v FROM kv WHERE k >= ?1 ORDER BY k LIMIT 1", &reader->first,
+                     err));
     TRY(conn_prepare(conn, "SELECT k, v FROM kv WHERE k >= ?1 ORDER BY k", &reader->scan, err));
     TRY(conn_prepare(conn, "BEGIN", &reader->begin, err));
     return conn_prepare(conn, "ROLLBACK", &reader->end, err);
@@ -48,6 +54,7 @@ ErrCode index_reader_open(Index *index, IndexReader **out, Err *err)
 {
     IndexReader *reader = mem_new(sizeof *reader);
     reader->index = index;
+    buf_init(&reader->key, INDEX_KEY_MAX);
     buf_init(&reader->value, INDEX_VALUE_MAX);
     ErrCode code = reader_prepare(reader, err);
     if (code != OK) {
@@ -82,6 +89,36 @@ ErrCode index_get(IndexReader *reader, Str key, Str *value, bool *found, Err *er
     conn_reset(reader->get);
     if (code != OK) return code;
     if (row) *value = buf_str(&reader->value);
+    *found = row;
+    return OK;
+}
+
+/* The row that first stands on, if it is one of prefix's. */
+static ErrCode first_copy(IndexReader *reader, Str prefix, bool *found, Err *err)
+{
+    Str key = conn_column(reader->first, 0);
+    *found = str_starts_with(key, prefix);
+    if (!*found) return OK;
+    buf_clear(&reader->key);
+    buf_clear(&reader->value);
+    TRY(buf_append_str(&reader->key, key, err));
+    return buf_append_str(&reader->value, conn_column(reader->first, 1), err);
+}
+
+ErrCode index_first(IndexReader *reader, Str from, Str prefix, Str *key, Str *value, bool *found,
+                    Err *err)
+{
+    ASSERT(!reader->cursor.open);
+    bool row = false;
+    TRY(conn_bind(&reader->conn, reader->first, 1, from, false, err));
+    TRY(conn_step(&reader->conn, reader->first, "first", &row, err));
+    ErrCode code = row ? first_copy(reader, prefix, &row, err) : OK;
+    conn_reset(reader->first);
+    if (code != OK) return code;
+    if (row) {
+        *key = buf_str(&reader->key);
+        *value = buf_str(&reader->value);
+    }
     *found = row;
     return OK;
 }

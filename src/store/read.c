@@ -133,9 +133,23 @@ static ErrCode take_row(StoreReader *reader, Str row_key, Str value, StoreFound 
     return OK;
 }
 
+/* The newest version that the index has. */
+static ErrCode newest_row(StoreReader *reader, BucketUid bucket, Str key, StoreFound *out,
+                          bool *found, Err *err)
+{
+    uint8_t bytes[ROW_KEY_MAX];
+    Str prefix = str_of(bytes, row_key_name_prefix(bytes, bucket, key));
+    Str row_key = {NULL, 0};
+    Str value = {NULL, 0};
+    TRY(index_first(reader->index, prefix, prefix, &row_key, &value, found, err));
+    return *found ? take_row(reader, row_key, value, out, err) : OK;
+}
+
 static ErrCode ask_index(StoreReader *reader, BucketUid bucket, Str key, const VersionId *version,
                          const TableAnswer *answer, StoreFound *out, bool *found, Err *err)
 {
+    if (version == NULL && answer->dead_count == 0)
+        return newest_row(reader, bucket, key, out, found, err);
     uint8_t bytes[ROW_KEY_MAX];
     size_t prefix_len = row_key_name_prefix(bytes, bucket, key);
     uint8_t from[ROW_KEY_MAX];

@@ -110,6 +110,49 @@ static void test_cursor(void **state)
     index_reader_free(reader);
 }
 
+static void test_first(void **state)
+{
+    static const char *const keys[] = {"a", "a/1", "a/2", "b", "b\xff", "c"};
+    static const struct {
+        const char *from;
+        const char *prefix;
+        const char *key; /* NULL: none */
+    } rows[] = {
+        {"a", "a", "a"},      {"a/", "a/", "a/1"},     {"a/1x", "a/", "a/2"}, {"a/3", "a/", NULL},
+        {"", "", "a"},        {"b\x01", "b", "b\xff"}, {"bb", "bb", NULL},    {"c", "c", "c"},
+        {"c\x01", "c", NULL}, {"d", "", NULL},
+    };
+    Box *box = *state;
+    Err err = {0};
+    put_all(box, keys, ARRAY_LEN(keys), "1");
+    IndexReader *reader = NULL;
+    assert_ok(index_reader_open(box->index, &reader, &err), &err);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Str key = STR("untouched");
+        Str value = STR("untouched");
+        bool found = false;
+        assert_ok(index_first(reader, str_from_cstr(rows[i].from), str_from_cstr(rows[i].prefix),
+                              &key, &value, &found, &err),
+                  &err);
+        assert_int_equal(found, rows[i].key != NULL);
+        assert_str(key, found ? rows[i].key : "untouched");
+        assert_str(value, found ? "1" : "untouched");
+    }
+    /* It keeps no snapshot, and its views stay. */
+    Str key;
+    Str value;
+    bool found = false;
+    assert_ok(index_first(reader, STR("a"), STR("a"), &key, &value, &found, &err), &err);
+    put_all(box, keys, 1, "2");
+    assert_ok(index_checkpoint(box->index, &err), &err);
+    IndexStats stats;
+    index_stats(box->index, &stats);
+    assert_int_equal(stats.wal_bytes, 0);
+    assert_str(key, "a");
+    assert_str(value, "1");
+    index_reader_free(reader);
+}
+
 static void test_snapshot(void **state)
 {
     Box *box = *state;
@@ -350,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_cursor, setup_sim, teardown),
+        cmocka_unit_test_setup_teardown(test_first, setup_sim, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot, setup_sim, teardown),
         cmocka_unit_test_setup_teardown(test_views, setup_sim, teardown),
         cmocka_unit_test_setup_teardown(test_misuse, setup_sim, teardown),
