@@ -218,6 +218,8 @@ def main(argv):
     parser.add_argument('--list', action='store_true', help='names the layers and runs none')
     parser.add_argument('--table', default='tools/test_layers.toml', help='the list of layers')
     args = parser.parse_args(argv)
+    # Whoever stops the runner stops what it started, which is in sessions of its own.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.chdir(ROOT)
     os.makedirs(LOGS, exist_ok=True)
 
