@@ -263,7 +263,7 @@ static bool step_read(HttpRequest *req)
 {
     if (req->waiting) return false;
     if (req->buffer == NULL && !req->body_done &&
-        buffers_take(req->loop->server->options.buffers, &req->buffer, NULL) != OK) {
+        buffers_take(req->loop->server->options.buffers, BUFFERS_IN, &req->buffer, NULL) != OK) {
         wait_for_buffer(req);
         return false;
     }

@@ -17,6 +17,7 @@ struct Buffers {
     Buffer *all;
     Buffer **stack; /* the free ones, last released on top */
     size_t free_count;
+    size_t used[BUFFERS_USE_COUNT];
     bool starved; /* a take failed since the last wake-up */
     Watcher watchers[BUFFERS_WATCHERS_MAX];
 };
@@ -54,19 +55,22 @@ void buffers_close(Buffers *pool)
     mem_free(pool);
 }
 
-ErrCode buffers_take(Buffers *pool, Buffer **out, Err *err)
+ErrCode buffers_take(Buffers *pool, BuffersUse use, Buffer **out, Err *err)
 {
     bool refused = fault_point("pool.take") != 0;
     Buffer *buffer = NULL;
     lock_take(&pool->lock);
-    if (!refused && pool->free_count > 0)
+    if (!refused && pool->free_count > 0 && pool->used[use] < pool->count - pool->count / 4) {
         buffer = pool->stack[--pool->free_count];
-    else
+        pool->used[use]++;
+    } else {
         pool->starved = true;
+    }
     lock_give(&pool->lock);
     if (buffer == NULL)
-        return err_set(err, ERR_BUSY, "all %zu body buffers are in use", pool->count);
+        return err_set(err, ERR_BUSY, "the %zu body buffers are in use; try again", pool->count);
     buffer->len = 0;
+    buffer->use = use;
     *out = buffer;
     return OK;
 }
@@ -77,6 +81,8 @@ void buffer_release(Buffer *buffer)
     Buffers *pool = buffer->pool;
     lock_take(&pool->lock);
     ASSERT(pool->free_count < pool->count);
+    ASSERT(pool->used[buffer->use] > 0);
+    pool->used[buffer->use]--;
     pool->stack[pool->free_count++] = buffer;
     /* Under the lock, so that buffers_unwatch() can promise the end of it. */
     for (size_t i = 0; pool->starved && i < BUFFERS_WATCHERS_MAX; i++)
@@ -96,6 +102,11 @@ size_t buffers_free_count(Buffers *pool)
     size_t count = pool->free_count;
     lock_give(&pool->lock);
     return count;
+}
+
+bool buffers_plenty(Buffers *pool)
+{
+    return buffers_free_count(pool) > pool->count / 2;
 }
 
 unsigned buffers_watch(Buffers *pool, void (*wake)(void *ctx), void *ctx)

@@ -11,12 +11,17 @@
 
 typedef struct Buffers Buffers;
 
+/* What for: each use gets three quarters of the pool at most, so that slow clients of the one do
+ * not stop the other. */
+typedef enum { BUFFERS_IN, BUFFERS_OUT, BUFFERS_USE_COUNT } BuffersUse;
+
 /* One buffer; whoever holds the pointer owns it, until buffer_release(). */
 typedef struct Buffer {
     uint8_t *data;
     size_t len;      /* bytes used, from data on */
     size_t capacity; /* bytes: the pool's size */
     Buffers *pool;
+    BuffersUse use;
 } Buffer;
 
 /* count (1..65,536) buffers of size bytes (4 KiB..16 MiB). The memory is reserved, but not touched
@@ -25,12 +30,14 @@ MUST_USE ErrCode buffers_open(size_t count, size_t size, Buffers **out, Err *err
 /* All buffers must be back (asserted). NULL is fine. */
 void buffers_close(Buffers *pool);
 /* *out is empty (len 0). Errors: ERR_BUSY. Fault point: pool.take. */
-MUST_USE ErrCode buffers_take(Buffers *pool, Buffer **out, Err *err);
+MUST_USE ErrCode buffers_take(Buffers *pool, BuffersUse use, Buffer **out, Err *err);
 /* Back to its pool, from any thread. NULL is fine. */
 void buffer_release(Buffer *buffer);
 AUTO_DEFINE(Buffer, buffer_release);
 size_t buffers_size(const Buffers *pool); /* bytes of one */
 size_t buffers_free_count(Buffers *pool);
+/* Is more than half of it free? Who can work with one buffer takes a second only then. */
+bool buffers_plenty(Buffers *pool);
 
 /* Calls wake(ctx), in the releasing thread, when a buffer comes back after a take failed. wake may
  * post to a loop and must not take a lock. Returns a number for buffers_unwatch(), after whose

@@ -30,7 +30,7 @@ from server import Server, free_port  # noqa: E402
 
 BINARY = None
 FILES = '/v1/buckets/files/files/'
-REQUIRED = 335
+REQUIRED = 336
 
 
 class Cases:
@@ -425,18 +425,33 @@ def half_open(server):
         s.close()
 
 
-def slow_readers(server):
-    body = content(1 << 20) * 30
-    server.put('files', 'big', body)
-    slow = []
-    for _ in range(40):
+def slow(server, count, data):
+    """Clients that send data and then neither send nor read."""
+    clients = []
+    for _ in range(count):
         s = socket.socket()
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.connect(('127.0.0.1', server.port))
-        s.sendall(request(server, 'GET', FILES + 'big'))
-        slow.append(s)
-    CASES.check('beside 40 slow readers', server.get('files', 'big').body == body)
-    for s in slow:
+        s.sendall(data)
+        clients.append(s)
+    time.sleep(0.5)
+    return clients
+
+
+def slow_bodies(server):
+    """More slow uploads, or downloads, than there are buffers for one of them: the other goes on."""
+    body = content(1 << 20) * 30
+    server.put('files', 'big', body)
+    begun = request(server, 'PUT', FILES + 'slow', 'Content-Length: 1000000\r\n', b'x' * 100)
+    clients = slow(server, 450, begun)
+    answer = server.get('files', 'big', connection=server.connect(10))
+    CASES.check('a download beside 450 slow uploads', answer.body == body, answer.status)
+    for s in clients:
+        s.close()
+    clients = slow(server, 450, request(server, 'GET', FILES + 'big'))
+    answer = server.put('files', 'beside', body, connection=server.connect(10))
+    CASES.check('an upload beside 450 slow downloads', answer.status == 201, answer.body)
+    for s in clients:
         s.close()
 
 
@@ -715,7 +730,7 @@ def main(argv):
     server = Server(BINARY, f'{folder}/s/d', f'{folder}/s/log')
     try:
         server.start()
-        for function in (names, versions, framing, bodies, strangers, aborts, slow_readers,
+        for function in (names, versions, framing, bodies, strangers, aborts, slow_bodies,
                          half_open, paused):
             guarded(function.__name__, function, server)
         CASES.check('the server that stood for all this stops cleanly', server.stop() == 0)

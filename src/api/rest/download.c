@@ -232,9 +232,11 @@ void rest_download(RestCall *call, const RestFile *file, Extent *extents)
         rest_answer_error(call, code, &err);
         return;
     }
+    Buffers *pool = call->rest->options.buffers;
     for (; d->piece_count < ARRAY_LEN(d->pieces); d->piece_count++) {
         Piece *piece = &d->pieces[d->piece_count];
-        code = buffers_take(call->rest->options.buffers, &piece->buffer, &err);
+        if (d->piece_count > 0 && !buffers_plenty(pool)) break;
+        code = buffers_take(pool, BUFFERS_OUT, &piece->buffer, &err);
         if (code != OK) break;
         piece->data = piece->buffer->data;
         piece->capacity = piece->buffer->capacity;

@@ -418,14 +418,14 @@ static void waits_for_a_buffer(void **state)
     Buffer *held[FIXTURE_BUFFERS];
     fixture_open(&f, short_io_deadline);
     for (size_t i = 0; i < FIXTURE_BUFFERS; i++)
-        assert_ok(buffers_take(f.buffers, &held[i], NULL), NULL);
+        assert_ok(buffers_take(f.buffers, (BuffersUse)(i % 2), &held[i], NULL), NULL);
     int fd = client_open(&f);
     client_send_text(fd, "PUT /read HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     fixture_wait(&f.requests, 1);
     buffer_release(held[0]);
     Reply reply = client_reply(fd, false);
     body_is(&reply, "3 294");
-    assert_ok(buffers_take(f.buffers, &held[0], NULL), NULL);
+    assert_ok(buffers_take(f.buffers, BUFFERS_IN, &held[0], NULL), NULL);
     client_send_text(fd, "PUT /read HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     reply = client_reply(fd, false);
     assert_int_equal(reply.status, 503);

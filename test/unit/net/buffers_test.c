@@ -21,7 +21,7 @@ static void takes_and_gives(void **state)
     unsigned watcher = buffers_watch(pool, count_wake, &wakes);
     assert_int_equal(buffers_size(pool), 4096);
     for (size_t i = 0; i < 3; i++) {
-        assert_ok(buffers_take(pool, &b[i], &err), &err);
+        assert_ok(buffers_take(pool, BUFFERS_IN, &b[i], &err), &err);
         assert_int_equal(b[i]->len, 0);
         assert_int_equal(b[i]->capacity, 4096);
         memset(b[i]->data, (int)i + 1, 4096);
@@ -32,19 +32,19 @@ static void takes_and_gives(void **state)
             assert_int_equal(b[i]->data[at], i + 1);
     buffer_release(b[2]); /* nobody had to wait: no wake-up */
     assert_int_equal(wakes, 0);
-    assert_ok(buffers_take(pool, &b[2], &err), &err);
-    assert_code(buffers_take(pool, &none, &err), ERR_BUSY, &err);
+    assert_ok(buffers_take(pool, BUFFERS_IN, &b[2], &err), &err);
+    assert_code(buffers_take(pool, BUFFERS_IN, &none, &err), ERR_BUSY, &err);
     assert_null(none);
     buffer_release(b[1]);
     buffer_release(b[0]);
     assert_int_equal(wakes, 1); /* once for the one that failed */
     Buffer *again;
-    assert_ok(buffers_take(pool, &again, &err), &err);
+    assert_ok(buffers_take(pool, BUFFERS_IN, &again, &err), &err);
     assert_ptr_equal(again, b[0]); /* the last one given back */
     assert_int_equal(again->len, 0);
     buffers_unwatch(pool, watcher);
-    assert_ok(buffers_take(pool, &b[1], &err), &err);
-    assert_code(buffers_take(pool, &none, &err), ERR_BUSY, &err);
+    assert_ok(buffers_take(pool, BUFFERS_IN, &b[1], &err), &err);
+    assert_code(buffers_take(pool, BUFFERS_IN, &none, &err), ERR_BUSY, &err);
     buffer_release(again);
     assert_int_equal(wakes, 1);
     buffer_release(b[1]);
@@ -53,6 +53,31 @@ static void takes_and_gives(void **state)
     assert_int_equal(buffers_free_count(pool), 3);
     buffers_close(pool);
     buffers_close(NULL);
+}
+
+/* No use gets the last quarter that the other may need. */
+static void shares_between_uses(void **state)
+{
+    UNUSED(state);
+    Err err;
+    Buffers *pool;
+    Buffer *in[6], *out[2], *none = NULL;
+    assert_ok(buffers_open(8, 4096, &pool, &err), &err);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(buffers_plenty(pool), i < 4);
+        assert_ok(buffers_take(pool, BUFFERS_IN, &in[i], &err), &err);
+    }
+    assert_code(buffers_take(pool, BUFFERS_IN, &none, &err), ERR_BUSY, &err);
+    for (size_t i = 0; i < 2; i++)
+        assert_ok(buffers_take(pool, BUFFERS_OUT, &out[i], &err), &err);
+    buffer_release(out[0]);
+    assert_code(buffers_take(pool, BUFFERS_IN, &none, &err), ERR_BUSY, &err);
+    buffer_release(in[0]);
+    assert_ok(buffers_take(pool, BUFFERS_IN, &in[0], &err), &err);
+    for (size_t i = 0; i < 6; i++)
+        buffer_release(in[i]);
+    buffer_release(out[1]);
+    buffers_close(pool);
 }
 
 static void fails_on_demand(void **state)
@@ -66,9 +91,9 @@ static void fails_on_demand(void **state)
     fault_reset();
     assert_ok(buffers_open(1, 4096, &pool, &err), &err);
     fault_arm("pool.take", ENOMEM, 1, false);
-    assert_code(buffers_take(pool, &buffer, &err), ERR_BUSY, &err);
+    assert_code(buffers_take(pool, BUFFERS_IN, &buffer, &err), ERR_BUSY, &err);
     fault_reset();
-    assert_ok(buffers_take(pool, &buffer, &err), &err);
+    assert_ok(buffers_take(pool, BUFFERS_IN, &buffer, &err), &err);
     buffer_release(buffer);
     buffers_close(pool);
 }
@@ -85,7 +110,7 @@ static void asserts_balance(void **state)
     Buffers *pool;
     Buffer *buffer;
     assert_ok(buffers_open(1, 4096, &pool, NULL), NULL);
-    assert_ok(buffers_take(pool, &buffer, NULL), NULL);
+    assert_ok(buffers_take(pool, BUFFERS_IN, &buffer, NULL), NULL);
     assert_aborts(give_twice, buffer, "free_count");
     buffer_release(buffer);
     buffers_close(pool);
@@ -95,6 +120,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_and_gives),
+        cmocka_unit_test(shares_between_uses),
         cmocka_unit_test(fails_on_demand),
         cmocka_unit_test(asserts_balance),
     };
