@@ -106,10 +106,12 @@ static void append_start(Engine *engine, EngineShard *shard)
     Entry entry = {.op = OP_START, .shard = shard->shard};
     Err err = {0};
     ErrCode code = engine_append(engine, &entry, NULL, &err);
-    /* A START carries nothing that could fail but memory; without it this shard stays unready. */
-    if (code != OK)
-        LOG(ERROR, "engine.start_failed", "shard=%u error=" LOG_STR, shard->shard,
-            LOG_CSTR(err_text(&err)));
+    /* A START carries nothing that could fail but memory. A node that is not ready yet gives up, so
+     * that it can be started again; later this shard stays unready. */
+    if (code == OK) return;
+    if (!engine->ready) engine->failed = true;
+    LOG(ERROR, "engine.start_failed", "shard=%u error=" LOG_STR, shard->shard,
+        LOG_CSTR(err_text(&err)));
 }
 
 static void change_role(Engine *engine, EngineShard *shard, ReplicaRole role)

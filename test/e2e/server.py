@@ -31,12 +31,13 @@ class Answer:
 class Server:
     """One data directory and the process that serves it. binary: a list of words."""
 
-    def __init__(self, binary, data, log, options=(), fault=None):
+    def __init__(self, binary, data, log, options=(), fault=None, timeout=60):
         self.binary = binary
         self.data = data
         self.log = log
         self.options = list(options)
         self.fault = fault
+        self.timeout = timeout  # seconds a request may stand still
         self.port = free_port()
         self.process = None
 
@@ -103,8 +104,8 @@ class Server:
         with open(self.log, encoding='utf-8') as lines:
             return [json.loads(line) for line in lines]
 
-    def connect(self, timeout=60):
-        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout)
+    def connect(self):
+        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=self.timeout)
 
     def request(self, method, path, body=None, headers=(), key='root', chunked=False,
                 connection=None):

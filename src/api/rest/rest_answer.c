@@ -36,8 +36,13 @@ void rest_answer_empty(RestCall *call, int status)
 void rest_answer_json(RestCall *call, int status, JsonWriter *writer, Buf *json)
 {
     Err err = {0};
+    bool changed = call->mutation.done != NULL && call->mutation.code == OK;
     ErrCode code = json_writer_end(writer, &err);
     if (code == OK) code = buf_append(json, "\n", 1, &err);
+    if (code != OK && changed) {
+        rest_answer_empty(call, status); /* it is done: never tell otherwise */
+        return;
+    }
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;
