@@ -292,6 +292,7 @@ static void first_bucket_done(Mutation *m)
     Engine *engine = m->ctx;
     engine->first_bucket_done = m->code == OK || m->code == ERR_BUCKET_EXISTS;
     if (!engine->first_bucket_done) {
+        engine->failed = true; /* not ready, and never would be */
         LOG(ERROR, "engine.first_bucket_failed", "error=" LOG_STR, LOG_CSTR(err_text(&m->err)));
     }
 }
