@@ -137,6 +137,9 @@ def run(binary, folder, fault):
         status = server.stop(30) if server.process.poll() is None else server.process.returncode
         if status < 0 and status != -signal.SIGTERM:  # it was ending already
             raise AssertionError(f'ended by signal {-status}')
+        with open(server.log, encoding='utf-8', errors='replace') as log:
+            if 'Sanitizer' in log.read():
+                raise AssertionError('a sanitizer complained')
         server.fault = None
         server.start()
         check(server, model)
@@ -156,7 +159,7 @@ def run_one(binary, fault):
         tail = ''
         if os.path.exists(f'{folder}/log'):
             with open(f'{folder}/log', encoding='utf-8', errors='replace') as lines:
-                tail = ''.join(lines.readlines()[-8:])
+                tail = ''.join(lines.readlines()[-30:])
         return traceback.format_exc() + tail
     finally:
         shutil.rmtree(folder, ignore_errors=True)
