@@ -57,7 +57,10 @@ static ErrCode open_root(Node *node, Err *err)
                      err);
     if (code != OK) return err_wrap(err, code, "open %s", o->data);
     char uuid[37];
+    char common[64];
     uuid_text(node->root.uuid, uuid);
+    snprintf(common, sizeof common, "node=\"%.8s\"", uuid); /* before other threads log */
+    log_set_common(common);
     LOG(INFO, "root.opened", "directory=" LOG_STR " root=%s", LOG_CSTR(o->data), uuid);
     return OK;
 }
