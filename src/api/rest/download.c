@@ -8,8 +8,6 @@
 
 #include "base/log.h"
 
-#define AHEAD_MIN 64 /* free buffers in the pool at which a download takes a second one */
-
 typedef struct {
     uint8_t *data;
     size_t len;     /* bytes of a chunk; 0: free */
@@ -236,8 +234,6 @@ void rest_download(RestCall *call, const RestFile *file, Extent *extents)
     }
     Buffers *pool = call->rest->options.buffers;
     for (; d->piece_count < ARRAY_LEN(d->pieces); d->piece_count++) {
-        if (d->piece_count > 0 && buffers_free_count(call->rest->options.buffers) < AHEAD_MIN)
-            break; /* the rest is for those who have none yet */
         Piece *piece = &d->pieces[d->piece_count];
         if (d->piece_count > 0 && !buffers_plenty(pool)) break;
         code = buffers_take(pool, BUFFERS_OUT, &piece->buffer, &err);
