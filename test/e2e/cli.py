@@ -549,10 +549,14 @@ def help_texts(cli):
 
 @test
 def progress_on_a_terminal(cli):
-    """A line that moves, on a terminal only, and none with --quiet."""
+    """A line that moves, on a terminal only, and none with --quiet. The server is held for a second,
+    for a run that is over at once has nothing to show."""
     make_many(cli, 500)
     for quiet in (False, True):
         outer, inner = pty.openpty()
+        server = cli.server.process
+        server.send_signal(signal.SIGSTOP)
+        threading.Timer(1.0, server.send_signal, (signal.SIGCONT,)).start()
         process = cli.start('put', '-r', 'many', 'files/p', *(['-q'] if quiet else []), stderr=inner)
         os.close(inner)
         text = b''
