@@ -209,7 +209,11 @@ static ErrCode pack_begin(Packs *packs, Err *err)
         .root = packs->root, .number = number, .time_ms = clock_wall_ms(packs->clock)};
     pack_header_encode(&header, data);
     pack_path(number, path);
-    ErrCode code = disk_create_durable(packs->disk, path, str_of(data, sizeof data), err);
+    /* A try that failed at its last step has left the file, with nothing in it but the header. */
+    bool again = packs->tried == number;
+    packs->tried = number;
+    ErrCode code = again ? disk_replace_durable(packs->disk, path, str_of(data, sizeof data), err)
+                         : disk_create_durable(packs->disk, path, str_of(data, sizeof data), err);
     if (code != OK) return packs_fail(packs, err_wrap(err, code, "make %s", path));
     atomic_store(&packs->newest, number); /* taken, even if it can't be opened */
     code = disk_open(packs->disk, path, DISK_OPEN_WRITE, &packs->active, err);

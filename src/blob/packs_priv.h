@@ -49,6 +49,7 @@ struct Packs {
 
     /* The appender's own. */
     File *active;     /* NULL: the next append makes a pack */
+    uint64_t tried;   /* number that was last tried to be made */
     Buf batch;        /* encoded, not yet written */
     uint64_t written; /* offset in the pack where batch goes */
     bool batch_open;  /* a mark was appended since the last sync */

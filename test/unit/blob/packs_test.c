@@ -286,6 +286,30 @@ static void test_no_space(void **state)
     assert_true(nth > 5);
 }
 
+/* Making a pack fails at each call, for want of room or descriptors: the same call again goes on,
+ * also where the failed one has left the file. */
+static void test_no_room_for_a_pack(void **state)
+{
+    static const int errnos[] = {ENOSPC, EMFILE};
+    for (size_t e = 0; e < ARRAY_LEN(errnos); e++) {
+        bool fired = true;
+        for (uint64_t nth = 1; fired; nth++) {
+            Err err = {0};
+            AUTO(Packs, packs_free) packs = fixture_packs(*state, NULL, 1536 * KIB);
+            PackPlace place;
+            fault_arm_any("disk.", errnos[e], nth, false);
+            ErrCode code = append_number(packs, 1, 100, &place, &err);
+            fault_reset();
+            fired = code != OK;
+            if (fired) code = append_number(packs, 1, 100, &place, &err);
+            assert_ok(code, &err);
+            assert_ok(packs_sync(packs, &err), &err);
+            assert_ok(read_number(packs, &place, 1, 100, &err), &err);
+            if (!fired) assert_true(nth > 6);
+        }
+    }
+}
+
 /* After a failed sync nothing more is taken, and what was synced can be read. */
 static void test_failed_for_good(void **state)
 {
@@ -559,15 +583,16 @@ static void test_planted_bugs_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_append_sync_read), ON_BOTH(test_batches_begin_at_blocks),
-        ON_BOTH(test_large_batch),      ON_SIM(test_too_big),
-        ON_BOTH(test_new_pack_at_size), ON_BOTH(test_list_and_remove),
-        ON_BOTH(test_bad_places),       ON_SIM(test_body_digest),
-        ON_SIM(test_flipped_bits),      ON_BOTH(test_foreign),
-        ON_SIM(test_no_space),          ON_SIM(test_failed_for_good),
-        ON_SIM(test_nth_call_fails),    ON_SIM(test_without_body),
-        ON_SIM(test_unknown_form),      ON_BOTH(test_short_header),
-        ON_SIM(test_crash_states),      ON_SIM(test_planted_bugs_are_seen),
+        ON_BOTH(test_append_sync_read),  ON_BOTH(test_batches_begin_at_blocks),
+        ON_BOTH(test_large_batch),       ON_SIM(test_too_big),
+        ON_BOTH(test_new_pack_at_size),  ON_BOTH(test_list_and_remove),
+        ON_BOTH(test_bad_places),        ON_SIM(test_body_digest),
+        ON_SIM(test_flipped_bits),       ON_BOTH(test_foreign),
+        ON_SIM(test_no_space),           ON_SIM(test_failed_for_good),
+        ON_SIM(test_no_room_for_a_pack), ON_SIM(test_failed_for_good),
+        ON_SIM(test_nth_call_fails),     ON_SIM(test_without_body),
+        ON_SIM(test_unknown_form),       ON_BOTH(test_short_header),
+        ON_SIM(test_crash_states),       ON_SIM(test_planted_bugs_are_seen),
     };
     return cmocka_run_group_tests_name("packs", tests, NULL, NULL);
 }
