@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REQUIRED 8000
-#define SEEDS 5
+#define REQUIRED 20000
+#define SEEDS 9
 #define FAILURES_MAX 10
 
 typedef struct {
