@@ -104,8 +104,9 @@ class Server:
         with open(self.log, encoding='utf-8') as lines:
             return [json.loads(line) for line in lines]
 
-    def connect(self):
-        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=self.timeout)
+    def connect(self, timeout=None):
+        """A connection; timeout in seconds, the server's own unless given."""
+        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout or self.timeout)
 
     def request(self, method, path, body=None, headers=(), key='root', chunked=False,
                 connection=None):
