@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures holdfast beside this machine's own limit and nginx, in one run.
 
-    bench.py [--quick] [--write] [--only REGEX] [--servers limit,holdfast,nginx]
+    bench.py [--quick] [--write] [--bars] [--only REGEX] [--servers limit,holdfast,nginx]
              [--rounds N] [--seconds S] [--keys N] [--large N] [--dir DIR]
              [--holdfast PROGRAM] [--tools DIR]
 
@@ -11,9 +11,10 @@ of the rounds' ratios, so what else happens on the machine falls on all of them.
 server's (all threads, user and system, until it is quiet again) per request. What is compared:
 see docs/benchmarks.md, which --write brings up to date.
 
-A row has failed if a request failed or none was made; there is no bar on speed. Ends with
-`LAYER bench required= executed= failed=`; exits 1 if a row failed. All figures of all rounds are
-left in build-logs/bench.json.
+A row has failed if a request failed or none was made. Rows of holdfast have bars (BARS below): the
+table says for each whether it was reached, and with --bars a missed one is a failure too; without,
+a short run on a busy machine says little. Ends with `LAYER bench required= executed= failed=`;
+exits 1 if a row failed. All figures of all rounds are left in build-logs/bench.json.
 """
 import argparse
 import ctypes
@@ -61,6 +62,8 @@ class Row:
     mode: str  # put, get or mix
     connections: int
     size: int
+    bars: tuple = ()
+    seconds: float = 0  # per round and server in a full run; 0: as all rows
     figures: dict = field(default_factory=dict)  # server name -> list of results, one per round
     problems: list = field(default_factory=list)
 
@@ -68,16 +71,45 @@ class Row:
         return self.size == LARGE
 
 
+@dataclass(frozen=True)
+class Bar:
+    """What holdfast must reach in a row."""
+    kind: str  # limit, nginx: ratio of requests per second; cpu: µs; raw: p50 in raw synced writes
+    value: float
+
+    def measured(self, row, raw_us):
+        if self.kind in ('limit', 'nginx'):
+            return ratio(row, 'holdfast', self.kind)
+        if self.kind == 'cpu':
+            return median(row, 'holdfast', 'cpu_us')
+        p50_us = median(row, 'holdfast', 'p50_us')
+        return None if p50_us is None or not raw_us else p50_us / raw_us
+
+    def reached(self, row, raw_us):
+        """None: it was not measured."""
+        value = self.measured(row, raw_us)
+        if value is None:
+            return None
+        return value >= self.value if self.kind in ('limit', 'nginx') else value <= self.value
+
+    def text(self, row, raw_us):
+        value = self.measured(row, raw_us)
+        words = {'limit': '≥ {} × limit', 'nginx': '≥ {} × nginx', 'cpu': '≤ {} µs CPU',
+                 'raw': '≤ {} × raw write'}[self.kind].format(f'{self.value:g}')
+        verdict = {True: 'yes', False: 'no', None: 'not measured'}[self.reached(row, raw_us)]
+        return f'{words}: {verdict}' + ('' if value is None else f' ({value:.2f})')
+
+
 ROWS = [
     Row('GET 4 KiB, 1 connection', 'get', 1, SMALL),
-    Row('GET 4 KiB, 64 connections', 'get', 64, SMALL),
-    Row('PUT 4 KiB, 1 connection', 'put', 1, SMALL),
-    Row('PUT 4 KiB, 64 connections', 'put', 64, SMALL),
-    Row('70 % GET 30 % PUT 4 KiB, 64 connections', 'mix', 64, SMALL),
-    Row('GET 64 MiB, 1 connection', 'get', 1, LARGE),
-    Row('GET 64 MiB, 8 connections', 'get', 8, LARGE),
+    Row('GET 4 KiB, 64 connections', 'get', 64, SMALL, (Bar('nginx', 0.9),)),
+    Row('PUT 4 KiB, 1 connection', 'put', 1, SMALL, (Bar('raw', 1.5),)),
+    Row('PUT 4 KiB, 64 connections', 'put', 64, SMALL, (Bar('limit', 0.5), Bar('cpu', 60)), 60),
+    Row('70 % GET 30 % PUT 4 KiB, 64 connections', 'mix', 64, SMALL, (Bar('limit', 0.55),)),
+    Row('GET 64 MiB, 1 connection', 'get', 1, LARGE, (Bar('nginx', 0.9),)),
+    Row('GET 64 MiB, 8 connections', 'get', 8, LARGE, (Bar('nginx', 0.8),)),
     Row('PUT 64 MiB, 1 connection', 'put', 1, LARGE),
-    Row('PUT 64 MiB, 4 connections', 'put', 4, LARGE),
+    Row('PUT 64 MiB, 4 connections', 'put', 4, LARGE, (Bar('limit', 0.8),)),
 ]
 
 
@@ -201,7 +233,8 @@ SERVERS = {server.name: server for server in (Limit, Holdfast, Nginx)}
 
 
 def nginx_program():
-    return shutil.which('nginx') or shutil.which('nginx', path='/usr/sbin:/usr/local/sbin')
+    unpacked = os.path.join(ROOT, 'build-tools/usr/sbin')
+    return shutil.which('nginx') or shutil.which('nginx', path=f'/usr/sbin:/usr/local/sbin:{unpacked}')
 
 
 def free_port():
@@ -229,7 +262,8 @@ def enter_namespace():
     return f'network namespace, {congestion_control()}'
 
 
-def load(server, options, mode, connections, size, requests=0, first=0, drain=False):
+def load(server, options, mode, connections, size, requests=0, first=0, drain=False, seconds=0,
+         extra=()):
     """Runs bench-load against server. Its figures."""
     large = size == LARGE
     command = [os.path.join(options.tools, 'bench-load'), '--port', str(server.port), '--mode',
@@ -237,7 +271,9 @@ def load(server, options, mode, connections, size, requests=0, first=0, drain=Fa
                server.large_path if large else server.small_path, '--first', str(first),
                '--keys', str(LARGE_KEYS if large else options.keys),
                '--seed', str(random.getrandbits(32))]
-    command += ['--requests', str(requests)] if requests else ['--seconds', str(options.seconds)]
+    command += (['--requests', str(requests)] if requests
+                else ['--seconds', str(seconds or options.seconds)])
+    command += extra
     if server.auth:
         command += ['--auth', server.auth]
     for pid in server.pids():
@@ -265,14 +301,15 @@ def measure(row, server, options, round_number):
         # Keys that no other round or row has written.
         first = (1 + ROWS.index(row) * 1000 + round_number) * 100_000_000
     figures = load(server, options, row.mode, row.connections, row.size, requests=requests,
-                   first=first, drain=server.drains and row.mode != 'get')
+                   first=first, drain=server.drains and row.mode != 'get',
+                   seconds=0 if options.short else row.seconds)
     if figures['failed'] > 0 or figures['requests'] == 0:
         row.problems.append(f'{server.name}: {figures["failed"]} failed, {figures["requests"]} '
                             f'done: {figures.get("stderr", "")}')
     row.figures.setdefault(server.name, []).append(figures)
 
 
-def raw_write_us(directory, count=30):
+def raw_write_us(directory, count=500):
     """p50 of one synced 4 KiB write into zero-written space, in µs: what a PUT cannot beat."""
     path = os.path.join(directory, 'raw')
     block = os.urandom(4096)
@@ -325,9 +362,9 @@ def cpu(value):
     return f'{value / 1000:,.1f} ms' if value >= 1000 else f'{value:,.1f} µs'
 
 
-def table(rows):
+def table(rows, raw_us):
     lines = ['| load | server | requests/s | MiB/s | p50 | p99 | CPU per request | to limit | '
-             'to nginx |', '|---|---|---|---|---|---|---|---|---|']
+             'to nginx | bar |', '|---|---|---|---|---|---|---|---|---|---|']
     for row in rows:
         for server in row.figures:
             def get(key, row=row, server=server):
@@ -336,6 +373,8 @@ def table(rows):
             for to in ('limit', 'nginx'):
                 value = None if to == server else ratio(row, server, to)
                 ratios.append('' if value is None else f'{value:.2f}')
+            bars = row.bars if server == 'holdfast' else ()
+            ratios.append('; '.join(bar.text(row, raw_us[row.name]) for bar in bars))
             lines.append(' | '.join([
                 f'| {row.name}', server, number(get('per_second'), row.large()),
                 number(get('mib_per_second')), micros(get('p50_us')), micros(get('p99_us')),
@@ -372,25 +411,32 @@ def write_document(text):
 
 
 def run_rows(rows, servers, options, work):
-    raw = []
+    """Loads all rows. Row name -> p50 of raw writes between its rounds, in µs."""
+    medians = {}
     for row in rows:
+        raw = []
         turn = [server for server in servers if row.mode in server.modes]
         for i in range(options.rounds):
+            raw.append(raw_write_us(work))
             for server in turn:
                 measure(row, server, options, i)
-            raw.append(raw_write_us(work))
         print(f'{row.name}: ' + ', '.join(
             f'{server.name} {number(median(row, server.name, "per_second"), row.large())}/s '
             f'{cpu(median(row, server.name, "cpu_us"))}' for server in turn), flush=True)
+        medians[row.name] = statistics.median(raw)
+        for bar in row.bars:
+            if options.bars and bar.reached(row, medians[row.name]) is not True:
+                row.problems.append(bar.text(row, medians[row.name]))
         for problem in row.problems:
             print(f'  FAILED {problem}', flush=True)
-    return statistics.median(raw) if raw else 0.0
+    return medians
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--quick', action='store_true', help='a smoke test, at most 90 s')
     parser.add_argument('--write', action='store_true', help='put the table in docs/benchmarks.md')
+    parser.add_argument('--bars', action='store_true', help='a missed bar is a failure')
     parser.add_argument('--only', default='', help='rows whose name matches')
     parser.add_argument('--servers', default='limit,holdfast,nginx')
     parser.add_argument('--rounds', type=int)
@@ -401,6 +447,7 @@ def arguments():
     parser.add_argument('--holdfast', default=os.path.join(ROOT, 'build-release/holdfast'))
     parser.add_argument('--tools', default=os.path.join(ROOT, 'build-test/test'))
     options = parser.parse_args()
+    options.short = options.quick or options.seconds is not None
     quick = {'rounds': 1, 'seconds': 1.0, 'keys': 5000, 'large': 2}
     full = {'rounds': 7, 'seconds': 4.0, 'keys': 100_000, 'large': 8}
     for key, value in (quick if options.quick else full).items():
@@ -431,8 +478,9 @@ def main():
             for server in servers:
                 server.stop()
     head = machine(options, network)
+    raw = statistics.median(raw_us.values()) if raw_us else 0.0
     text = (f'{head}. One raw 4 KiB write with fdatasync into zero-written space, as p50 between '
-            f'the rounds: {raw_us:.0f} µs.\n\n{table(rows)}')
+            f'the rounds: {raw:.0f} µs.\n\n{table(rows, raw_us)}')
     print(f'\n{text}\n')
     with open(RECORD, 'w', encoding='utf-8') as out:
         json.dump({'about': head, 'raw_write_us': raw_us,

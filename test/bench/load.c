@@ -1,10 +1,12 @@
 /* bench-load: HTTP/1.1 load on 127.0.0.1 from one thread, keep-alive, no pipelining.
  *
  *   --port PORT --connections C   --seconds S or --requests N
- *   --mode put|get|mix            mix: 70 % GET, 30 % PUT
+ *   --mode put|get|mix|delete     mix: 70 % GET, 30 % PUT
  *   --size BYTES                  of bodies; a GET must bring exactly as many
  *   --path PREFIX                 the key follows as eight digits or more
- *   --first N                     PUT: keys N, N+1, …   GET: keys 0 … --keys - 1 at random
+ *   --first N                     PUT, DELETE: keys N, N+1, …   GET: 0 … --keys - 1 at random
+ *   --scatter                     names that follow one another are far apart in the order of
+ *                                 names: key K is the name K * 61,803,399 modulo 10^8
  *   --keys K  --auth TEXT  --seed N
  *   --pid PID (several)           the server's processes: its CPU time per request
  *   --drain                       count their CPU until they are quiet again
@@ -35,8 +37,10 @@
 #define PIDS_MAX 64
 #define GET_PERCENT 70 /* of mix */
 #define FAILURES_SHOWN 5
+#define SCATTER_FACTOR 61803399U /* coprime to the modulus: no two keys below it meet */
+#define SCATTER_MODULUS 100000000U
 
-typedef enum { MODE_PUT, MODE_GET, MODE_MIX } Mode;
+typedef enum { MODE_PUT, MODE_GET, MODE_MIX, MODE_DELETE } Mode;
 
 typedef struct {
     uint16_t port;
@@ -53,6 +57,7 @@ typedef struct {
     pid_t pids[PIDS_MAX];
     size_t pid_count;
     bool drain;
+    bool scatter;
 } Options;
 
 typedef struct {
@@ -145,6 +150,12 @@ static bool may_begin(void)
     return options.requests > 0 ? begun < options.requests : now_ns() < end_ns;
 }
 
+static const char *method(const Conn *conn)
+{
+    if (conn->is_put) return "PUT";
+    return options.mode == MODE_DELETE ? "DELETE" : "GET";
+}
+
 /* Begins a request if there is one to make; false: the connection is lost. */
 static bool conn_begin(Conn *conn)
 {
@@ -154,10 +165,12 @@ static bool conn_begin(Conn *conn)
     }
     conn->is_put = options.mode == MODE_PUT ||
                    (options.mode == MODE_MIX && random_next() % 100 >= GET_PERCENT);
-    uint64_t key = conn->is_put ? options.first + begun : random_next() % options.keys;
+    bool fresh = conn->is_put || options.mode == MODE_DELETE;
+    uint64_t key = fresh ? options.first + begun : random_next() % options.keys;
+    if (options.scatter) key = key * SCATTER_FACTOR % SCATTER_MODULUS;
     begun++;
     int len = snprintf(conn->head, sizeof conn->head, "%s %s%08llu HTTP/1.1\r\nHost: 127.0.0.1\r\n",
-                       conn->is_put ? "PUT" : "GET", options.path, (unsigned long long)key);
+                       method(conn), options.path, (unsigned long long)key);
     if (options.auth != NULL)
         len += snprintf(conn->head + len, sizeof conn->head - (size_t)len, "Authorization: %s\r\n",
                         options.auth);
@@ -187,10 +200,13 @@ static bool conn_head(Conn *conn)
     char *end = strstr(conn->in, "\r\n\r\n");
     if (end == NULL) return conn->in_len < INPUT_SIZE;
     char *length = strcasestr(conn->in, "\r\nContent-Length:");
-    if (strncmp(conn->in, "HTTP/1.1 ", 9) != 0 || length == NULL || length > end) return false;
+    bool none = strncmp(conn->in, "HTTP/1.1 204", 12) == 0;
+    if (length != NULL && length > end) length = NULL;
+    if (strncmp(conn->in, "HTTP/1.1 ", 9) != 0 || (length == NULL && !none)) return false;
     conn->bad = conn->in[9] != '2';
-    uint64_t body_len = strtoull(length + 17, NULL, 10);
-    if (!conn->bad && !conn->is_put && body_len != options.size) conn->bad = true;
+    uint64_t body_len = length == NULL ? 0 : strtoull(length + 17, NULL, 10);
+    bool is_get = !conn->is_put && options.mode != MODE_DELETE;
+    if (!conn->bad && is_get && body_len != options.size) conn->bad = true;
     size_t got = conn->in_len - (size_t)(end + 4 - conn->in);
     if (got > body_len) return false;
     conn->in_left = body_len - got;
@@ -202,7 +218,7 @@ static void conn_done(Conn *conn)
 {
     last_ns = now_ns();
     if (conn->bad) {
-        fail(conn, conn->is_put ? "PUT" : "GET");
+        fail(conn, method(conn));
         return;
     }
     done++;
@@ -300,13 +316,12 @@ static void report(uint64_t start_ns, CpuTime server, double own_s, double drain
 
 static bool parse(int argc, char **argv)
 {
-    static const struct option names[] = {{"port", 1, NULL, 'p'},    {"connections", 1, NULL, 'c'},
-                                          {"seconds", 1, NULL, 's'}, {"requests", 1, NULL, 'n'},
-                                          {"mode", 1, NULL, 'm'},    {"size", 1, NULL, 'z'},
-                                          {"path", 1, NULL, 'u'},    {"first", 1, NULL, 'f'},
-                                          {"keys", 1, NULL, 'k'},    {"auth", 1, NULL, 'a'},
-                                          {"seed", 1, NULL, 'e'},    {"pid", 1, NULL, 'i'},
-                                          {"drain", 0, NULL, 'd'},   {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"port", 1, NULL, 'p'},     {"connections", 1, NULL, 'c'}, {"seconds", 1, NULL, 's'},
+        {"requests", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'},        {"size", 1, NULL, 'z'},
+        {"path", 1, NULL, 'u'},     {"first", 1, NULL, 'f'},       {"keys", 1, NULL, 'k'},
+        {"auth", 1, NULL, 'a'},     {"seed", 1, NULL, 'e'},        {"pid", 1, NULL, 'i'},
+        {"drain", 0, NULL, 'd'},    {"scatter", 0, NULL, 'x'},     {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (c) {
         case 'p': options.port = (uint16_t)strtoul(optarg, NULL, 10); break;
@@ -314,7 +329,10 @@ static bool parse(int argc, char **argv)
         case 's': options.seconds = strtod(optarg, NULL); break;
         case 'n': options.requests = strtoull(optarg, NULL, 10); break;
         case 'm':
-            options.mode = optarg[0] == 'p' ? MODE_PUT : optarg[0] == 'g' ? MODE_GET : MODE_MIX;
+            options.mode = optarg[0] == 'p'   ? MODE_PUT
+                           : optarg[0] == 'g' ? MODE_GET
+                           : optarg[0] == 'd' ? MODE_DELETE
+                                              : MODE_MIX;
             break;
         case 'z': options.size = strtoull(optarg, NULL, 10); break;
         case 'u': options.path = optarg; break;
@@ -327,6 +345,7 @@ static bool parse(int argc, char **argv)
                 options.pids[options.pid_count++] = (pid_t)strtol(optarg, NULL, 10);
             break;
         case 'd': options.drain = true; break;
+        case 'x': options.scatter = true; break;
         default: return false;
         }
     }
