@@ -1,50 +1,60 @@
 #!/usr/bin/env python3
-"""Runs each planted bug of test/sim/planted.txt: its command must fail, and say for which seed.
+"""Runs the simulator with each planted bug of test/sim/planted.txt, and once without any.
 
-A bug that no seed finds is a failure of the tests. Usage: planted.py BUILD_DIR
+All runs have the same options, OPTIONS below, and differ in --plant NAME only. A bug that no seed
+finds is a failure of the tests, and so is a seed that fails without a bug. As many run at once as
+there are processors, at most two. Usage: planted.py BUILD_DIR [NAME...]
 """
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLE = os.path.join(ROOT, 'test', 'sim', 'planted.txt')
-SECONDS = 240  # for one bug
+OPTIONS = ['--seed', '1', '--count', '500', '--until-failure']
+GREEN = 'none'  # the run without a bug
+SECONDS = 240  # for one run
 
 
-def rows():
+def names():
     with open(TABLE, encoding='utf-8') as lines:
-        for line in lines:
-            if line.strip() and not line.startswith('#'):
-                name, command = line.split(None, 1)
-                yield name, command.split()
+        return [line.split()[0] for line in lines if line.strip() and not line.startswith('#')]
 
 
-def found(build, command):
-    """What the program said when it found the bug, or None."""
-    program = os.path.join(build, 'test', command[0])
+def run(build, name):
+    """(did the run end as it must?, what to say of it)"""
+    plant = [] if name == GREEN else ['--plant', name]
+    command = [os.path.join(build, 'test', 'sim_one_node'), *OPTIONS, *plant]
+    begun = time.monotonic()
     try:
-        run = subprocess.run([program, *command[1:]], stdin=subprocess.DEVNULL, text=True,
-                             capture_output=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, text=True, capture_output=True,
+                              timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return None
-    if run.returncode == 0:
-        return None
-    said = [line for line in (run.stdout + run.stderr).splitlines()
-            if line.startswith('seed ') or 'assertion failed' in line]
-    return said[0] if said else None
+        return False, f'{name}: not done after {SECONDS} s'
+    seconds = time.monotonic() - begun
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith('seed ')]
+    if name == GREEN:
+        good = done.returncode == 0
+        text = 'green' if good else said[0] if said else f'ended with {done.returncode}'
+    else:
+        good = done.returncode != 0 and bool(said)
+        text = said[0] if good else 'NOT FOUND'
+    return good, f'{name}: {text} ({seconds:.0f} s)'
 
 
 def main():
     build = sys.argv[1]
-    executed = missed = 0
-    for name, command in rows():
-        executed += 1
-        said = found(build, command)
-        missed += said is None
-        print(f'{name}: {said or "NOT FOUND"}', flush=True)
-    print(f'LAYER planted required={executed} executed={executed} failed={missed}')
-    return 1 if missed or not executed else 0
+    wanted = sys.argv[2:] or [GREEN, *names()]
+    print('each with', ' '.join(OPTIONS))
+    missed = 0
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        for good, text in pool.map(lambda name: run(build, name), wanted):
+            missed += not good
+            print(text, flush=True)
+    print(f'LAYER planted required={len(wanted)} executed={len(wanted)} failed={missed}')
+    return 1 if missed else 0
 
 
 if __name__ == '__main__':

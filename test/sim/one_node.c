@@ -12,9 +12,11 @@
  * and must give the same trace hash. */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/log.h"
@@ -367,6 +369,17 @@ static void draw_options(Sim *sim)
     sim->sync_faults = sim->faults.sync_error > 0 || sim->faults.write_error > 0;
 }
 
+static void print_options(const Sim *sim)
+{
+    const NodeKitOptions *o = &sim->options;
+    printf("  drawn: shards %u, segments of %" PRIu64 ", packs of %" PRIu64
+           ", backlog %zu records or "
+           "%" PRIu64 " bytes%s\n  faults in a million: write %u, no space %u, sync %u\n",
+           o->shards, o->segment_size, o->pack_size, o->backlog_max, o->backlog_bytes_max,
+           sim->lazy ? ", lazy applier" : "", sim->faults.write_error, sim->faults.no_space,
+           sim->faults.sync_error);
+}
+
 /* The end: no more faults; what was promised is there, and it works again. */
 static void last_words(Sim *sim)
 {
@@ -400,8 +413,9 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     if (!sim->model.failed) last_words(sim);
     bool good = !sim->model.failed;
     if (!good) {
-        printf("seed %" PRIu64 ": %s\n  replay: sim_one_node --seed %" PRIu64 " --trace\n", seed,
-               sim->model.failure, seed);
+        printf("seed %" PRIu64 ": %s\n", seed, sim->model.failure);
+        print_options(sim);
+        printf("  replay: ./dev sim SEED=%" PRIu64 " --trace\n", seed);
     }
     *hash = sim->hash;
     *acknowledged += sim->model.acknowledged;
@@ -456,10 +470,20 @@ static bool parse(int argc, char **argv, Arguments *out)
     return true;
 }
 
+static volatile uint64_t running_seed; /* for on_abort() */
+
+/* An assertion failed: says which seed did it. */
+static void on_abort(int signal)
+{
+    UNUSED(signal);
+    dprintf(STDOUT_FILENO, "seed %" PRIu64 ": an assertion failed\n", running_seed);
+}
+
 static void run_one(uint64_t seed, const Arguments *args, Totals *totals)
 {
     uint64_t hash = 0;
     uint64_t again = 0;
+    running_seed = seed;
     totals->executed++;
     if (!run_seed(seed, args->trace, &hash, &totals->acknowledged)) totals->failed++;
     if (seed % 100 != 0) return;
@@ -499,6 +523,7 @@ int main(int argc, char **argv)
     int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC); /* faults make many lines */
     ASSERT(quiet >= 0);
     log_init(args.trace ? 2 : quiet, LOG_TEXT, LOG_INFO);
+    ASSERT(signal(SIGABRT, on_abort) != SIG_ERR);
     Totals totals = {0};
     if (args.seeds != NULL && !run_file(&args, &totals)) {
         fprintf(stderr, "cannot read %s\n", args.seeds);
