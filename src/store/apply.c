@@ -7,320 +7,13 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "store/rows.h"
 
 #define GARBAGE_BATCH 1000
 /* Log behind the index that is worth a checkpoint: segments. */
 #define CHECKPOINT_SEGMENTS 64
 /* And so long what was deleted may keep its space on the disk, when changes never cease. */
 #define CHECKPOINT_AFTER_NS (10ULL * 1000 * 1000 * 1000)
-
-/* Sums that a batch gathers before it writes them: rows of the bucket and pack in hand. */
-typedef struct {
-    Store *store;
-    BucketUid bucket;
-    int64_t files;
-    int64_t bytes;
-    uint64_t pack;
-    uint64_t pack_bytes;
-} Batch;
-
-static ErrCode put(Batch *b, const uint8_t *key, size_t key_len, const Enc *enc, Err *err)
-{
-    ASSERT(!enc->failed);
-    return index_put(b->store->index, str_of(key, key_len), str_of(enc->data, enc->len), err);
-}
-
-static ErrCode flush_bucket(Batch *b, Err *err)
-{
-    if (b->files == 0 && b->bytes == 0) return OK;
-    uint8_t key[ROW_KEY_MAX];
-    size_t key_len = row_key_bucket_stat(key, b->bucket);
-    Str value = {NULL, 0};
-    bool found = false;
-    TRY(index_batch_get(b->store->index, str_of(key, key_len), &value, &found, err));
-    BucketStatRow row = {0};
-    if (found && !bucket_stat_decode(value, &row)) {
-        return err_set(err, ERR_CORRUPT, "index.db: a bucket's counts are malformed");
-    }
-    row.files = (uint64_t)((int64_t)row.files + b->files);
-    row.bytes = (uint64_t)((int64_t)row.bytes + b->bytes);
-    b->files = 0;
-    b->bytes = 0;
-    uint8_t bytes[64];
-    Enc enc = enc_of(bytes, sizeof bytes);
-    bucket_stat_encode(&row, &enc);
-    return put(b, key, key_len, &enc, err);
-}
-
-static ErrCode count_file(Batch *b, BucketUid bucket, int64_t files, int64_t bytes, Err *err)
-{
-    if (b->bucket != bucket) TRY(flush_bucket(b, err));
-    b->bucket = bucket;
-    b->files += files;
-    b->bytes += bytes;
-    return OK;
-}
-
-/* More bytes in, or dead in, a pack. */
-static ErrCode add_pack(Batch *b, uint64_t pack, uint64_t more, uint64_t dead, Err *err)
-{
-    uint8_t key[ROW_KEY_MAX];
-    size_t key_len = row_key_pack(key, pack);
-    Str value = {NULL, 0};
-    bool found = false;
-    TRY(index_batch_get(b->store->index, str_of(key, key_len), &value, &found, err));
-    PackRow row = {0};
-    if (found && !pack_row_decode(value, &row)) {
-        return err_set(err, ERR_CORRUPT, "index.db: the row of pack %" PRIu64 " is malformed",
-                       pack);
-    }
-    row.bytes += more;
-    row.dead += dead;
-    uint8_t bytes[64];
-    Enc enc = enc_of(bytes, sizeof bytes);
-    pack_row_encode(&row, &enc);
-    return put(b, key, key_len, &enc, err);
-}
-
-static ErrCode flush_pack(Batch *b, Err *err)
-{
-    if (b->pack_bytes == 0) return OK;
-    uint64_t bytes = b->pack_bytes;
-    b->pack_bytes = 0;
-    return add_pack(b, b->pack, bytes, 0, err);
-}
-
-static ErrCode fill_pack(Batch *b, const PackPlace *place, Err *err)
-{
-    if (b->pack != place->pack) TRY(flush_pack(b, err));
-    b->pack = place->pack;
-    b->pack_bytes += place->length;
-    return OK;
-}
-
-/* One more, or one fewer, name for an extent; the last one makes it garbage. */
-static ErrCode count_extent(Batch *b, const Extent *extent, bool more, Err *err)
-{
-    Index *index = b->store->index;
-    uint8_t key[ROW_KEY_MAX];
-    size_t key_len = row_key_extent(key, extent->body, extent->number);
-    Str value = {NULL, 0};
-    bool found = false;
-    TRY(index_batch_get(index, str_of(key, key_len), &value, &found, err));
-    uint64_t references = 0;
-    if (found) {
-        Dec dec = dec_of(value.ptr, value.len);
-        references = dec_varint(&dec);
-        if (!dec_done(&dec))
-            return err_set(err, ERR_CORRUPT, "index.db: a body's row is malformed");
-    }
-    uint8_t bytes[16];
-    Enc enc = enc_of(bytes, sizeof bytes);
-    if (more || references > 1) {
-        enc_varint(&enc, more ? references + 1 : references - 1);
-        return put(b, key, key_len, &enc, err);
-    }
-    TRY(index_delete(index, str_of(key, key_len), err));
-    key_len = row_key_garbage(key, extent->body, extent->number);
-    return put(b, key, key_len, &enc, err);
-}
-
-static ErrCode count_extents(Batch *b, Str extents, uint32_t count, bool more, Err *err)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        Extent extent = extent_at(extents, i);
-        TRY(count_extent(b, &extent, more, err));
-    }
-    return OK;
-}
-
-/* Removes the version's row and what hangs on it. row_key and row are copies. */
-static ErrCode drop_version(Batch *b, BucketUid bucket, Str row_key, const FileRow *row, Err *err)
-{
-    if (row->place.pack != 0) TRY(add_pack(b, row->place.pack, 0, row->place.length, err));
-    TRY(count_extents(b, row->extents, row->extent_count, false, err));
-    if ((row->flags & ROW_FLAG_DELETE_MARKER) == 0) {
-        TRY(count_file(b, bucket, -1, -(int64_t)row->size, err));
-    }
-    return index_delete(b->store->index, row_key, err);
-}
-
-/* Which versions of a name an entry ends. */
-typedef enum { DROP_ALL, DROP_NULL, DROP_TARGET } DropRule;
-
-/* Drops the versions of entry's name by rule; *left: does any stay; *file: id of a dropped one. */
-static ErrCode drop_versions(Batch *b, const Entry *entry, DropRule rule, bool *left, FileId *file,
-                             Err *err)
-{
-    Index *index = b->store->index;
-    uint8_t prefix[ROW_KEY_MAX];
-    size_t prefix_len = row_key_name_prefix(prefix, entry->bucket, entry_key(entry));
-    uint8_t from[ROW_KEY_MAX];
-    size_t from_len = row_key_name_prefix(from, entry->bucket, entry_key(entry));
-    *left = false;
-    for (;;) {
-        Str key = {NULL, 0};
-        Str value = {NULL, 0};
-        bool found = false;
-        TRY(index_batch_first(index, str_of(from, from_len), str_of(prefix, prefix_len), &key,
-                              &value, &found, err));
-        if (!found) return OK;
-        BucketUid bucket;
-        Str name;
-        FileRow row;
-        buf_clear(&b->store->value_buf);
-        TRY(buf_append_str(&b->store->value_buf, value, err));
-        from_len = MIN(key.len, sizeof from - 1); /* a longer one is malformed */
-        memcpy(from, key.ptr, from_len);
-        if (from_len != key.len || !file_row_decode(buf_str(&b->store->value_buf), &row) ||
-            !row_key_name_parse(str_of(from, from_len), &bucket, &name, &row.version)) {
-            return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
-        }
-        bool drop = rule == DROP_ALL ||
-                    (rule == DROP_NULL && (row.flags & ROW_FLAG_NULL_VERSION) != 0) ||
-                    (rule == DROP_TARGET && version_id_cmp(row.version, entry->target) == 0);
-        if (drop) {
-            *file = row.file;
-            TRY(drop_version(b, bucket, str_of(from, from_len), &row, err));
-        } else {
-            *left = true;
-        }
-        from[from_len++] = 0; /* the next key */
-    }
-}
-
-static ErrCode drop_id(Batch *b, FileId file, Err *err)
-{
-    uint8_t key[ROW_KEY_MAX];
-    size_t len = row_key_file(key, file);
-    return index_delete(b->store->index, str_of(key, len), err);
-}
-
-static ErrCode put_version(Batch *b, const Entry *entry, const PackPlace *place, Err *err)
-{
-    FileRow row;
-    file_row_of_entry(entry, &row);
-    if (entry->extent_count == 0 && entry->size > 0) row.place = *place;
-    uint8_t key[ROW_KEY_MAX];
-    size_t len = row_key_name(key, entry->bucket, entry_key(entry), row.version);
-    Buf *buf = &b->store->value_buf;
-    buf_clear(buf);
-    TRY(buf_reserve(buf, entry->attrs.len + entry->extents.len + 512, err));
-    Enc enc = enc_of(buf->data, buf->capacity);
-    file_row_encode(&row, &enc);
-    TRY(put(b, key, len, &enc, err));
-    TRY(count_extents(b, entry->extents, entry->extent_count, true, err));
-    if ((row.flags & ROW_FLAG_DELETE_MARKER) != 0) return OK;
-    return count_file(b, entry->bucket, 1, (int64_t)entry->size, err);
-}
-
-static ErrCode apply_write(Batch *b, const Entry *entry, const PackPlace *place, Err *err)
-{
-    bool left = false;
-    FileId old = {{0}};
-    bool keep = (entry->flags & ENTRY_FLAG_KEEP_OLDER) != 0;
-    bool null_version = (entry->flags & ENTRY_FLAG_NULL_VERSION) != 0;
-    if (!keep || null_version) {
-        TRY(drop_versions(b, entry, keep ? DROP_NULL : DROP_ALL, &left, &old, err));
-    }
-    if (!id128_is_zero(old) && !id128_eq(old, entry->file)) TRY(drop_id(b, old, err));
-    TRY(put_version(b, entry, place, err));
-    uint8_t key[ROW_KEY_MAX];
-    size_t key_len = row_key_file(key, entry->file);
-    uint8_t value[KEY_MAX + 16];
-    Enc enc = enc_of(value, sizeof value);
-    id_row_encode(entry->bucket, entry_key(entry), &enc);
-    return put(b, key, key_len, &enc, err);
-}
-
-static ErrCode apply_delete(Batch *b, const Entry *entry, const PackPlace *place, Err *err)
-{
-    bool left = false;
-    FileId old = {{0}};
-    if ((entry->flags & ENTRY_FLAG_DELETE_MARKER) != 0) {
-        if ((entry->flags & ENTRY_FLAG_NULL_VERSION) != 0) {
-            TRY(drop_versions(b, entry, DROP_NULL, &left, &old, err));
-        }
-        return put_version(b, entry, place, err);
-    }
-    DropRule rule = entry->target.lsn != 0 ? DROP_TARGET : DROP_ALL;
-    TRY(drop_versions(b, entry, rule, &left, &old, err));
-    if (!left && !id128_is_zero(old)) TRY(drop_id(b, old, err));
-    return OK;
-}
-
-/* New attributes for a version that stays. */
-static ErrCode apply_meta(Batch *b, const Entry *entry, Err *err)
-{
-    uint8_t key[ROW_KEY_MAX];
-    size_t len = row_key_name(key, entry->bucket, entry_key(entry), entry->target);
-    Str value = {NULL, 0};
-    bool found = false;
-    TRY(index_batch_get(b->store->index, str_of(key, len), &value, &found, err));
-    if (!found) return OK; /* the version was deleted before */
-    AUTO_BUF(old, ROW_VALUE_MAX);
-    TRY(buf_append_str(&old, value, err));
-    FileRow row;
-    if (!file_row_decode(buf_str(&old), &row)) {
-        return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
-    }
-    row.attrs = entry->attrs;
-    Buf *buf = &b->store->value_buf;
-    buf_clear(buf);
-    TRY(buf_reserve(buf, entry->attrs.len + row.extents.len + 512, err));
-    Enc enc = enc_of(buf->data, buf->capacity);
-    file_row_encode(&row, &enc);
-    return put(b, key, len, &enc, err);
-}
-
-/* The request's own result, for a repeat of it; dropped a day later, by logged time. */
-static ErrCode apply_request(Batch *b, const Entry *entry, Err *err)
-{
-    Str id_bytes;
-    if (!attr_get(entry->attrs, ATTR_REQUEST_ID, &id_bytes) || id_bytes.len != sizeof(RequestId)) {
-        return OK;
-    }
-    RequestId id;
-    Dec dec = dec_of(id_bytes.ptr, id_bytes.len);
-    dec_bytes(&dec, id.bytes, sizeof id.bytes);
-    RequestRow row = {.op = entry->op,
-                      .file = entry->file,
-                      .version = {.term = entry->term, .lsn = entry->lsn},
-                      .time_ms = entry->time_ms};
-    Str hash;
-    if (attr_get(entry->attrs, ATTR_REQUEST_HASH, &hash) && hash.len == SHA256_LEN) {
-        dec = dec_of(hash.ptr, hash.len);
-        dec_bytes(&dec, row.request_hash.bytes, SHA256_LEN);
-    }
-    uint8_t key[ROW_KEY_MAX];
-    size_t len = row_key_request(key, entry->shard, id);
-    uint8_t bytes[128];
-    Enc enc = enc_of(bytes, sizeof bytes);
-    request_row_encode(&row, &enc);
-    TRY(put(b, key, len, &enc, err));
-    len = row_key_request_expiry(key, entry->time_ms + STORE_REQUEST_KEEP_MS, entry->shard, id);
-    enc = enc_of(bytes, sizeof bytes);
-    return put(b, key, len, &enc, err);
-}
-
-static ErrCode apply_entry(Batch *b, const Entry *entry, const PackPlace *place, Err *err)
-{
-    TRY(fill_pack(b, place, err));
-    TRY(apply_request(b, entry, err));
-    switch (entry->op) {
-    case OP_CREATE:
-    case OP_UPDATE: return apply_write(b, entry, place, err);
-    case OP_DELETE: return apply_delete(b, entry, place, err);
-    case OP_META: return apply_meta(b, entry, err);
-    case OP_CONFIG:
-    case OP_START:
-    case OP_CLOSE:
-    case OP_REOPEN:
-    case OP_SNAPSHOT:
-    case OP_NOOP: return OK; /* they change no row but the applied lsn */
-    }
-    return err_set(err, ERR_FORMAT_VERSION, "operation %d is not known", (int)entry->op);
-}
 
 static PackType pack_type(const Entry *entry)
 {
@@ -347,22 +40,17 @@ static ErrCode fill_packs(Store *store, Record **records, size_t count, PackPlac
 }
 
 /* Applied rows of the shards of the batch: the last record of each says how far. */
-static ErrCode put_applied(Batch *b, Record **records, size_t count, Err *err)
+static ErrCode put_applied(Store *store, Rows *rows, Record **records, size_t count, Err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        StoreShard *shard = b->store->shards[records[i]->entry.shard];
+        StoreShard *shard = store->shards[records[i]->entry.shard];
         shard->batch_last = records[i];
     }
     for (size_t i = 0; i < count; i++) {
         const Entry *e = &records[i]->entry;
-        if (b->store->shards[e->shard]->batch_last != records[i]) continue;
+        if (store->shards[e->shard]->batch_last != records[i]) continue;
         AppliedRow row = {.lsn = e->lsn, .term = e->term, .hash = e->checksum};
-        uint8_t key[ROW_KEY_MAX];
-        size_t len = row_key_applied(key, e->shard);
-        uint8_t bytes[96];
-        Enc enc = enc_of(bytes, sizeof bytes);
-        applied_row_encode(&row, &enc);
-        TRY(put(b, key, len, &enc, err));
+        TRY(rows_applied(rows, e->shard, &row, err));
     }
     return OK;
 }
@@ -384,13 +72,13 @@ static void note_applied(Store *store, Record **records, size_t count)
 static ErrCode fill_index(Store *store, Record **records, size_t count, const PackPlace *places,
                           Err *err)
 {
-    Batch batch = {.store = store};
+    Rows rows;
+    rows_begin(&rows, store->index, &store->value_buf);
     for (size_t i = 0; i < count; i++) {
-        TRY(apply_entry(&batch, &records[i]->entry, &places[i], err));
+        TRY(rows_apply(&rows, &records[i]->entry, &places[i], err));
     }
-    TRY(flush_bucket(&batch, err));
-    TRY(flush_pack(&batch, err));
-    return put_applied(&batch, records, count, err);
+    TRY(rows_flush(&rows, err));
+    return put_applied(store, &rows, records, count, err);
 }
 
 static size_t take_committed(Store *store, Record **records, size_t max)

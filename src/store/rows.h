@@ -1,0 +1,32 @@
+/* Rows: what one entry changes in the index (rows: format/row.h). The applier and the rebuilding of
+ * an index go through here, so that both make the same rows of the same entries, however these come
+ * in batches. Belongs to the thread that writes the index; used within one batch of it. */
+#ifndef HOLDFAST_STORE_ROWS_H
+#define HOLDFAST_STORE_ROWS_H
+
+#include "format/row.h"
+#include "index/index.h"
+
+/* Sums that a batch gathers before it writes them: rows of the bucket and pack in hand. */
+typedef struct {
+    Index *index;
+    Buf *value; /* one encoded row; ROW_VALUE_MAX */
+    BucketUid bucket;
+    int64_t files;
+    int64_t bytes;
+    uint64_t pack;
+    uint64_t pack_bytes;
+} Rows;
+
+/* index has a batch open; value is the caller's, for as long as rows is used. */
+void rows_begin(Rows *rows, Index *index, Buf *value);
+/* Changes rows by entry (its head; the body is not looked at), whose pack record stands at place.
+ * Entries of one shard in the order of their lsn. ERR_CORRUPT: index.db; and what index_put()
+ * gives. After any error the batch is rolled back, or is to be. */
+MUST_USE ErrCode rows_apply(Rows *rows, const Entry *entry, const PackPlace *place, Err *err);
+/* Says that shard is applied up to row. */
+MUST_USE ErrCode rows_applied(Rows *rows, ShardId shard, const AppliedRow *row, Err *err);
+/* Writes the sums; before the batch is committed. */
+MUST_USE ErrCode rows_flush(Rows *rows, Err *err);
+
+#endif
