@@ -15,6 +15,7 @@ typedef enum {
     LOCK_RANK_BLOB = 50,
     LOCK_RANK_DISK = 60, /* the simulated disk */
     LOCK_RANK_QUEUE = 70,
+    LOCK_RANK_RISK = 75, /* store's list of damage: found on any path */
     LOCK_RANK_METRIC = 80,
     LOCK_RANK_LOG = 90,    /* nearly last: anything may log */
     LOCK_RANK_FAULT = 100, /* last: a fault point may stand anywhere (test builds only) */

@@ -27,7 +27,7 @@ static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
     IndexOptions index = {.cache_bytes = o->index_cache_bytes};
     code = index_open(store->disk, &index, &store->index, &opened->index_created, err);
     if (code != OK) return err_wrap(err, code, "open index.db");
-    return OK;
+    return risk_open(store->disk, o->clock, o->root.incarnation, &store->risk, err);
 }
 
 ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOpened *opened,
@@ -58,6 +58,7 @@ void store_free(Store *store)
     index_free(store->index);
     packs_free(store->packs);
     blobs_free(store->blobs);
+    risk_free(store->risk);
     table_free(store->table);
     for (size_t i = 0; i < SHARD_COUNT_MAX; i++)
         mem_free(store->shards[i]);
@@ -79,6 +80,7 @@ ErrCode store_close(Store *store, Err *err)
     }
     store->dirty = true;
     TRY(store_checkpoint(store, err));
+    TRY(risk_save(store->risk, true, err));
     return store->log_failed ? OK : wal_close(store->wal, err);
 }
 
@@ -204,6 +206,16 @@ Blobs *store_blobs(Store *store)
 Wal *store_wal(Store *store)
 {
     return store->wal;
+}
+
+Risk *store_risk(Store *store)
+{
+    return store->risk;
+}
+
+ErrCode store_save_risk(Store *store, Err *err)
+{
+    return risk_save(store->risk, false, err);
 }
 
 Disk *store_disk(Store *store)

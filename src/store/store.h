@@ -15,6 +15,7 @@
 #include "blob/blobs.h"
 #include "blob/packs.h"
 #include "index/index.h"
+#include "store/risk.h"
 #include "store/root.h"
 #include "store/table.h"
 #include "wal/wal.h"
@@ -96,6 +97,8 @@ MUST_USE ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err
 /* Checkpoints the index and cuts the log behind it (REPLICATION.md section 7), then unlinks bodies
  * that nothing names any more: at most 1000 a call. Cheap when there is nothing to do. */
 MUST_USE ErrCode store_checkpoint(Store *store, Err *err);
+/* Writes the list of damage if it changed, at most once a second; errors as risk_save(). */
+MUST_USE ErrCode store_save_risk(Store *store, Err *err);
 /* The applier failed for good. Any thread. */
 bool store_failed(const Store *store);
 /* Is there enough log behind the index, or for long enough, to be worth a checkpoint, or garbage
@@ -158,6 +161,8 @@ MUST_USE ErrCode store_bucket_stat(StoreReader *reader, BucketUid bucket, Bucket
 /* Large bodies: staging, see blob/blobs.h. */
 Blobs *store_blobs(Store *store);
 Wal *store_wal(Store *store);
+/* What is known to be damaged; any thread. */
+Risk *store_risk(Store *store);
 Disk *store_disk(Store *store);
 const RootInfo *store_root(const Store *store);
 

@@ -28,6 +28,7 @@ struct Store {
     Packs *packs;
     Blobs *blobs;
     Index *index;
+    Risk *risk;
     Table *table;
     /* NULL: never seen. Made by the core, looked at by the applier too. */
     _Atomic(StoreShard *) shards[SHARD_COUNT_MAX];
