@@ -82,12 +82,13 @@ static ErrCode pack_verify(const PackFiles *files, uint64_t number, File *file, 
     return OK;
 }
 
-static ErrCode pack_file_open(const PackFiles *files, uint64_t number, PackFile **out, Err *err)
+static ErrCode pack_file_open(const PackFiles *files, uint64_t number, DiskOpenMode mode,
+                              PackFile **out, Err *err)
 {
     char path[PACK_PATH_MAX];
     AUTO(File, disk_close) file = NULL;
     pack_path(number, path);
-    TRY(disk_open(files->disk, path, DISK_OPEN_READ, &file, err));
+    TRY(disk_open(files->disk, path, mode, &file, err));
     ErrCode code = pack_verify(files, number, file, err);
     if (code != OK) return err_wrap(err, code, "open %s", path);
     PackFile *opened = mem_new(sizeof *opened);
@@ -107,7 +108,7 @@ ErrCode pack_files_take(PackFiles *files, uint64_t number, PackFile **out, Err *
         return OK;
     }
     PackFile *opened = NULL;
-    TRY(pack_file_open(files, number, &opened, err));
+    TRY(pack_file_open(files, number, DISK_OPEN_READ, &opened, err));
 
     /* Opened outside the lock: another thread may have been faster, or the pack is going. */
     PackFile *unwanted = NULL;
@@ -124,6 +125,11 @@ ErrCode pack_files_take(PackFiles *files, uint64_t number, PackFile **out, Err *
     if (unwanted != NULL) pack_file_free(unwanted);
     *out = opened;
     return OK;
+}
+
+ErrCode pack_files_take_direct(PackFiles *files, uint64_t number, PackFile **out, Err *err)
+{
+    return pack_file_open(files, number, DISK_OPEN_DIRECT, out, err);
 }
 
 void pack_files_give(PackFiles *files, PackFile *file)

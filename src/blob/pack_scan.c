@@ -4,15 +4,24 @@
 
 #define SCAN_WINDOW (256 * KIB) /* bytes of one read */
 
-typedef struct {
+/*  batch at `at` --good mark--> in the batch, records from records_end on --no more--> batch at
+ * `at` | end, or not good: bad                     | not zeros, or beyond the end: bad
+ *        '--------------------------> done <---------'                                           */
+struct PackScan {
     Packs *packs;
     PackFile *file;
     uint64_t end;         /* bytes of the file to look at */
     uint64_t synced_end;  /* records up to here were synced, as the next pack says; 0: not known */
-    uint64_t records_end; /* behind the last good record */
-    Buf window;           /* the bytes from window_at on */
+    uint64_t at;          /* where the next batch begins */
+    uint64_t records_end; /* behind the last good record, or the mark */
+    uint64_t torn_at;     /* when done */
+    bool in_batch;
+    bool bad; /* the batch in hand has no good mark, or ends early */
+    bool done;
+    Buf window; /* the bytes from window_at on */
     uint64_t window_at;
-} Scan;
+};
+typedef PackScan Scan;
 
 /* The bytes at `at`: `need` of them, or what is left before the end. Views last until the next
  * call. */
@@ -90,45 +99,30 @@ static ErrCode scan_bad(Scan *scan, uint64_t *torn_at, Err *err)
     return OK;
 }
 
-/* One batch from *at on: *at is then behind its zeros; *bad if there is none, or it ends early. */
-static ErrCode scan_batch(Scan *scan, PackScanFn fn, void *ctx, uint64_t *at, bool *bad, Err *err)
+/* The mark of the batch at scan->at: in the batch, or bad. */
+static ErrCode scan_batch_begin(Scan *scan, Err *err)
 {
     uint64_t number = scan->file->number;
     PackMark mark;
     bool found = false;
-    TRY(scan_mark(scan, *at, &mark, &found, err));
-    bool first = *at == PACK_HEADER_LEN;
-    *bad = !found ||
-           (!first && (mark.synced.pack != number || mark.synced.end != scan->records_end));
-    if (*bad) return OK;
-
-    uint64_t pos = *at + PACK_MARK_LEN;
-    scan->records_end = pos;
-    while (pos < scan->end) {
-        PackRecord record;
-        size_t len = 0;
-        TRY(scan_record(scan, pos, &record, &len, err));
-        if (len == 0) break;
-        PackPlace place = {.pack = number, .offset = pos, .length = (uint32_t)len};
-        TRY(fn(ctx, &record, &place, err));
-        pos += len;
-        scan->records_end = pos;
-    }
-    bool zeros = false;
-    TRY(scan_padding(scan, pos, &zeros, err));
-    *at = ALIGN_UP(pos, (uint64_t)PACK_BLOCK);
-    *bad = !zeros || *at > scan->end;
+    TRY(scan_mark(scan, scan->at, &mark, &found, err));
+    bool first = scan->at == PACK_HEADER_LEN;
+    scan->bad = !found ||
+                (!first && (mark.synced.pack != number || mark.synced.end != scan->records_end));
+    if (scan->bad) return OK;
+    scan->in_batch = true;
+    scan->records_end = scan->at + PACK_MARK_LEN;
     return OK;
 }
 
-static ErrCode scan_batches(Scan *scan, PackScanFn fn, void *ctx, bool *bad, Err *err)
+/* No more records in the batch: its zeros, and where the next one begins. */
+static ErrCode scan_batch_end(Scan *scan, Err *err)
 {
-    uint64_t at = PACK_HEADER_LEN;
-    scan->records_end = at;
-    *bad = false;
-    while (!*bad && at < scan->end) {
-        TRY(scan_batch(scan, fn, ctx, &at, bad, err));
-    }
+    bool zeros = false;
+    TRY(scan_padding(scan, scan->records_end, &zeros, err));
+    scan->at = ALIGN_UP(scan->records_end, (uint64_t)PACK_BLOCK);
+    scan->bad = !zeros || scan->at > scan->end;
+    scan->in_batch = false;
     return OK;
 }
 
@@ -169,21 +163,93 @@ static ErrCode scan_limits(Scan *scan, Err *err)
     return next_pack_says(packs, scan->file->number, &scan->synced_end, err);
 }
 
+static ErrCode scan_step(Scan *scan, PackRecord *record, PackPlace *place, bool *found, Err *err)
+{
+    *found = false;
+    while (!scan->done) {
+        size_t len = 0;
+        if (!scan->in_batch) {
+            if (scan->bad || scan->at >= scan->end) {
+                scan->done = true;
+                bool early = scan->bad || scan->records_end < scan->synced_end;
+                return early ? scan_bad(scan, &scan->torn_at, err) : OK;
+            }
+            TRY(scan_batch_begin(scan, err));
+            continue;
+        }
+        uint64_t pos = scan->records_end;
+        if (pos < scan->end) TRY(scan_record(scan, pos, record, &len, err));
+        if (len == 0) {
+            TRY(scan_batch_end(scan, err));
+            continue;
+        }
+        *place = (PackPlace){.pack = scan->file->number, .offset = pos, .length = (uint32_t)len};
+        scan->records_end = pos + len;
+        *found = true;
+        return OK;
+    }
+    return OK;
+}
+
+ErrCode pack_scan_open(Packs *packs, uint64_t number, bool direct, PackScan **out, Err *err)
+{
+    AUTO(PackScan, pack_scan_free) scan = mem_new(sizeof *scan);
+    scan->packs = packs;
+    scan->at = PACK_HEADER_LEN;
+    scan->records_end = PACK_HEADER_LEN;
+    buf_init(&scan->window, MAX((size_t)SCAN_WINDOW, (size_t)PACK_RECORD_MAX));
+    TRY(direct ? pack_files_take_direct(&packs->files, number, &scan->file, err)
+               : pack_files_take(&packs->files, number, &scan->file, err));
+    ErrCode code = scan_limits(scan, err);
+    if (code != OK) return err_wrap(err, code, "scan pack %" PRIu64, number);
+    *out = TAKE(scan);
+    return OK;
+}
+
+ErrCode pack_scan_next(PackScan *scan, PackRecord *record, PackPlace *place, bool *found, Err *err)
+{
+    ErrCode code = scan_step(scan, record, place, found, err);
+    if (code != OK) return err_wrap(err, code, "scan pack %" PRIu64, scan->file->number);
+    return OK;
+}
+
+uint64_t pack_scan_size(const PackScan *scan)
+{
+    return scan->end;
+}
+
+uint64_t pack_scan_torn_at(const PackScan *scan)
+{
+    return scan->torn_at;
+}
+
+uint64_t pack_scan_records_end(const PackScan *scan)
+{
+    return scan->records_end;
+}
+
+void pack_scan_free(PackScan *scan)
+{
+    if (scan == NULL) return;
+    buf_deinit(&scan->window);
+    if (scan->file != NULL) pack_files_give(&scan->packs->files, scan->file);
+    mem_free(scan);
+}
+
 ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx, uint64_t *torn_at,
                    Err *err)
 {
-    Scan scan = {.packs = packs};
-    uint64_t torn = 0;
-    bool bad = false;
-    TRY(pack_files_take(&packs->files, number, &scan.file, err));
-    buf_init(&scan.window, MAX((size_t)SCAN_WINDOW, (size_t)PACK_RECORD_MAX));
-    ErrCode code = scan_limits(&scan, err);
-    if (code == OK) code = scan_batches(&scan, fn, ctx, &bad, err);
-    if (code == OK && (bad || scan.records_end < scan.synced_end))
-        code = scan_bad(&scan, &torn, err);
-    buf_deinit(&scan.window);
-    pack_files_give(&packs->files, scan.file);
-    if (code != OK) return err_wrap(err, code, "scan pack %" PRIu64, number);
-    *torn_at = torn;
+    AUTO(PackScan, pack_scan_free) scan = NULL;
+    TRY(pack_scan_open(packs, number, false, &scan, err));
+    for (;;) {
+        PackRecord record;
+        PackPlace place;
+        bool found = false;
+        TRY(pack_scan_next(scan, &record, &place, &found, err));
+        if (!found) break;
+        ErrCode code = fn(ctx, &record, &place, err);
+        if (code != OK) return err_wrap(err, code, "scan pack %" PRIu64, number);
+    }
+    *torn_at = scan->torn_at;
     return OK;
 }

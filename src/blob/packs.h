@@ -46,10 +46,27 @@ typedef ErrCode (*PackScanFn)(void *ctx, const PackRecord *record, const PackPla
  * of a process nothing says so: there the caller compares *torn_at with what the index knows. */
 MUST_USE ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx,
                             uint64_t *torn_at, Err *err);
+/* The same in pieces, for scans that give way to other work: opened, record by record, freed.
+ * direct: past the system's cache (DISK_OPEN_DIRECT). One thread at a time. The pack may be removed
+ * meanwhile; what was opened can be read to its end. */
+typedef struct PackScan PackScan;
+MUST_USE ErrCode pack_scan_open(Packs *packs, uint64_t number, bool direct, PackScan **out,
+                                Err *err);
+/* The next good record (views, until the next call); *found false behind the last, as the end of
+ * packs_scan(). ERR_CORRUPT as there, after the good records. */
+MUST_USE ErrCode pack_scan_next(PackScan *scan, PackRecord *record, PackPlace *place, bool *found,
+                                Err *err);
+/* Bytes of the file that the scan looks at; and, behind the last record, where a torn end begins
+ * (else 0) and where the last good record ends. */
+uint64_t pack_scan_size(const PackScan *scan);
+uint64_t pack_scan_torn_at(const PackScan *scan);
+uint64_t pack_scan_records_end(const PackScan *scan);
+void pack_scan_free(PackScan *scan); /* NULL is fine */
 /* Unlinks a pack that no row needs any more; OK if it is not there. Not synced. ERR_BUSY: the
  * newest pack, whose number must not come up again. */
 MUST_USE ErrCode packs_remove(Packs *packs, uint64_t number, Err *err);
 
 AUTO_DEFINE(Packs, packs_free);
+AUTO_DEFINE(PackScan, pack_scan_free);
 
 #endif

@@ -66,6 +66,9 @@ void pack_files_deinit(PackFiles *files);
 /* Opens pack number and verifies its header, or finds it open. The caller gives *out back.
  * Errors: ERR_NOT_FOUND; ERR_FOREIGN: another root's; ERR_CORRUPT; ERR_IO; ERR_SYSTEM. */
 MUST_USE ErrCode pack_files_take(PackFiles *files, uint64_t number, PackFile **out, Err *err);
+/* The same past the system's cache, and for the caller alone. */
+MUST_USE ErrCode pack_files_take_direct(PackFiles *files, uint64_t number, PackFile **out,
+                                        Err *err);
 void pack_files_give(PackFiles *files, PackFile *file);
 /* Closes pack number as soon as its readers are done, and keeps no descriptor that is being opened
  * meanwhile. */

@@ -33,6 +33,9 @@ typedef struct File {
 
 typedef enum {
     DISK_OPEN_READ,   /* must exist */
+    DISK_OPEN_DIRECT, /* must exist; read from the device, past the system's cache: what is cached
+                         for others stays so, and what is read does not push it out. One thread at a
+                         time reads it. Where the file system can't, pages are dropped behind */
     DISK_OPEN_WRITE,  /* read and write, must exist */
     DISK_OPEN_CREATE, /* read and write, must not exist */
     DISK_OPEN_ENSURE  /* read and write, made empty if absent */

@@ -17,6 +17,9 @@
 
 #define FILE_MODE 0600
 #define DIR_MODE 0700
+/* O_DIRECT: offsets, lengths and memory are multiples of this, on any device we know. */
+#define DIRECT_ALIGN 4096
+#define DIRECT_BYTES (256 * KIB) /* of one read past the cache */
 
 /* A lock that is held: closing its descriptor gives it back. */
 typedef struct PosixLock PosixLock;
@@ -34,7 +37,10 @@ typedef struct {
 typedef struct {
     File file;
     int fd;
-    char path[]; /* terminated; what file.path points to */
+    bool direct;      /* O_DIRECT is on */
+    bool drop;        /* asked for, but the file system can't: pages are dropped behind a read */
+    void *direct_mem; /* DIRECT_BYTES and room for alignment; NULL until the first read */
+    char path[];      /* terminated; what file.path points to */
 } PosixFile;
 
 static PosixDisk *disk_of(Disk *disk)
@@ -100,6 +106,7 @@ static int open_flags(DiskOpenMode mode)
     case DISK_OPEN_WRITE: return O_RDWR;
     case DISK_OPEN_CREATE: return O_RDWR | O_CREAT | O_EXCL;
     case DISK_OPEN_ENSURE: return O_RDWR | O_CREAT;
+    case DISK_OPEN_DIRECT: return O_RDONLY | O_DIRECT;
     case DISK_OPEN_READ:
     default: return O_RDONLY;
     }
@@ -108,7 +115,49 @@ static int open_flags(DiskOpenMode mode)
 static void posix_close(File *file)
 {
     close_quietly(file_of(file)->fd);
+    mem_free(file_of(file)->direct_mem);
     mem_free(file);
+}
+
+/* One read past the cache, of whole blocks around what is wanted; *n bytes of it, 0 at the end. */
+static ErrCode read_direct(PosixFile *file, uint64_t offset, void *data, size_t len, size_t *n,
+                           Err *err)
+{
+    if (file->direct_mem == NULL) {
+        TRY(mem_take(DIRECT_BYTES + DIRECT_ALIGN, &file->direct_mem, err));
+    }
+    uint8_t *block = (uint8_t *)ALIGN_UP((uintptr_t)file->direct_mem, (uintptr_t)DIRECT_ALIGN);
+    size_t skip = (size_t)(offset % DIRECT_ALIGN);
+    size_t want = MIN(ALIGN_UP(skip + len, (size_t)DIRECT_ALIGN), (size_t)DIRECT_BYTES);
+    ssize_t got = 0;
+    do {
+        got = pread(file->fd, block, want, (off_t)(offset - skip));
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) return disk_fail(err, errno, "read", file->path);
+    *n = (size_t)got <= skip ? 0 : MIN((size_t)got - skip, len);
+    memcpy(data, block + skip, *n);
+    return OK;
+}
+
+/* Forgets the pages of what was read, if they are clean and nobody maps them. */
+static void drop_pages(const PosixFile *file, uint64_t offset, size_t len)
+{
+    /* It is advice: where it is not taken, the cache holds a little more. */
+    int said = posix_fadvise(file->fd, (off_t)offset, (off_t)len, POSIX_FADV_DONTNEED);
+    UNUSED(said);
+}
+
+static ErrCode posix_read_direct(PosixFile *file, uint64_t offset, uint8_t *data, size_t len,
+                                 size_t *got, Err *err)
+{
+    size_t done = 0;
+    size_t n = 1;
+    while (done < len && n > 0) {
+        TRY(read_direct(file, offset + done, data + done, len - done, &n, err));
+        done += n;
+    }
+    *got = done;
+    return OK;
 }
 
 static ErrCode posix_read(File *file, uint64_t offset, void *data, size_t len, size_t *got,
@@ -118,6 +167,9 @@ static ErrCode posix_read(File *file, uint64_t offset, void *data, size_t len, s
     size_t done = 0;
 
     TRY(check_range(file->path, offset, len, err));
+    if (file_of(file)->direct) {
+        return posix_read_direct(file_of(file), offset, data, len, got, err);
+    }
     while (done < len) {
         size_t want = len - done;
         if (want > 1 && fault_point("disk.read.short") != 0) want /= 2;
@@ -127,6 +179,7 @@ static ErrCode posix_read(File *file, uint64_t offset, void *data, size_t len, s
         if (n == 0) break;
         done += (size_t)n;
     }
+    if (file_of(file)->drop) drop_pages(file_of(file), offset, done);
     *got = done;
     return OK;
 }
@@ -360,12 +413,19 @@ static const DiskOps posix_ops = {
 
 static ErrCode posix_open(Disk *disk, const char *path, DiskOpenMode mode, File **out, Err *err)
 {
-    int fd = open_retry(disk_of(disk)->dir_fd, path, open_flags(mode));
+    int dir_fd = disk_of(disk)->dir_fd;
+    int fd = open_retry(dir_fd, path, open_flags(mode));
+    bool direct = mode == DISK_OPEN_DIRECT && fd >= 0;
 
+    if (mode == DISK_OPEN_DIRECT && fd < 0 && errno == EINVAL) {
+        fd = open_retry(dir_fd, path, open_flags(DISK_OPEN_READ));
+    }
     if (fd < 0) return disk_fail(err, errno, "open", path);
     size_t path_size = strlen(path) + 1;
     PosixFile *file = mem_new(sizeof *file + path_size);
     file->fd = fd;
+    file->direct = direct;
+    file->drop = mode == DISK_OPEN_DIRECT && !direct;
     memcpy(file->path, path, path_size);
     file->file = (File){.ops = &posix_ops, .path = file->path};
     *out = &file->file;

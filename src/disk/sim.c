@@ -590,7 +590,7 @@ static ErrCode sim_open(Disk *disk, const char *path, DiskOpenMode mode, File **
     file->sim = sim;
     file->inode = sim_inode_ref(inode);
     file->epoch = sim->epoch;
-    file->writable = mode != DISK_OPEN_READ;
+    file->writable = mode != DISK_OPEN_READ && mode != DISK_OPEN_DIRECT;
     memcpy(file->path, path, path_size);
     file->file = (File){.ops = &sim_ops, .path = file->path};
     sim->open_files++;

@@ -252,6 +252,36 @@ static void test_leaks_no_descriptors(void **state)
     assert_true(next_descriptor() < held);
 }
 
+/* Past the cache, at any offset and length, as through it. */
+static void test_direct_reads(void **state)
+{
+    static const size_t offsets[] = {0, 1, 4095, 4096, 5000, 262143, 299999, 300000, 400000};
+    static const size_t lens[] = {1, 8, 4096, 70000, 300000};
+    const size_t size = 300000;
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    AUTO(File, disk_close) file = NULL;
+    AUTO(void, mem_free) want = mem_new(size);
+    AUTO(void, mem_free) got = mem_new(size);
+
+    UNUSED(state);
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)want)[i] = (uint8_t)(i * 7 + i / 4096);
+    assert_ok(disk_posix_open(dir, &disk, NULL), NULL);
+    assert_ok(disk_create_durable(disk, "f", str_of(want, size), NULL), NULL);
+    assert_code(disk_open(disk, "g", DISK_OPEN_DIRECT, &file, NULL), ERR_NOT_FOUND, NULL);
+    assert_ok(disk_open(disk, "f", DISK_OPEN_DIRECT, &file, NULL), NULL);
+    for (size_t i = 0; i < ARRAY_LEN(offsets) * ARRAY_LEN(lens); i++) {
+        size_t at = offsets[i % ARRAY_LEN(offsets)];
+        size_t len = lens[i / ARRAY_LEN(offsets)];
+        size_t n = 0;
+        assert_ok(disk_read(file, at, got, len, &n, NULL), NULL);
+        assert_int_equal(n, at >= size ? 0 : MIN(len, size - at));
+        if (n > 0) assert_memory_equal(got, (uint8_t *)want + at, n);
+    }
+    assert_code(disk_write(file, 0, "x", 1, NULL), ERR_IO, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_relative_directory),
         cmocka_unit_test(test_follows_no_links),
         cmocka_unit_test(test_short_calls),
+        cmocka_unit_test(test_direct_reads),
         cmocka_unit_test(test_out_of_descriptors),
         cmocka_unit_test(test_no_space),
         cmocka_unit_test(test_descriptor_for_sendfile),
