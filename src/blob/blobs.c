@@ -45,7 +45,9 @@ ErrCode blob_leaf_make(Blobs *blobs, BodyId body, Err *err)
 
     blob_path(body, 0, path);
     *strrchr(path, '/') = '\0';
-    TRY(disk_mkdir_durable(blobs->disk, path, err));
+    ErrCode code = disk_mkdir_durable(blobs->disk, path, err);
+    if (code == ERR_EXISTS) code = err_wrap(err, ERR_IO, "no directory");
+    if (code != OK) return code;
     lock_take(&blobs->lock);
     blobs->leaf_known[leaf / 8] |= bit;
     lock_give(&blobs->lock);

@@ -252,10 +252,14 @@ static ErrCode posix_mkdir(Disk *disk, const char *path, Err *err)
 
     if (mkdirat(disk_of(disk)->dir_fd, path, DIR_MODE) == 0) return OK;
     int saved = errno;
-    bool is_dir = saved == EEXIST &&
-                  fstatat(disk_of(disk)->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                  S_ISDIR(st.st_mode);
-    return is_dir ? OK : disk_fail(err, saved, "make directory", path);
+    if (saved == EEXIST) {
+        /* A file system that has failed still knows the name, and no more about it. */
+        if (fstatat(disk_of(disk)->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            saved = errno;
+        else if (S_ISDIR(st.st_mode))
+            return OK;
+    }
+    return disk_fail(err, saved, "make directory", path);
 }
 
 static ErrCode posix_sync_dir(Disk *disk, const char *path, Err *err)

@@ -218,6 +218,23 @@ static void test_failed_root(void **state)
     assert_code(blob_check(blobs, 1, 0, &err), ERR_NOT_FOUND, &err);
 }
 
+/* A file where the directory of a body should be, or a directory that can't be looked at any more,
+ * is the disk's trouble: no answer may say that the client's file is already there. */
+static void test_place_is_taken(void **state)
+{
+    Err err = {0};
+    char path[BLOB_PATH_MAX];
+    Fixture *fixture = *state;
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, NULL);
+    blob_path(body_id(1), 0, path);
+    *strrchr(path, '/') = '\0';
+    AUTO(char, mem_free) leaf = mem_dup_cstr(path);
+    *strrchr(path, '/') = '\0';
+    assert_ok(disk_mkdir_durable(fixture->disk, path, &err), &err);
+    assert_ok(disk_create_durable(fixture->disk, leaf, STR("x"), &err), &err);
+    assert_code(blob_write(blobs, 1, 10, 10, &err), ERR_ROOT_FAILED, &err);
+}
+
 /* ---- crashes ---- */
 
 #define CRASH_BLOBS 3
@@ -302,9 +319,11 @@ static void test_planted_bugs_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_pieces),      ON_BOTH(test_digest),        ON_BOTH(test_unfinished),
-        ON_SIM(test_extent_limit), ON_SIM(test_nth_call_fails), ON_BOTH(test_failed_writer),
-        ON_BOTH(test_failed_root), ON_SIM(test_crash_states),   ON_SIM(test_planted_bugs_are_seen),
+        ON_BOTH(test_pieces),        ON_BOTH(test_digest),
+        ON_BOTH(test_unfinished),    ON_SIM(test_extent_limit),
+        ON_SIM(test_nth_call_fails), ON_BOTH(test_failed_writer),
+        ON_BOTH(test_failed_root),   ON_BOTH(test_place_is_taken),
+        ON_SIM(test_crash_states),   ON_SIM(test_planted_bugs_are_seen),
     };
     return cmocka_run_group_tests_name("blob_writer", tests, NULL, NULL);
 }
