@@ -10,6 +10,7 @@ static const Command commands[] = {
     {"rm", "[-r] BUCKET/KEY", "deletes a file, or all below a prefix", command_rm},
     {"bucket", "create|list|remove [NAME]", "makes, names and removes buckets", command_bucket},
     {"admin", "status|wal|shards", "tells how the server is", command_admin},
+    {"config", "[check FILE|docs]", "prints and checks settings of the server", command_config},
     {"version", "", "prints the version", command_version},
 };
 

@@ -38,6 +38,12 @@ void log_init(int fd, LogFormat format, LogLevel level)
     atomic_store(&log_level, (int)level);
 }
 
+void log_set_level(LogLevel level)
+{
+    ASSERT(level >= LOG_DEBUG && level <= LOG_ERROR);
+    atomic_store(&log_level, (int)level);
+}
+
 bool log_enabled(LogLevel level)
 {
     return (int)level >= atomic_load_explicit(&log_level, memory_order_relaxed);

@@ -13,6 +13,8 @@ typedef enum { LOG_TEXT, LOG_JSON } LogFormat;
 
 /* fd is not owned. Lines below level are dropped. */
 void log_init(int fd, LogFormat format, LogLevel level);
+/* Lines below level are dropped from here on. Any thread. */
+void log_set_level(LogLevel level);
 bool log_enabled(LogLevel level);
 /* Whom a line is for; its `stream` field. audit: who changed what; security: refused or suspicious
  * access; operations: what needs or records a person's action; system: all else. */

@@ -12,7 +12,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "config/config.h"
+#include "cli/server_config.h"
 #include "node/node.h"
 
 #define NAME "serve"
@@ -23,6 +23,13 @@
 
 extern char **environ;
 
+/* What a reload needs. */
+typedef struct {
+    int argc;
+    char **argv;
+    Config config; /* in force */
+} Serve;
+
 static int print_help(void)
 {
     Err err = {0};
@@ -30,7 +37,8 @@ static int print_help(void)
     if (config_help(&text, &err) != OK) return command_fail(NAME, &err);
     printf("usage: holdfast serve --data DIR [OPTIONS]\n\nServes the files in DIR until it gets "
            "SIGTERM or SIGINT; then it finishes what is under way and stops. A second one stops "
-           "it at once, which loses nothing either.\n\n%.*s",
+           "it at once, which loses nothing either. SIGHUP "
+           "reads the settings again.\n\n%.*s",
            (int)text.len, (const char *)text.data);
     return 0;
 }
@@ -74,21 +82,54 @@ static void print_banner(const Config *config, const Node *node)
     fflush(stdout);
 }
 
+/* SIGHUP: reads all settings again; takes over what can change, names what needs a restart. A bad
+ * file changes nothing. */
+static void reload(Serve *serve, Node *node)
+{
+    Config now;
+    Err err = {0};
+    bool help = false;
+    if (server_config_read(serve->argc, serve->argv, &now, &help, &err) != OK) {
+        LOG(ERROR, "config.rejected", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        return;
+    }
+    size_t cursor = 0;
+    const char *name;
+    bool live;
+    while (config_next_change(&serve->config, &now, &cursor, &name, &live)) {
+        if (live) {
+            LOG(INFO, "config.changed", "name=%s", name);
+        } else {
+            LOG(WARN, "config.needs_restart", "name=%s", name);
+        }
+    }
+    /* The options that config.def marks as live. */
+    serve->config.log_level = now.log_level;
+    serve->config.access_log = now.access_log;
+    serve->config.drain_timeout_ms = now.drain_timeout_ms;
+    log_set_level((LogLevel)now.log_level);
+    node_set_access_log(node, now.access_log != 0);
+    LOG(INFO, "config.reloaded", "file=" LOG_STR,
+        LOG_ARG(config_file_named(serve->argc, serve->argv, environ)));
+    config_deinit(&now);
+}
+
 /* The signals that end the server are blocked, and taken here. Meanwhile it looks whether the node
  * became ready, or failed before it was. */
-static ErrCode wait_for_end(const Config *config, const Node *node, const sigset_t *signals,
-                            Err *err)
+static ErrCode wait_for_end(Serve *serve, Node *node, const sigset_t *signals, Err *err)
 {
     bool told = false;
     for (;;) {
         struct timespec timeout = {.tv_nsec = LOOK_EVERY_MS * 1000000L};
         int got = told ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &timeout);
-        if (got > 0) {
+        if (got == SIGHUP) {
+            reload(serve, node);
+        } else if (got > 0) {
             LOG(INFO, "node.signal", "signal=%d", got);
             return OK;
         }
         if (!told && node_ready(node)) {
-            print_banner(config, node);
+            print_banner(&serve->config, node);
             told = true;
         }
         if (!told && node_failed(node)) {
@@ -100,10 +141,10 @@ static ErrCode wait_for_end(const Config *config, const Node *node, const sigset
 /* Raises the limit of open files as far as the connections need and the system lets; if that is not
  * enough, takes fewer connections: however many clients come, the log must find a file free, or
  * this root takes no more writes. */
-static ErrCode fit_open_files(Config *config, Err *err)
+static ErrCode fit_open_files(uint64_t *connections, Err *err)
 {
     struct rlimit limit;
-    rlim_t wanted = FILES_OWN + FILES_CONNECTION * (rlim_t)config->connections;
+    rlim_t wanted = FILES_OWN + FILES_CONNECTION * (rlim_t)*connections;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
         return err_set_errno(err, ERR_SYSTEM, errno, "read the limit of open files");
     }
@@ -120,32 +161,36 @@ static ErrCode fit_open_files(Config *config, Err *err)
                        " or more: raise the limit (ulimit -n, LimitNOFILE= of systemd)",
                        (uint64_t)limit.rlim_cur, (uint64_t)MIN(least, wanted));
     }
-    config->connections = (limit.rlim_cur - FILES_OWN) / FILES_CONNECTION;
+    *connections = (limit.rlim_cur - FILES_OWN) / FILES_CONNECTION;
     LOG(WARN, "config.fewer_connections", "connections=%" PRIu64 " open_files=%" PRIu64,
-        config->connections, (uint64_t)limit.rlim_cur);
+        *connections, (uint64_t)limit.rlim_cur);
     return OK;
 }
 
-static ErrCode serve(Config *config, Err *err)
+static ErrCode serve_until_end(Serve *serve, Err *err)
 {
-    TRY(fit_open_files(config, err));
+    const Config *config = &serve->config;
+    uint64_t connections = config->connections;
+    TRY(fit_open_files(&connections, err));
     NodeOptions options = {.data = config->data[0],
                            .http = config->http,
                            .threads = (unsigned)config->threads,
                            .segment_size = config->segment_size,
                            .index_cache_bytes = config->index_cache,
-                           .connections_max = (size_t)config->connections,
+                           .connections_max = (size_t)connections,
                            .access_log = config->access_log != 0};
     sigset_t signals;
     AUTO(Node, node_free) node = NULL;
     signal(SIGPIPE, SIG_IGN);
-    /* Until all is open a signal ends the process at once: nothing was acknowledged. */
-    TRY(node_open(&options, &node, err));
     sigemptyset(&signals);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL); /* waits until all is open */
+    /* Until then SIGTERM and SIGINT end the process at once: nothing was acknowledged. */
+    TRY(node_open(&options, &node, err));
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    ErrCode code = wait_for_end(config, node, &signals, err);
+    ErrCode code = wait_for_end(serve, node, &signals, err);
     sigprocmask(SIG_UNBLOCK, &signals, NULL); /* a second one ends it at once */
     if (code == OK) code = node_stop(node, (uint32_t)config->drain_timeout_ms, err);
     return code;
@@ -162,22 +207,22 @@ static int end_badly(const Config *config, const Err *err)
 
 int command_serve(int argc, char **argv)
 {
-    Config config;
+    Serve serve = {.argc = argc, .argv = argv};
     bool help = false;
     Err err = {0};
     /* Test builds fail where this says; in others it must not be set. */
     if (fault_configure(getenv("HOLDFAST_FAULT"), &err) != OK) return command_fail(NAME, &err);
-    if (config_read(argc, argv, environ, &config, &help, &err) != OK) {
+    if (server_config_read(argc, argv, &serve.config, &help, &err) != OK) {
         return command_usage(NAME, "%s", err_text(&err));
     }
     int status = 0;
     if (help) {
         status = print_help();
     } else {
-        start_log(&config);
+        start_log(&serve.config);
         LOG(INFO, "node.starting", "version=%s pid=%d", HOLDFAST_VERSION, (int)getpid());
-        if (serve(&config, &err) != OK) status = end_badly(&config, &err);
+        if (serve_until_end(&serve, &err) != OK) status = end_badly(&serve.config, &err);
     }
-    config_deinit(&config);
+    config_deinit(&serve.config);
     return status;
 }

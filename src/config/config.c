@@ -5,41 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ENV_PREFIX "HOLDFAST_"
-#define NAME_MAX_LEN 32
+#include "config/config_priv.h"
+
 #define NEAR_MAX 3 /* edits at which another name is still worth telling */
 
-typedef enum {
-    TYPE_DIRS,
-    TYPE_TEXT,
-    TYPE_COUNT,
-    TYPE_SIZE,
-    TYPE_TIME,
-    TYPE_BOOL,
-    TYPE_LOG_FORMAT,
-    TYPE_LOG_LEVEL,
-    TYPE_LATER
-} Type;
-
-typedef struct {
-    const char *name;
-    Type type;
-    size_t offset; /* of the field in Config */
-    const char *preset;
-    uint64_t least;
-    uint64_t most;
-    const char *sentence;
-} Option;
-
-static const Option options[] = {
-#define OPTION(name, type, field, preset, least, most, sentence)                                   \
-    {name, TYPE_##type, offsetof(Config, field), preset, least, most, sentence},
+const ConfigOption config_options[] = {
+#define OPTION_ROW(name, type, field, preset, least, most, sentence, live)                         \
+    {name, TYPE_##type, offsetof(Config, field), preset, least, most, sentence, live},
+#define OPTION(...) OPTION_ROW(__VA_ARGS__, false)
+#define OPTION_LIVE(...) OPTION_ROW(__VA_ARGS__, true)
 #include "config/config.def"
+#undef OPTION_LIVE
 #undef OPTION
+#undef OPTION_ROW
 };
+const size_t config_option_count = ARRAY_LEN(config_options);
 
 /* Of other commands, so that a shell may export them for both, and of tests. */
-static const char *const client_env[] = {"HOLDFAST_URL", "HOLDFAST_KEY", "HOLDFAST_FAULT"};
+static const char *const client_env[] = {"HOLDFAST_URL", "HOLDFAST_KEY", "HOLDFAST_KEY_FILE",
+                                         "HOLDFAST_FAULT"};
 
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -60,8 +44,8 @@ static const Unit count_units[] = {{"", 1}, {NULL, 0}};
 /* Edits (insert, delete, replace) between two names. */
 static size_t distance(Str a, Str b)
 {
-    size_t row[NAME_MAX_LEN + 1];
-    b = str_slice(b, 0, NAME_MAX_LEN);
+    size_t row[CONFIG_NAME_MAX + 1];
+    b = str_slice(b, 0, CONFIG_NAME_MAX);
     for (size_t j = 0; j <= b.len; j++)
         row[j] = j;
     for (size_t i = 1; i <= a.len; i++) {
@@ -77,30 +61,31 @@ static size_t distance(Str a, Str b)
     return row[b.len];
 }
 
-static const Option *nearest_option(Str name)
+const ConfigOption *config_nearest(Str name)
 {
-    const Option *best = NULL;
+    const ConfigOption *best = NULL;
     size_t least = NEAR_MAX + 1;
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        size_t edits = distance(str_slice(name, 0, NAME_MAX_LEN), str_from_cstr(options[i].name));
-        if (edits < least) best = &options[i], least = edits;
+    for (size_t i = 0; i < config_option_count; i++) {
+        size_t edits = distance(str_slice(name, 0, CONFIG_NAME_MAX),
+                                str_from_cstr(config_options[i].name));
+        if (edits < least) best = &config_options[i], least = edits;
     }
     return best;
 }
 
-static const Option *find_option(Str name)
+const ConfigOption *config_find(Str name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        if (str_eq(name, str_from_cstr(options[i].name))) return &options[i];
+    for (size_t i = 0; i < config_option_count; i++) {
+        if (str_eq(name, str_from_cstr(config_options[i].name))) return &config_options[i];
     }
     return NULL;
 }
 
-/* "HOLDFAST_SEGMENT_SIZE" of "segment-size". */
-static Str env_name(const Option *option, char out[NAME_MAX_LEN + sizeof ENV_PREFIX])
+Str config_env_name(const ConfigOption *option,
+                    char out[CONFIG_NAME_MAX + sizeof CONFIG_ENV_PREFIX])
 {
-    size_t len = sizeof ENV_PREFIX - 1;
-    memcpy(out, ENV_PREFIX, len);
+    size_t len = sizeof CONFIG_ENV_PREFIX - 1;
+    memcpy(out, CONFIG_ENV_PREFIX, len);
     for (const char *c = option->name; *c != '\0'; c++) {
         out[len++] = (char)(*c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
     }
@@ -109,13 +94,13 @@ static Str env_name(const Option *option, char out[NAME_MAX_LEN + sizeof ENV_PRE
 
 /* --- values --- */
 
-static const char *const *choices_of(Type type)
+static const char *const *choices_of(ConfigType type)
 {
     if (type == TYPE_BOOL) return bools;
     return type == TYPE_LOG_FORMAT ? log_formats : log_levels;
 }
 
-static bool parse_choice(const Option *option, Str value, uint64_t *out)
+static bool parse_choice(const ConfigOption *option, Str value, uint64_t *out)
 {
     const char *const *choices = choices_of(option->type);
     for (uint64_t i = 0; choices[i] != NULL; i++) {
@@ -144,14 +129,14 @@ static bool parse_number(const Unit *units, Str value, uint64_t *out)
     return false;
 }
 
-static const Unit *units_of(Type type)
+static const Unit *units_of(ConfigType type)
 {
     if (type == TYPE_SIZE) return size_units;
     return type == TYPE_TIME ? time_units : count_units;
 }
 
-/* 1048576 -> "1MiB", 30000 -> "30s": the largest unit that divides it. */
-static void number_text(Type type, uint64_t value, char out[32])
+/* The largest unit that divides it. */
+void config_number_text(ConfigType type, uint64_t value, char out[32])
 {
     const Unit *best = units_of(type);
     for (const Unit *unit = best; unit->suffix != NULL; unit++) {
@@ -160,7 +145,7 @@ static void number_text(Type type, uint64_t value, char out[32])
     snprintf(out, 32, "%" PRIu64 "%s", value / best->factor, best->suffix);
 }
 
-static ErrCode set_number(const Option *option, const char *from, Str value, uint64_t *field,
+static ErrCode set_number(const ConfigOption *option, const char *from, Str value, uint64_t *field,
                           Err *err)
 {
     uint64_t number = 0;
@@ -171,8 +156,8 @@ static ErrCode set_number(const Option *option, const char *from, Str value, uin
     }
     char least[32];
     char most[32];
-    number_text(option->type, option->least, least);
-    number_text(option->type, option->most, most);
+    config_number_text(option->type, option->least, least);
+    config_number_text(option->type, option->most, most);
     const char *form = option->type == TYPE_SIZE   ? ": a number and KiB, MiB or GiB"
                        : option->type == TYPE_TIME ? ": a number and ms, s, min, h or d"
                                                    : "";
@@ -180,7 +165,7 @@ static ErrCode set_number(const Option *option, const char *from, Str value, uin
                    most, form);
 }
 
-static ErrCode set_choice(const Option *option, const char *from, Str value, uint64_t *field,
+static ErrCode set_choice(const ConfigOption *option, const char *from, Str value, uint64_t *field,
                           Err *err)
 {
     if (parse_choice(option, value, field)) return OK;
@@ -201,9 +186,8 @@ static ErrCode add_dir(Config *config, const char *from, Str value, Err *err)
     return OK;
 }
 
-/* from: "--threads" or "HOLDFAST_THREADS", for texts. */
-static ErrCode set_option(Config *config, const Option *option, const char *from, Str value,
-                          Err *err)
+ErrCode config_set(Config *config, const ConfigOption *option, const char *from, Str value,
+                   Err *err)
 {
     void *field = (uint8_t *)config + option->offset;
     switch (option->type) {
@@ -219,6 +203,7 @@ static ErrCode set_option(Config *config, const Option *option, const char *from
     case TYPE_BOOL:
     case TYPE_LOG_FORMAT:
     case TYPE_LOG_LEVEL: return set_choice(option, from, value, field, err);
+    case TYPE_FILE: return OK; /* read before all else */
     case TYPE_LATER: break;
     }
     return err_set(err, ERR_CONFIG, "%s: %s", from, option->sentence);
@@ -228,17 +213,19 @@ static ErrCode set_option(Config *config, const Option *option, const char *from
 
 static ErrCode read_env(Config *config, char *const *env, Err *err)
 {
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        char name[NAME_MAX_LEN + sizeof ENV_PREFIX];
+    for (size_t i = 0; i < config_option_count; i++) {
+        char name[CONFIG_NAME_MAX + sizeof CONFIG_ENV_PREFIX];
         char text[sizeof name];
-        Str wanted = env_name(&options[i], name);
+        Str wanted = config_env_name(&config_options[i], name);
         bool fits = str_to_cstr(wanted, text, sizeof text);
         ASSERT(fits);
         for (char *const *e = env; *e != NULL; e++) {
             Str found;
             Str value;
             if (!str_split(str_from_cstr(*e), '=', &found, &value)) continue;
-            if (str_eq(found, wanted)) TRY(set_option(config, &options[i], text, value, err));
+            if (!str_eq(found, wanted)) continue;
+            if (config_options[i].type == TYPE_DIRS) config_drop_dirs(config);
+            TRY(config_set(config, &config_options[i], text, value, err));
         }
     }
     return OK;
@@ -246,7 +233,7 @@ static ErrCode read_env(Config *config, char *const *env, Err *err)
 
 static ErrCode unknown_flag(Str flag, Str name, Err *err)
 {
-    const Option *near = nearest_option(name);
+    const ConfigOption *near = config_nearest(name);
     if (near == NULL) return err_set(err, ERR_USAGE, "there is no option %.*s", STR_ARG(flag));
     return err_set(err, ERR_USAGE, "there is no option %.*s; do you mean --%s?", STR_ARG(flag),
                    near->name);
@@ -263,7 +250,7 @@ static ErrCode read_flag(Config *config, int argc, char *const *argv, int *at, E
     }
     bool has_value = str_split(flag, '=', &flag, &value);
     name = str_slice(flag, 2, flag.len);
-    const Option *option = find_option(name);
+    const ConfigOption *option = config_find(name);
     if (option == NULL) return unknown_flag(flag, name, err);
     (*at)++;
     if (!has_value && option->type == TYPE_BOOL) {
@@ -272,12 +259,12 @@ static ErrCode read_flag(Config *config, int argc, char *const *argv, int *at, E
         if (*at == argc) return err_set(err, ERR_USAGE, "--%s needs a value", option->name);
         value = str_from_cstr(argv[(*at)++]);
     }
-    char from[NAME_MAX_LEN + 2];
+    char from[CONFIG_NAME_MAX + 2];
     snprintf(from, sizeof from, "--%s", option->name);
-    return set_option(config, option, from, value, err);
+    return config_set(config, option, from, value, err);
 }
 
-static void drop_dirs(Config *config)
+void config_drop_dirs(Config *config)
 {
     while (config->data_count > 0) {
         config->data_count--;
@@ -296,44 +283,89 @@ static ErrCode read_flags(Config *config, int argc, char *const *argv, bool *hel
         }
         if (!data_given && (str_eq(flag, STR("--data")) || str_starts_with(flag, STR("--data=")))) {
             data_given = true; /* flags replace what the environment says, not add to it */
-            drop_dirs(config);
+            config_drop_dirs(config);
         }
         TRY(read_flag(config, argc, argv, &at, err));
     }
     return OK;
 }
 
+/* What no single option can tell. */
 static ErrCode check(const Config *config, Err *err)
 {
-    if (config->data_count == 0) {
-        return err_set(err, ERR_USAGE, "--data DIR is missing: where the files are to be kept");
-    }
     if (config->data_count > 1) {
         return err_set(err, ERR_CONFIG,
                        "several data directories come with copies, in a later "
                        "release; give one --data");
     }
     if (config->segment_size % 4096 != 0) {
-        return err_set(err, ERR_CONFIG, "--segment-size: %" PRIu64 " is not a multiple of 4 KiB",
+        return err_set(err, ERR_CONFIG, "segment-size: %" PRIu64 " is not a multiple of 4 KiB",
                        config->segment_size);
     }
     return OK;
 }
 
-ErrCode config_read(int argc, char *const *argv, char *const *env, Config *out, bool *help,
-                    Err *err)
+/* The option's value in env; false: it is not there. */
+static bool find_env(char *const *env, const ConfigOption *option, Str *value)
+{
+    char name[CONFIG_NAME_MAX + sizeof CONFIG_ENV_PREFIX];
+    Str wanted = config_env_name(option, name);
+    for (char *const *e = env; *e != NULL; e++) {
+        Str found;
+        if (str_split(str_from_cstr(*e), '=', &found, value) && str_eq(found, wanted)) return true;
+    }
+    return false;
+}
+
+Str config_file_named(int argc, char *const *argv, char *const *env)
+{
+    Str named = {NULL, 0};
+    bool in_env = find_env(env, config_find(STR("config")), &named);
+    if (!in_env) named = (Str){NULL, 0};
+    for (int i = 1; i < argc; i++) {
+        Str flag;
+        Str value;
+        bool has_value = str_split(str_from_cstr(argv[i]), '=', &flag, &value);
+        if (!str_eq(flag, STR("--config"))) continue;
+        if (has_value) {
+            named = value;
+        } else if (i + 1 < argc) {
+            named = str_from_cstr(argv[i + 1]);
+        }
+    }
+    return named;
+}
+
+static ErrCode read_presets(Config *config, Err *err)
+{
+    for (size_t i = 0; i < config_option_count; i++) {
+        if (config_options[i].preset[0] == '\0') continue;
+        TRY(config_set(config, &config_options[i], config_options[i].name,
+                       str_from_cstr(config_options[i].preset), err));
+    }
+    return OK;
+}
+
+static ErrCode read_sources(const ConfigSources *sources, Config *config, bool *help, Err *err)
+{
+    TRY(read_presets(config, err));
+    if (sources->file_name != NULL) {
+        TRY(config_read_yaml(config, sources->file, sources->file_name, err));
+    }
+    TRY(read_env(config, sources->env, err));
+    TRY(read_flags(config, sources->argc, sources->argv, help, err));
+    if (*help) return OK;
+    if (config->data_count == 0) {
+        return err_set(err, ERR_USAGE, "--data DIR is missing: where the files are to be kept");
+    }
+    return check(config, err);
+}
+
+ErrCode config_read(const ConfigSources *sources, Config *out, bool *help, Err *err)
 {
     Config config = {0};
     bool wants_help = false;
-    ErrCode code = OK;
-    for (size_t i = 0; i < ARRAY_LEN(options) && code == OK; i++) {
-        if (options[i].preset[0] == '\0') continue;
-        code = set_option(&config, &options[i], options[i].name, str_from_cstr(options[i].preset),
-                          err);
-    }
-    if (code == OK) code = read_env(&config, env, err);
-    if (code == OK) code = read_flags(&config, argc, argv, &wants_help, err);
-    if (code == OK && !wants_help) code = check(&config, err);
+    ErrCode code = read_sources(sources, &config, &wants_help, err);
     if (code != OK) {
         config_deinit(&config);
         return code;
@@ -343,33 +375,70 @@ ErrCode config_read(int argc, char *const *argv, char *const *env, Config *out, 
     return OK;
 }
 
-void config_deinit(Config *config)
+static ErrCode check_file(Config *config, Str yaml, const char *name, Err *err)
 {
-    drop_dirs(config);
-    mem_free(config->http);
-    *config = (Config){0};
+    TRY(read_presets(config, err));
+    TRY(config_read_yaml(config, yaml, name, err));
+    ErrCode code = check(config, err);
+    return code == OK ? OK : err_wrap(err, code, "%s", name);
 }
 
-/* --- help --- */
-
-ErrCode config_help(Buf *out, Err *err)
+ErrCode config_check(Str yaml, const char *name, Err *err)
 {
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        static const char *const words[] = {"DIR", "ADDRESS:PORT", "NUMBER", "SIZE", "TIME",
-                                            "",    "FORMAT",       "LEVEL",  ""};
-        const Option *option = &options[i];
-        char left[64];
-        if (option->type == TYPE_LATER) continue;
-        snprintf(left, sizeof left, "--%s %s", option->name, words[option->type]);
-        TRY(buf_printf(out, err, "  %-24s %s", left, option->sentence));
-        if (option->preset[0] != '\0' && option->type != TYPE_BOOL) {
-            TRY(buf_printf(out, err, " [%s]", option->preset));
-        }
-        TRY(buf_printf(out, err, "\n"));
+    Config config = {0};
+    ErrCode code = check_file(&config, yaml, name, err);
+    config_deinit(&config);
+    return code;
+}
+
+static bool same_dirs(const Config *a, const Config *b)
+{
+    if (a->data_count != b->data_count) return false;
+    for (size_t i = 0; i < a->data_count; i++) {
+        if (strcmp(a->data[i], b->data[i]) != 0) return false;
     }
-    return buf_printf(out, err,
-                      "\nEach may stand in the environment as " ENV_PREFIX
-                      "NAME, such as " ENV_PREFIX "SEGMENT_SIZE; flags win.\n");
+    return true;
+}
+
+static bool same_value(const ConfigOption *option, const Config *a, const Config *b)
+{
+    const uint8_t *left = (const uint8_t *)a + option->offset;
+    const uint8_t *right = (const uint8_t *)b + option->offset;
+    switch (option->type) {
+    case TYPE_DIRS: return same_dirs(a, b);
+    case TYPE_TEXT:
+        return str_eq(str_from_cstr(*(char *const *)(const void *)left),
+                      str_from_cstr(*(char *const *)(const void *)right));
+    case TYPE_COUNT:
+    case TYPE_SIZE:
+    case TYPE_TIME:
+    case TYPE_BOOL:
+    case TYPE_LOG_FORMAT:
+    case TYPE_LOG_LEVEL: return memcmp(left, right, sizeof(uint64_t)) == 0;
+    case TYPE_FILE:
+    case TYPE_LATER: break;
+    }
+    return true;
+}
+
+bool config_next_change(const Config *old, const Config *now, size_t *cursor, const char **name,
+                        bool *live)
+{
+    while (*cursor < config_option_count) {
+        const ConfigOption *option = &config_options[(*cursor)++];
+        if (same_value(option, old, now)) continue;
+        *name = option->name;
+        *live = option->live;
+        return true;
+    }
+    return false;
+}
+
+void config_deinit(Config *config)
+{
+    config_drop_dirs(config);
+    mem_free(config->http);
+    *config = (Config){0};
 }
 
 bool config_unknown_env(char *const *env, Str *name, const char **nearest)
@@ -378,20 +447,20 @@ bool config_unknown_env(char *const *env, Str *name, const char **nearest)
         Str found;
         Str value;
         if (!str_split(str_from_cstr(*e), '=', &found, &value)) continue;
-        if (!str_starts_with(found, STR(ENV_PREFIX))) continue;
+        if (!str_starts_with(found, STR(CONFIG_ENV_PREFIX))) continue;
         bool known = false;
         for (size_t i = 0; i < ARRAY_LEN(client_env); i++) {
             known = known || str_eq(found, str_from_cstr(client_env[i]));
         }
-        char lower[NAME_MAX_LEN];
-        Str rest = str_slice(found, sizeof ENV_PREFIX - 1, NAME_MAX_LEN);
+        char lower[CONFIG_NAME_MAX];
+        Str rest = str_slice(found, sizeof CONFIG_ENV_PREFIX - 1, CONFIG_NAME_MAX);
         for (size_t i = 0; i < rest.len; i++) {
             char c = rest.ptr[i];
             lower[i] = (char)(c == '_' ? '-' : c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
         }
         Str option = str_of(lower, rest.len);
-        if (known || find_option(option) != NULL) continue;
-        const Option *near = nearest_option(option);
+        if (known || config_find(option) != NULL) continue;
+        const ConfigOption *near = config_nearest(option);
         *name = found;
         *nearest = near == NULL ? NULL : near->name;
         return true;

@@ -1,7 +1,9 @@
 /* Configuration of a server: one table (config.def: name, type, default, bounds, sentence) from
- * which flags, environment variables and help come. Later wins: default, HOLDFAST_NAME, --name.
- * Names in the environment are in capitals, with _ for -. Sizes take KiB, MiB, GiB; times ms, s,
- * min, h, d. Read once at start by one thread, then never changed. */
+ * which flags, environment variables, the YAML file, help and docs/configuration.md come. Later
+ * wins: default, file, HOLDFAST_NAME, --name. Names in the environment are in capitals, with _ for
+ * -. Sizes take KiB, MiB, GiB; times ms, s,
+ * min, h, d. Read at start and at SIGHUP, by the
+ * main thread. */
 #ifndef HOLDFAST_CONFIG_CONFIG_H
 #define HOLDFAST_CONFIG_CONFIG_H
 
@@ -25,14 +27,35 @@ typedef struct {
     uint64_t access_log; /* 0, 1 */
 } Config;
 
-/* Defaults, then env (an environ: "NAME=value" strings, NULL last), then argv[1..argc-1].
- * *help: --help was there, the rest is not looked at. Errors: ERR_USAGE and ERR_CONFIG (a value)
- * name what is wrong, what would be right, and for an unknown flag the nearest one. */
-MUST_USE ErrCode config_read(int argc, char *const *argv, char *const *env, Config *out, bool *help,
-                             Err *err);
+/* Where settings come from, the first the weakest; all may be gone after config_read(). */
+typedef struct {
+    Str file;              /* text of the configuration file … */
+    const char *file_name; /* … and its name, for texts; NULL: there is none */
+    char *const *env;      /* an environ: "NAME=value" strings, NULL last */
+    int argc;
+    char *const *argv; /* flags in argv[1..argc-1] */
+} ConfigSources;
+
+/* The configuration file that --config or HOLDFAST_CONFIG names; empty: none. A view. */
+Str config_file_named(int argc, char *const *argv, char *const *env);
+/* Defaults, then the file, env, and flags. *help: --help was there, the rest is not looked at.
+ * Errors: ERR_USAGE and ERR_CONFIG (a value, or anything in the file) name what is wrong, what
+ * would be right, and for an unknown name the nearest one. */
+MUST_USE ErrCode config_read(const ConfigSources *sources, Config *out, bool *help, Err *err);
+/* Is the text of a configuration file, whose name is for texts, good as far as it goes? Errors: as
+ * config_read()'s; a missing --data is none. */
+MUST_USE ErrCode config_check(Str yaml, const char *name, Err *err);
+/* What differs between two configurations: *cursor starts at 0, false behind the last. *live: a
+ * running server may take it over; else it needs a restart. */
+bool config_next_change(const Config *old, const Config *now, size_t *cursor, const char **name,
+                        bool *live);
 void config_deinit(Config *config);
-/* All options, a few lines each, for --help. */
+/* All options, a line each, for --help. */
 MUST_USE ErrCode config_help(Buf *out, Err *err);
+/* A configuration file with all settings, their defaults and bounds, as comments. */
+MUST_USE ErrCode config_example(Buf *out, Err *err);
+/* docs/configuration.md. */
+MUST_USE ErrCode config_markdown(Buf *out, Err *err);
 /* The first HOLDFAST_… name of env that nobody knows, and the nearest known one; false: none. */
 bool config_unknown_env(char *const *env, Str *name, const char **nearest);
 

@@ -269,6 +269,11 @@ bool node_failed(const Node *node)
     return workers_failed(node->workers);
 }
 
+void node_set_access_log(Node *node, bool on)
+{
+    rest_set_access_log(node->rest, on);
+}
+
 typedef struct {
     Node *node;
     unsigned loop;

@@ -29,6 +29,8 @@ MUST_USE ErrCode node_open(const NodeOptions *options, Node **out, Err *err);
 uint16_t node_http_port(const Node *node);
 bool node_ready(const Node *node);  /* the service is there */
 bool node_failed(const Node *node); /* no more writes; before it was ready: it never will be */
+/* Whether each request gets a line in the log. */
+void node_set_access_log(Node *node, bool on);
 /* Drains for at most timeout_ms, then closes what is left of the connections; applies everything
  * and leaves nothing to replay. The node is then only freed. */
 MUST_USE ErrCode node_stop(Node *node, uint32_t timeout_ms, Err *err);

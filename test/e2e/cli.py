@@ -532,6 +532,52 @@ def settings(cli):
     holds(cli.run('ls', 'files', status=2).err, config)
 
 
+def events_named(server, name):
+    return [event for event in server.events() if event['event'] == name]
+
+
+@bare
+def server_settings(cli):
+    """A file of settings: printed, checked, served with, and read again on SIGHUP."""
+    example = cli.run('config').out
+    path = cli.write('example.yaml', example.encode())
+    holds(cli.run('config', 'check', path).out, 'good')
+    for text, said in (('threads: 99\n', ':1: threads: "99" is not 0..64'),
+                       ('\nthreds: 1\n', ':2: there is no setting "threds"; do you mean threads?'),
+                       ('a: [\n', path + ':')):
+        cli.write('example.yaml', text.encode())
+        holds(cli.run('config', 'check', path, status=2).err, said)
+        holds(cli.run('serve', '--config', path, '--data', 'never', status=2).err, said)
+    holds(cli.run('config', 'check', 'absent.yaml', status=2).err, 'absent.yaml')
+    holds(cli.run('config', 'nonsense', status=2).err, 'nonsense')
+
+    cli.write('example.yaml', b'log-level: warn\nsegment-size: 64KiB\n')
+    server = Server(BINARY, os.path.join(cli.folder, 'configured'),
+                    os.path.join(cli.folder, 'configured.log'), ['--config', path])
+    try:
+        server.start()
+        expect(events_named(server, 'node.recovered'), [], 'below the level')
+        cli.write('example.yaml', b'log-level: info\nsegment-size: 128KiB\naccess-log: true\n')
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 10
+        while not events_named(server, 'config.reloaded') and time.monotonic() < end:
+            time.sleep(0.02)
+        expect([e['name'] for e in events_named(server, 'config.needs_restart')], ['segment-size'])
+        server.request('GET', '/healthz')
+        server.request('GET', '/v1/buckets')
+        expect(len(events_named(server, 'http.request')) >= 1, True, 'access log')
+        cli.write('example.yaml', b'log-level: loud\n')
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 10
+        while not events_named(server, 'config.rejected') and time.monotonic() < end:
+            time.sleep(0.02)
+        holds(events_named(server, 'config.rejected')[0]['error'], ':1: log-level: "loud"')
+        expect(server.request('GET', '/v1/buckets').status, 200)
+        expect(server.stop(), 0)
+    finally:
+        server.end()
+
+
 @bare
 def help_texts(cli):
     names = ('put', 'get', 'ls', 'stat', 'rm', 'bucket', 'admin')

@@ -68,8 +68,14 @@ Rest *rest_new(const RestOptions *options)
     for (size_t i = 0; i < options->loop_count; i++)
         rng_init_system(&rest->loops[i].rng);
     atomic_store(&rest->phase, "starting");
+    atomic_store(&rest->access_log, options->access_log);
     rest_metrics_register();
     return rest;
+}
+
+void rest_set_access_log(Rest *rest, bool on)
+{
+    atomic_store(&rest->access_log, on);
 }
 
 void rest_free(Rest *rest)
@@ -181,7 +187,7 @@ static void on_end(HttpRequest *req, void *ctx)
     UNUSED(req);
     uint64_t ns = clock_boot_ns(call->rest->options.clock) - call->start_ns;
     rest_metrics_end(call, ns);
-    if (call->rest->options.access_log) log_access(call, ns);
+    if (atomic_load_explicit(&call->rest->access_log, memory_order_relaxed)) log_access(call, ns);
     mutation_deinit(&call->mutation);
     buf_deinit(&call->attrs);
     buf_deinit(&call->body);

@@ -38,6 +38,8 @@ void rest_set_phase(Rest *rest, const char *phase);
 void rest_set_progress(Rest *rest, uint64_t records, uint64_t bytes);
 /* From now on requests reach the service. node is copied. */
 void rest_publish(Rest *rest, Service *service, const RestNode *node);
+/* Whether each request gets a line in the log. Any thread. */
+void rest_set_access_log(Rest *rest, bool on);
 /* /readyz says no from now on. */
 void rest_drain(Rest *rest);
 /* Closes the reader of a loop, on its thread; no request is left on it. */

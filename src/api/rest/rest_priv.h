@@ -51,6 +51,7 @@ struct Rest {
     RestNode node;
     _Atomic(Service *) service; /* NULL: not there yet; set after node */
     _Atomic bool draining;
+    _Atomic bool access_log;
     _Atomic(const char *) phase;
     _Atomic uint64_t records;
     _Atomic uint64_t bytes;

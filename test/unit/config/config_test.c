@@ -2,6 +2,9 @@
 #include "testing.h"
 
 #include "config/config.h"
+#include "source_dir.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ARGS_MAX 8
@@ -9,6 +12,7 @@
 typedef struct {
     const char *args[ARGS_MAX]; /* flags; NULL ends */
     const char *env[3];
+    const char *file; /* YAML; NULL: no file */
     ErrCode code;
     const char *text; /* part of the error's */
 } Case;
@@ -22,7 +26,12 @@ static ErrCode read_case(const Case *c, Config *config, bool *help, Err *err)
         argv[argc] = (char *)(uintptr_t)c->args[argc - 1];
     for (size_t i = 0; i < ARRAY_LEN(c->env) && c->env[i] != NULL; i++)
         env[i] = (char *)(uintptr_t)c->env[i];
-    return config_read(argc, argv, env, config, help, err);
+    ConfigSources sources = {.file = str_from_cstr(c->file),
+                             .file_name = c->file == NULL ? NULL : "f.yaml",
+                             .env = env,
+                             .argc = argc,
+                             .argv = argv};
+    return config_read(&sources, config, help, err);
 }
 
 static void test_defaults(void **state)
@@ -70,6 +79,129 @@ static void test_sources(void **state)
     config_deinit(&config);
 }
 
+static void test_file(void **state)
+{
+    UNUSED(state);
+    Config config;
+    bool help;
+    Err err;
+    Case c = {.args = {"--threads=3"},
+              .env = {"HOLDFAST_THREADS=2", "HOLDFAST_DRAIN_TIMEOUT=1s"},
+              .file = "# settings\ndata: [/srv/a]\nthreads: 1\ndrain-timeout: 9s\n"
+                      "segment-size: \"2MiB\"\naccess-log: true\n"};
+    assert_ok(read_case(&c, &config, &help, &err), &err);
+    assert_int_equal(config.data_count, 1);
+    assert_string_equal(config.data[0], "/srv/a");
+    assert_int_equal(config.threads, 3);
+    assert_int_equal(config.drain_timeout_ms, 1000);
+    assert_int_equal(config.segment_size, 2 * MIB);
+    assert_int_equal(config.access_log, 1);
+    config_deinit(&config);
+    /* The environment's directory replaces the file's. */
+    Case env = {.args = {NULL}, .env = {"HOLDFAST_DATA=b"}, .file = "data: a\n"};
+    assert_ok(read_case(&env, &config, &help, &err), &err);
+    assert_int_equal(config.data_count, 1);
+    assert_string_equal(config.data[0], "b");
+    config_deinit(&config);
+    Case empty = {.args = {"--data", "d"}, .file = "# nothing\n"};
+    assert_ok(read_case(&empty, &config, &help, &err), &err);
+    config_deinit(&config);
+}
+
+static void test_file_named(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *args[3];
+        const char *env;
+        const char *named;
+    } cases[] = {{{NULL}, NULL, ""},
+                 {{NULL}, "HOLDFAST_CONFIG=e", "e"},
+                 {{"--config", "f"}, "HOLDFAST_CONFIG=e", "f"},
+                 {{"--config=g"}, NULL, "g"},
+                 {{"--config"}, NULL, ""}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *argv[4] = {(char *)(uintptr_t) "serve"};
+        char *env[2] = {(char *)(uintptr_t)cases[i].env, NULL};
+        int argc = 1;
+        for (; cases[i].args[argc - 1] != NULL; argc++)
+            argv[argc] = (char *)(uintptr_t)cases[i].args[argc - 1];
+        assert_str(config_file_named(argc, argv, env), cases[i].named);
+    }
+}
+
+static void test_check(void **state)
+{
+    UNUSED(state);
+    Err err = {0};
+    assert_ok(config_check(STR("threads: 2\n"), "f.yaml", &err), &err);
+    assert_code(config_check(STR("segment-size: 65537\n"), "f.yaml", &err), ERR_CONFIG, &err);
+    assert_non_null(strstr(err_text(&err), "f.yaml"));
+    /* The printed example is good, and good with all its lines switched on. */
+    AUTO_BUF(text, 64 * KIB);
+    assert_ok(config_example(&text, &err), &err);
+    assert_ok(config_check(buf_str(&text), "example", &err), &err);
+    for (size_t i = 1; i + 1 < text.len; i++) {
+        if (text.data[i] == '#' && text.data[i - 1] == '\n' && text.data[i + 1] != ' ')
+            text.data[i] = ' ';
+    }
+    assert_ok(config_check(buf_str(&text), "example", &err), &err);
+    assert_code(config_check(STR(" threads: 99\n"), "e", &err), ERR_CONFIG, &err);
+}
+
+/* docs/configuration.md is what the table gives; HOLDFAST_UPDATE=1 writes it anew. */
+static void test_document(void **state)
+{
+    UNUSED(state);
+    Err err = {0};
+    AUTO_BUF(wanted, 64 * KIB);
+    assert_ok(config_markdown(&wanted, &err), &err);
+    const char *path = SOURCE_DIR "/docs/configuration.md";
+    if (getenv("HOLDFAST_UPDATE") != NULL) {
+        FILE *file = fopen(path, "we");
+        assert_non_null(file);
+        assert_int_equal(fwrite(wanted.data, 1, wanted.len, file), wanted.len);
+        assert_int_equal(fclose(file), 0);
+    }
+    static char text[64 * KIB];
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    size_t len = fread(text, 1, sizeof text, file);
+    assert_int_equal(fclose(file), 0);
+    if (!str_eq(buf_str(&wanted), str_of(text, len)))
+        fail_msg("docs/configuration.md is not what config.def gives: run with HOLDFAST_UPDATE=1");
+}
+
+static void test_changes(void **state)
+{
+    UNUSED(state);
+    Config old;
+    Config now;
+    bool help;
+    Err err;
+    Case a = {.args = {"--data", "d"}};
+    Case b = {.args = {"--data", "e", "--log-level", "debug", "--threads=2", "--http=:1"}};
+    assert_ok(read_case(&a, &old, &help, &err), &err);
+    assert_ok(read_case(&b, &now, &help, &err), &err);
+    static const struct {
+        const char *name;
+        bool live;
+    } wanted[] = {{"data", false}, {"http", false}, {"threads", false}, {"log-level", true}};
+    size_t cursor = 0;
+    const char *name;
+    bool live;
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        assert_true(config_next_change(&old, &now, &cursor, &name, &live));
+        assert_string_equal(name, wanted[i].name);
+        assert_int_equal(live, wanted[i].live);
+    }
+    assert_false(config_next_change(&old, &now, &cursor, &name, &live));
+    cursor = 0;
+    assert_false(config_next_change(&old, &old, &cursor, &name, &live));
+    config_deinit(&old);
+    config_deinit(&now);
+}
+
 static void test_refusals(void **state)
 {
     UNUSED(state);
@@ -96,6 +228,35 @@ static void test_refusals(void **state)
         {.args = {"--log-level", "loud"}, .code = ERR_CONFIG, .text = "debug, info"},
         {.args = {"--s3", ":9000"}, .code = ERR_CONFIG, .text = "later release"},
         {.args = {"--peer"}, .code = ERR_CONFIG, .text = "later release"},
+        {.args = {NULL}, .file = "threads: 2\n", .code = ERR_USAGE, .text = "--data"},
+        {.args = {NULL}, .file = "a: b: c\n", .code = ERR_CONFIG, .text = "f.yaml:1:"},
+        {.args = {NULL}, .file = "- a\n", .code = ERR_CONFIG, .text = "f.yaml:1: lines of"},
+        {.args = {NULL}, .file = "[a]: b\n", .code = ERR_CONFIG, .text = "name of a setting"},
+        {.args = {NULL},
+         .file = "\n\nthread: 2\n",
+         .code = ERR_CONFIG,
+         .text = "f.yaml:3: there is no setting \"thread\"; do you mean threads?"},
+        {.args = {NULL},
+         .file = "something-else-entirely: 2\n",
+         .code = ERR_CONFIG,
+         .text = "there is no setting \"something-else-entirely\""},
+        {.args = {NULL},
+         .file = "data: d\nthreads: 65\n",
+         .code = ERR_CONFIG,
+         .text = "f.yaml:2: threads: \"65\" is not 0..64"},
+        {.args = {NULL}, .file = "threads: [1]\n", .code = ERR_CONFIG, .text = "is not text"},
+        {.args = {NULL},
+         .file = "threads: 1\nthreads: 2\n",
+         .code = ERR_CONFIG,
+         .text = "f.yaml:2: threads is set twice"},
+        {.args = {NULL}, .file = "config: g\n", .code = ERR_CONFIG, .text = "names no other"},
+        {.args = {NULL}, .file = "s3: :9\n", .code = ERR_CONFIG, .text = "later release"},
+        {.args = {NULL}, .file = "data: [a, b]\n", .code = ERR_CONFIG, .text = "copies"},
+        {.args = {NULL},
+         .file = "threads: 1\n---\nthreads: 2\n",
+         .code = ERR_CONFIG,
+         .text = "second document"},
+        {.args = {NULL}, .file = "http: \"\\0\"\n", .code = ERR_CONFIG, .text = "is not text"},
         {.args = {"--data", "d"},
          .env = {"HOLDFAST_THREADS=x"},
          .code = ERR_CONFIG,
@@ -179,6 +340,9 @@ int main(void)
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_sources),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_help),     cmocka_unit_test(test_unknown_env),
+        cmocka_unit_test(test_file),     cmocka_unit_test(test_file_named),
+        cmocka_unit_test(test_check),    cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
