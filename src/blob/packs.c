@@ -68,10 +68,10 @@ static int number_cmp(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-ErrCode packs_list(Packs *packs, uint64_t **out, size_t *count, Err *err)
+ErrCode pack_numbers(Disk *disk, uint64_t **out, size_t *count, Err *err)
 {
     NumberList list = {.numbers = mem_new_array(64, sizeof(uint64_t)), .capacity = 64};
-    ErrCode code = disk_list(packs->disk, "packs", list_number, &list, err);
+    ErrCode code = disk_list(disk, "packs", list_number, &list, err);
     if (code != OK) {
         mem_free(list.numbers);
         return err_wrap(err, code, "list packs");
@@ -80,6 +80,11 @@ ErrCode packs_list(Packs *packs, uint64_t **out, size_t *count, Err *err)
     *out = list.numbers;
     *count = list.count;
     return OK;
+}
+
+ErrCode packs_list(Packs *packs, uint64_t **out, size_t *count, Err *err)
+{
+    return pack_numbers(packs->disk, out, count, err);
 }
 
 /* Syncs the newest pack: after kill -9 its end may stand in the page cache only, and who scans it

@@ -74,6 +74,8 @@ void pack_files_give(PackFiles *files, PackFile *file);
  * meanwhile. */
 void pack_files_forget(PackFiles *files, uint64_t number);
 
+/* As packs_list(), in packs/ of disk. */
+MUST_USE ErrCode pack_numbers(Disk *disk, uint64_t **out, size_t *count, Err *err);
 /* packs/NUMBER.pack */
 void pack_path(uint64_t number, char out[PACK_PATH_MAX]);
 

@@ -108,7 +108,8 @@ MUST_USE ErrCode disk_list(Disk *disk, const char *path, DiskListFn fn, void *ct
 MUST_USE ErrCode disk_stat(Disk *disk, const char *path, DiskStat *out, Err *err);
 MUST_USE ErrCode disk_space(Disk *disk, DiskSpace *out, Err *err);
 /* Takes the lock file for the life of the Disk and writes who ("pid 123 …") into it. ERR_IN_USE:
- * holder (may be NULL) gets what its owner wrote. */
+ * holder (may be NULL) gets what its owner wrote. An empty who writes nothing, and the file must be
+ * there (ERR_NOT_FOUND): for who only reads. */
 MUST_USE ErrCode disk_lock(Disk *disk, const char *path, Str who, char *holder, size_t holder_size,
                            Err *err);
 /* The descriptor for sendfile, or -1 (sim). */

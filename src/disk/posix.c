@@ -361,6 +361,7 @@ static ErrCode lock_fd(int fd, const char *path, Str who, char *holder, size_t h
         return err_set(err, ERR_IN_USE, "lock %s: held by %s", path,
                        text[0] == '\0' ? "another process" : text);
     }
+    if (who.len == 0) return OK;
     if (ftruncate(fd, 0) != 0) return disk_fail(err, errno, "lock", path);
     ssize_t n = pwrite(fd, who.ptr, who.len, 0);
     if (n < 0) return disk_fail(err, errno, "lock", path);
@@ -372,7 +373,7 @@ static ErrCode posix_lock(Disk *disk, const char *path, Str who, char *holder, s
                           Err *err)
 {
     PosixDisk *posix = disk_of(disk);
-    int fd = open_retry(posix->dir_fd, path, O_RDWR | O_CREAT);
+    int fd = open_retry(posix->dir_fd, path, who.len == 0 ? O_RDONLY : O_RDWR | O_CREAT);
 
     if (fd < 0) return disk_fail(err, errno, "lock", path);
     ErrCode code = lock_fd(fd, path, who, holder, holder_size, err);
@@ -483,6 +484,11 @@ ErrCode disk_posix_open(const char *dir, Disk **out, Err *err)
         return err_set(err, ERR_CONFIG, "not a directory: '%.80s'", dir);
     }
     TRY(make_dirs(dir, err));
+    return disk_posix_open_existing(dir, out, err);
+}
+
+ErrCode disk_posix_open_existing(const char *dir, Disk **out, Err *err)
+{
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         int saved = errno;

@@ -10,5 +10,7 @@
 /* dir: made durably (with parents) if absent. Errors: ERR_IO, ERR_SYSTEM, ERR_CONFIG if it is no
  * directory. */
 MUST_USE ErrCode disk_posix_open(const char *dir, Disk **out, Err *err);
+/* The same for a directory that is there: ERR_NOT_FOUND. */
+MUST_USE ErrCode disk_posix_open_existing(const char *dir, Disk **out, Err *err);
 
 #endif

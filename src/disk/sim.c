@@ -529,7 +529,10 @@ static ErrCode sim_lock(Disk *disk, const char *path, Str who, char *holder, siz
         }
         return err_set(err, ERR_IN_USE, "lock %s: held by %s", path, lock->who);
     }
-    TRY(lock_file(sim, path, who, err));
+    int error = 0;
+    if (who.len == 0 && find(sim, str_from_cstr(path), &error) == NULL)
+        return disk_fail(err, error, "lock", path);
+    if (who.len > 0) TRY(lock_file(sim, path, who, err));
     SimLock *lock = mem_new(sizeof *lock);
     lock->path = mem_dup_cstr(path);
     lock->who = mem_new(who.len + 1);

@@ -57,7 +57,7 @@ static void set_default(uint64_t *option, uint64_t value)
     if (*option == 0) *option = value;
 }
 
-ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *created, Err *err)
+static Index *index_new(const IndexOptions *options)
 {
     Index *index = mem_new(sizeof *index);
     buf_init(&index->key, INDEX_KEY_MAX);
@@ -66,6 +66,37 @@ ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *c
     set_default(&index->options.cache_bytes, CACHE_BYTES_DEFAULT);
     set_default(&index->options.writer_cache_bytes, WRITER_CACHE_BYTES_DEFAULT);
     set_default(&index->options.wal_soft_bytes, WAL_SOFT_BYTES_DEFAULT);
+    return index;
+}
+
+/* Page 1, as the log has it, is that of an index. */
+static ErrCode verify_read(Index *index, Err *err)
+{
+    Conn conn;
+    TRY(conn_open(&conn, index->vfs, false, index->options.cache_bytes, err));
+    ErrCode code = index_file_verify(&conn, err);
+    conn_close(&conn);
+    return code;
+}
+
+ErrCode index_open_read(Disk *disk, const IndexOptions *options, Index **out, Err *err)
+{
+    TRY(index_file_look(disk, err));
+    Index *index = index_new(options);
+    ErrCode code = vfs_new(disk, &index->vfs, err);
+    if (code == OK) vfs_set_read_only(index->vfs);
+    if (code == OK) code = verify_read(index, err);
+    if (code != OK) {
+        release(index);
+        return code;
+    }
+    *out = index;
+    return OK;
+}
+
+ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *created, Err *err)
+{
+    Index *index = index_new(options);
     bool made = false;
     ErrCode code = vfs_new(disk, &index->vfs, err);
     if (code == OK) code = index_file_ensure(disk, index->vfs, &made, err);
@@ -84,6 +115,10 @@ void index_free(Index *index)
 {
     if (index == NULL) return;
     ASSERT(atomic_load(&index->readers) == 0);
+    if (index->conn.db == NULL) { /* for readers only */
+        release(index);
+        return;
+    }
     index_rollback(index);
     ErrCode ignored = index_checkpoint(index, NULL);
     (void)ignored; /* the log stays, and is replayed at the next start */

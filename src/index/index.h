@@ -35,6 +35,10 @@ typedef struct {
  * made by a newer release; ERR_IO. *created: it was not there. */
 MUST_USE ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *created,
                             Err *err);
+/* Opens an index.db that is there, with its log, for readers only: index_reader_open() and what
+ * stands on it. Nothing is written; the batches that its log holds whole are seen. For who looks at
+ * a stopped root. ERR_NOT_FOUND; ERR_CORRUPT: page 1; ERR_FORMAT_VERSION; ERR_IO. */
+MUST_USE ErrCode index_open_read(Disk *disk, const IndexOptions *options, Index **out, Err *err);
 /* All readers must be freed before. Clean: checkpoints; an error then is only lost speed. */
 void index_free(Index *index);
 

@@ -94,7 +94,7 @@ static ErrCode remove_wal(Disk *disk, Err *err)
 
 /* Bytes that never change from the birth of an index.db on must be right even where page 1 is torn
  * by a crash; its version counts only if the page is whole, and is asked for again later. */
-static ErrCode check_header(Disk *disk, Err *err)
+ErrCode index_file_look(Disk *disk, Err *err)
 {
     uint8_t page[PAGE_SIZE_BYTES];
     AUTO(File, disk_close) file = NULL;
@@ -123,7 +123,7 @@ ErrCode index_file_ensure(Disk *disk, Vfs *vfs, bool *created, Err *err)
     DiskStat stat;
     TRY(disk_stat(disk, VFS_MAIN_NAME, &stat, err));
     if (stat.exists) {
-        TRY(check_header(disk, err));
+        TRY(index_file_look(disk, err));
     } else {
         TRY(remove_wal(disk, err));
         TRY(create(disk, vfs, err));

@@ -270,12 +270,17 @@ static ErrCode open_file(Vfs *vfs, VfsNode *node, Err *err)
 {
     DiskStat stat;
     TRY(disk_stat(vfs->disk, node->path, &stat, err));
+    if (!stat.exists && node == &vfs->wal && vfs->read_only) {
+        atomic_store(&node->size, 0);
+        return OK; /* nothing is ever read of it */
+    }
     if (!stat.exists && node == &vfs->wal) {
         TRY(disk_create_durable(vfs->disk, node->path, str_of(NULL, 0), err));
     }
     uint64_t size = 0;
     AUTO(File, disk_close) file = NULL;
-    TRY(disk_open(vfs->disk, node->path, DISK_OPEN_WRITE, &file, err));
+    DiskOpenMode mode = vfs->read_only ? DISK_OPEN_READ : DISK_OPEN_WRITE;
+    TRY(disk_open(vfs->disk, node->path, mode, &file, err));
     TRY(disk_size(file, &size, err));
     atomic_store(&node->size, size);
     atomic_store(&node->unsynced, true);
@@ -326,7 +331,7 @@ static int open_any(sqlite3_vfs *base, const char *name, sqlite3_file *out, int 
     VfsFile *file = file_of(out);
     memset(file, 0, sizeof *file);
     file->vfs = vfs;
-    file->may_write = (flags & SQLITE_OPEN_READWRITE) != 0;
+    file->may_write = (flags & SQLITE_OPEN_READWRITE) != 0 && !vfs->read_only;
     int rc = SQLITE_CANTOPEN;
     if (name != NULL && (flags & SQLITE_OPEN_MAIN_DB) != 0 && strcmp(name, VFS_MAIN_NAME) == 0) {
         rc = open_main(vfs, file);
@@ -450,6 +455,12 @@ void vfs_free(Vfs *vfs)
     vfs_sums_deinit(vfs);
     lock_deinit(&vfs->lock);
     mem_free(vfs);
+}
+
+void vfs_set_read_only(Vfs *vfs)
+{
+    ASSERT(vfs->main.refs == 0 && vfs->wal.refs == 0);
+    vfs->read_only = true;
 }
 
 const char *vfs_name(const Vfs *vfs)

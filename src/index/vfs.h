@@ -17,6 +17,9 @@ typedef struct Vfs Vfs;
 
 /* Registers with SQLite. disk must outlive it. ERR_SYSTEM: SQLite refused. */
 MUST_USE ErrCode vfs_new(Disk *disk, Vfs **out, Err *err);
+/* From here on the files are opened for reading only, and a log that is absent is an empty one: for
+ * an index.db that must not change. Before the first connection. */
+void vfs_set_read_only(Vfs *vfs);
 /* All connections must be closed before; the shared memory dies here. NULL is fine. */
 void vfs_free(Vfs *vfs);
 /* For sqlite3_open_v2(). */

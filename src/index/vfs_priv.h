@@ -38,6 +38,7 @@ struct Vfs {
     sqlite3_vfs base; /* base.pAppData is this */
     Disk *disk;
     char name[40];
+    bool read_only;
     _Atomic bool failed;
     VfsNode main;
     VfsNode wal;

@@ -123,6 +123,8 @@ MUST_USE ErrCode wal_segment_begin(Wal *wal, size_t need, Err *err);
 MUST_USE ErrCode wal_spares_adopt(Wal *wal, Err *err);
 /* Path of a closed segment. */
 void wal_segment_path(uint64_t id, char out[DISK_PATH_MAX]);
+/* "segment_7.wal" -> 7; 0 for any other name. */
+uint64_t wal_segment_id(const char *name);
 
 /* wal_scan.c */
 /* What the scan found beyond what Wal and WalOpened hold. */

@@ -73,14 +73,9 @@ static ScanSegment *scan_add(Scan *scan)
 static ErrCode name_listed(void *ctx, const char *name, bool is_dir, Err *err)
 {
     Scan *scan = ctx;
-    uint64_t id;
-    Str text = str_from_cstr(name);
+    uint64_t id = wal_segment_id(name);
     UNUSED(err);
-    if (is_dir || !str_starts_with(text, STR("segment_")) || !str_ends_with(text, STR(".wal"))) {
-        return OK;
-    }
-    text = str_slice(text, 8, text.len - 12);
-    if (!str_to_u64(text, UINT64_MAX - 1, &id) || text.ptr[0] == '0') return OK;
+    if (is_dir || id == 0) return OK;
     ScanSegment *segment = scan_add(scan);
     segment->id = id;
     wal_segment_path(id, segment->path);

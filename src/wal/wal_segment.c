@@ -22,6 +22,16 @@ void wal_segment_path(uint64_t id, char out[DISK_PATH_MAX])
     ASSERT(len > 0 && len < DISK_PATH_MAX);
 }
 
+uint64_t wal_segment_id(const char *name)
+{
+    uint64_t id = 0;
+    Str text = str_from_cstr(name);
+    if (!str_starts_with(text, STR("segment_")) || !str_ends_with(text, STR(".wal"))) return 0;
+    text = str_slice(text, 8, text.len - 12);
+    if (!str_to_u64(text, UINT64_MAX - 1, &id) || text.ptr[0] == '0') return 0;
+    return id;
+}
+
 static void spare_path(uint64_t number, char out[DISK_PATH_MAX])
 {
     int len = snprintf(out, DISK_PATH_MAX, WAL_SPARE_PREFIX "%" PRIu64, number);

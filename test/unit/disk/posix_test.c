@@ -80,6 +80,38 @@ static void test_follows_no_links(void **state)
     assert_true(stat.exists && !stat.is_dir);
 }
 
+/* Who only looks makes no directory and no file, and writes nothing into the lock. */
+static void test_only_looking(void **state)
+{
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) absent = tmp_path(dir, "absent");
+    AUTO(Disk, disk_free) owner = NULL;
+    AUTO(Disk, disk_free) reader = NULL;
+    char holder[32];
+    char *text = NULL;
+    size_t len = 0;
+    DiskStat stat;
+    Err err;
+
+    UNUSED(state);
+    assert_code(disk_posix_open_existing(absent, &reader, &err), ERR_NOT_FOUND, &err);
+    assert_ok(disk_posix_open_existing(dir, &reader, &err), &err);
+    assert_code(disk_lock(reader, "lock", STR(""), NULL, 0, &err), ERR_NOT_FOUND, &err);
+    assert_ok(disk_stat(reader, "lock", &stat, &err), &err);
+    assert_false(stat.exists);
+    assert_ok(disk_posix_open(dir, &owner, &err), &err);
+    assert_ok(disk_lock(owner, "lock", STR("owner"), NULL, 0, &err), &err);
+    assert_code(disk_lock(reader, "lock", STR(""), holder, sizeof holder, &err), ERR_IN_USE, &err);
+    assert_string_equal(holder, "owner");
+    disk_free(TAKE(owner));
+    assert_ok(disk_lock(reader, "lock", STR(""), NULL, 0, &err), &err);
+    assert_ok(disk_read_file(reader, "lock", 100, &text, &len, &err), &err);
+    assert_string_equal(text, "owner");
+    mem_free(text);
+    assert_ok(disk_posix_open(dir, &owner, &err), &err);
+    assert_code(disk_lock(owner, "lock", STR("new"), NULL, 0, &err), ERR_IN_USE, &err);
+}
+
 /* Each system call moves half of what is asked: still all of it arrives. */
 static void test_short_calls(void **state)
 {
@@ -288,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_makes_its_directory),
         cmocka_unit_test(test_relative_directory),
         cmocka_unit_test(test_follows_no_links),
+        cmocka_unit_test(test_only_looking),
         cmocka_unit_test(test_short_calls),
         cmocka_unit_test(test_direct_reads),
         cmocka_unit_test(test_out_of_descriptors),

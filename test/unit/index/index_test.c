@@ -4,6 +4,7 @@
 #include "disk/sim.h"
 #include "testing.h"
 #include <stdio.h>
+#include <string.h>
 
 typedef struct {
     Disk *disk;
@@ -194,6 +195,45 @@ static void test_remove(void **state)
     expect(box, "a", NULL);
 }
 
+/* A stopped index is read with what its log holds, and not a byte of it changes. */
+static void test_open_read(void **state)
+{
+    Box *box = *state;
+    Err err = {0};
+    put_batch(box, "checkpointed", "1");
+    assert_ok(index_checkpoint(box->index, &err), &err);
+    put_batch(box, "logged", "2");
+    AUTO(Disk, disk_free) copy = NULL;
+    uint64_t keep[64];
+    memset(keep, 0xff, sizeof keep);
+    assert_in_range(disk_sim_pending(box->disk), 1, 64 * 64);
+    assert_ok(disk_sim_crash_image(box->disk, keep, 1, &copy, &err), &err);
+    for (int round = 0; round < 2; round++) {
+        uint64_t before = disk_sim_fingerprint(copy);
+        Index *index = NULL;
+        IndexReader *reader = NULL;
+        Str value = {NULL, 0};
+        bool found = false;
+        assert_ok(index_open_read(copy, NULL, &index, &err), &err);
+        assert_ok(index_reader_open(index, &reader, &err), &err);
+        assert_ok(index_get(reader, STR("checkpointed"), &value, &found, &err), &err);
+        assert_true(found);
+        assert_str(value, "1");
+        assert_ok(index_get(reader, STR("logged"), &value, &found, &err), &err);
+        assert_int_equal(found, round == 0);
+        index_reader_free(reader);
+        index_free(index);
+        assert_int_equal(disk_sim_fingerprint(copy), before);
+        assert_int_equal(disk_sim_pending(copy), 0);
+        if (round == 0) assert_ok(disk_unlink(copy, "index.db-wal", &err), &err);
+        if (round == 0) assert_ok(disk_sync_dir(copy, "", &err), &err);
+    }
+    AUTO(Disk, disk_free) empty = NULL;
+    Index *index = NULL;
+    assert_ok(disk_sim_new(3, &empty, &err), &err);
+    assert_code(index_open_read(empty, NULL, &index, &err), ERR_NOT_FOUND, &err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +243,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_invalid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stats, setup, teardown),
         cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_open_read, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
