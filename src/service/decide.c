@@ -121,6 +121,7 @@ static ErrCode append_write(Engine *engine, Mutation *m, ShardId shard, BucketUi
                    .shard = shard,
                    .flags = ENTRY_FLAG_DIGEST_KNOWN,
                    .bucket = bucket,
+                   .time_ms = now_ms, /* a new file is as old as its id says */
                    .body = m->body,
                    .size = m->size,
                    .body_digest = m->digest,

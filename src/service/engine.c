@@ -169,7 +169,7 @@ ErrCode engine_append(Engine *engine, Entry *entry, Mutation *m, Err *err)
     ASSERT(replica_can_append(shard->replica));
     replica_next(shard->replica, &entry->lsn, &entry->term, &entry->prev_hash);
     entry->record_id = id128_random(&engine->rng);
-    entry->time_ms = clock_wall_ms(engine->options.clock);
+    if (entry->time_ms == 0) entry->time_ms = clock_wall_ms(engine->options.clock);
     entry_seal(entry);
     Record *record = NULL;
     TRY(store_add(engine->store, entry, &record, err));

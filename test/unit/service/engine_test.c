@@ -435,6 +435,31 @@ static void test_lost_control(void **state)
     expect(f, "a", "two");
 }
 
+static uint64_t ticking(Clock *clock)
+{
+    return ++((ManualClock *)(void *)clock)->wall_ms;
+}
+
+/* A new file's two times are one, however slow the machine is; an update's are not. */
+static void test_times(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    f->kit.clock.clock.wall_ms = ticking;
+    for (int i = 0; i < 2; i++) {
+        BucketRecord bucket;
+        StoreFound found;
+        bool there = false;
+        assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("x"), &err), &err);
+        assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
+        assert_ok(store_find(f->kit.reader, bucket.uid, STR("a"), NULL, STORE_COMMITTED, &found,
+                             &there, &err),
+                  &err);
+        assert_true(there);
+        assert_int_equal(found.row.created_ms == found.row.updated_ms, i == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -448,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_too_much_metadata, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backlog_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list_longest_key, setup, teardown),
