@@ -4,6 +4,7 @@
 #include "store/store_priv.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fault.h"
@@ -21,19 +22,48 @@ static PackType pack_type(const Entry *entry)
     return entry->inline_body.len > 0 ? PACK_BODY : PACK_META;
 }
 
-/* Bodies and changes of the batch into packs, synced. places[i] belongs to records[i]. */
+/* A record of the batch and where it stands in it. */
+typedef struct {
+    const Record *record;
+    size_t at;
+} Placed;
+
+static int log_order(const void *a, const void *b)
+{
+    return wal_pos_cmp(((const Placed *)a)->record->pos, ((const Placed *)b)->record->pos);
+}
+
+/* One record's body and change into a pack. The log must hold what is known of it in memory. */
+static ErrCode fill_pack(Store *store, const Record *record, PackPlace *place, Err *err)
+{
+    Str payload = {NULL, 0};
+    TRY(wal_window_read(store->wal, &store->apply_window, record->pos, record->log_len, &payload,
+                        err));
+    Str head = buf_str(&record->head);
+    if (!str_starts_with(payload, head)) {
+        return err_set(
+            err, ERR_CORRUPT,
+            "the log holds another entry at %" PRIu64 ":%" PRIu64 " than shard %u lsn %" PRIu64,
+            record->pos.segment, record->pos.offset, record->entry.shard, record->entry.lsn);
+    }
+    PackRecord pack = {.entry = record->entry};
+    pack.entry.inline_body = str_slice(payload, head.len, payload.len);
+    pack.type = pack_type(&pack.entry);
+    pack.stored_body = pack.entry.inline_body;
+    return packs_append(store->packs, &pack, place, err);
+}
+
+/* Bodies and changes of the batch into packs, synced, in the order of the log, which is read once
+ * from front to back. places[i] belongs to records[i]. */
 static ErrCode fill_packs(Store *store, Record **records, size_t count, PackPlace *places, Err *err)
 {
+    AUTO(void, mem_free) memory = mem_new_array(count, sizeof(Placed));
+    Placed *order = memory;
+    for (size_t i = 0; i < count; i++)
+        order[i] = (Placed){.record = records[i], .at = i};
+    qsort(order, count, sizeof *order, log_order);
     for (size_t i = 0; i < count; i++) {
-        const Record *record = records[i];
-        Str payload = {NULL, 0};
-        TRY(wal_read(store->wal, record->pos, record->log_len, &store->apply_buf, &payload, err));
-        PackRecord pack = {0};
-        TRY(entry_decode(payload, false, &pack.entry, err));
-        ASSERT(pack.entry.lsn == record->entry.lsn && pack.entry.shard == record->entry.shard);
-        pack.type = pack_type(&pack.entry);
-        pack.stored_body = pack.entry.inline_body;
-        TRY(packs_append(store->packs, &pack, &places[i], err));
+        TRY(fill_pack(store, order[i].record, &places[order[i].at], err));
     }
     if (fault_planted("index-ahead-of-packs")) return OK;
     return packs_sync(store->packs, err);

@@ -203,7 +203,8 @@ static ErrCode apply_write(Rows *b, const Entry *entry, const PackPlace *place, 
     FileId old = {{0}};
     bool keep = (entry->flags & ENTRY_FLAG_KEEP_OLDER) != 0;
     bool null_version = (entry->flags & ENTRY_FLAG_NULL_VERSION) != 0;
-    if (!keep || null_version) {
+    /* A name that is created has no version: that was decided against all entries before it. */
+    if (entry->op != OP_CREATE && (!keep || null_version)) {
         TRY(drop_versions(b, entry, keep ? DROP_NULL : DROP_ALL, &left, &old, err));
     }
     if (!id128_is_zero(old) && !id128_eq(old, entry->file)) TRY(drop_id(b, old, err));

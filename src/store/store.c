@@ -41,7 +41,7 @@ ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOp
     rng_init(&store->rng, options->seed);
     lock_init(&store->lock, LOCK_RANK_STORE);
     store->table = table_new(options->seed);
-    buf_init(&store->apply_buf, ENTRY_MAX + FRAME_LEN);
+    wal_window_init(&store->apply_window);
     buf_init(&store->value_buf, ROW_VALUE_MAX);
     StoreOpened found = {0};
     TRY(open_parts(store, &found, err));
@@ -62,7 +62,7 @@ void store_free(Store *store)
     table_free(store->table);
     for (size_t i = 0; i < SHARD_COUNT_MAX; i++)
         mem_free(store->shards[i]);
-    buf_deinit(&store->apply_buf);
+    wal_window_deinit(&store->apply_window);
     buf_deinit(&store->value_buf);
     lock_deinit(&store->lock);
     mem_free(store);

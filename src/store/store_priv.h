@@ -45,8 +45,8 @@ struct Store {
     uint64_t logged_segment; /* core: segment of the newest record in the log */
     uint64_t replayed_records;
     uint64_t replayed_bytes;
-    Buf apply_buf; /* applier: one log record */
-    Buf value_buf; /* applier: one encoded row */
+    WalWindow apply_window; /* applier: of the log */
+    Buf value_buf;          /* applier: one encoded row */
 };
 
 struct StoreReader {

@@ -97,6 +97,19 @@ bool wal_failed(const Wal *wal);
  * file up again (or pos is not durable yet); ERR_CORRUPT; ERR_IO; ERR_TOO_BIG: buf's maximum. */
 MUST_USE ErrCode wal_read(Wal *wal, WalPos pos, size_t payload_len, Buf *buf, Str *payload,
                           Err *err);
+/* A stretch of one segment in memory, for reading many records in rising positions. One thread's.
+ */
+typedef struct {
+    Buf bytes;
+    WalPos start; /* where bytes stood; segment 0: nowhere */
+    Uuid uuid;    /* of that segment */
+} WalWindow;
+void wal_window_init(WalWindow *window);
+void wal_window_deinit(WalWindow *window);
+/* As wal_read(), but reads a stretch behind pos with it and serves what lies in the last stretch
+ * from memory, also when its segment was cut meanwhile. *payload is a view into window. */
+MUST_USE ErrCode wal_window_read(Wal *wal, WalWindow *window, WalPos pos, size_t payload_len,
+                                 Str *payload, Err *err);
 /* Tells what the next CHECKPOINT should say of shard's commit and applied lsn. */
 void wal_note(Wal *wal, ShardId shard, Lsn commit_lsn, Lsn applied_lsn);
 /* What the log says of shard: its tail from the entries appended, promises from FRAME_STATE

@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define WINDOW_LEN (256 * KIB)
+
 static Metric segments_metric = {
     .kind = METRIC_GAUGE,
     .name = "holdfast_wal_segments",
@@ -124,8 +126,15 @@ void wal_table_free(Wal *wal)
     mem_free(wal->segments);
 }
 
-/* A reference to the open file of pos's segment and its uuid. Under the lock. */
-static ErrCode table_open(Wal *wal, WalPos pos, WalFile **out, Uuid *uuid, Err *err)
+/* A segment as a reader sees it. */
+typedef struct {
+    WalFile *shared; /* a reference; given back by view_put() */
+    Uuid uuid;
+    uint64_t limit; /* what is durable ends here, or the file */
+} SegmentView;
+
+/* Opens the segment of pos for reading. Under the lock. */
+static ErrCode view_take(Wal *wal, WalPos pos, SegmentView *out, Err *err)
 {
     WalSegment *segment = table_find(wal, pos.segment);
     if (segment == NULL) {
@@ -149,42 +158,62 @@ static ErrCode table_open(Wal *wal, WalPos pos, WalFile **out, Uuid *uuid, Err *
     ASSERT(segment->file != NULL);
     segment->used_at = ++wal->ticks;
     segment->file->refs++;
-    *out = segment->file;
-    *uuid = segment->uuid;
+    bool newest = pos.segment == wal->durable.segment;
+    *out = (SegmentView){.shared = segment->file,
+                         .uuid = segment->uuid,
+                         .limit = newest ? wal->durable.offset : segment->size};
     return OK;
 }
 
-/* Reads the record and verifies that it is the one meant. */
-static ErrCode record_read(File *file, WalPos pos, Uuid uuid, size_t len, Buf *buf, Str *payload,
-                           Err *err)
+static ErrCode view_open(Wal *wal, WalPos pos, SegmentView *out, Err *err)
+{
+    lock_take(&wal->lock);
+    ErrCode code = view_take(wal, pos, out, err);
+    lock_give(&wal->lock);
+    return code;
+}
+
+/* Ends the view; was its segment cut meanwhile? */
+static bool view_put(Wal *wal, WalPos pos, SegmentView *view)
+{
+    lock_take(&wal->lock);
+    file_put(view->shared);
+    bool cut = table_find(wal, pos.segment) == NULL;
+    lock_give(&wal->lock);
+    return cut;
+}
+
+/* Verifies that data begins with the record meant. */
+static ErrCode record_check(Str data, WalPos pos, Uuid uuid, size_t len, Str *payload, Err *err)
 {
     Frame frame;
-    buf_clear(buf);
-    TRY(buf_append_zeros(buf, FRAME_LEN + len, err));
-    TRY(disk_read_all(file, pos.offset, buf->data, buf->len, err));
-    TRY(frame_decode(buf_str(buf), &frame, payload, err));
+    Str found;
+    TRY(frame_decode(data, &frame, &found, err));
     if (!id128_eq(frame.segment_uuid, uuid) || wal_pos_cmp(frame.pos, pos) != 0 ||
         frame.length != len) {
         return err_set(err, ERR_CORRUPT, "another record stands there");
     }
+    *payload = found;
+    return OK;
+}
+
+static ErrCode bytes_read(const SegmentView *view, uint64_t offset, size_t len, Buf *buf, Err *err)
+{
+    buf_clear(buf);
+    TRY(buf_reserve(buf, len, err));
+    TRY(disk_read_all(view->shared->file, offset, buf->data, len, err));
+    buf->len = len;
     return OK;
 }
 
 ErrCode wal_read(Wal *wal, WalPos pos, size_t payload_len, Buf *buf, Str *payload, Err *err)
 {
-    WalFile *shared = NULL;
-    Uuid uuid;
-    lock_take(&wal->lock);
-    ErrCode code = table_open(wal, pos, &shared, &uuid, err);
-    lock_give(&wal->lock);
-    TRY(code);
-
+    SegmentView view;
+    TRY(view_open(wal, pos, &view, err));
     Str found;
-    code = record_read(shared->file, pos, uuid, payload_len, buf, &found, err);
-    lock_take(&wal->lock);
-    file_put(shared);
-    bool cut = table_find(wal, pos.segment) == NULL;
-    lock_give(&wal->lock);
+    ErrCode code = bytes_read(&view, pos.offset, FRAME_LEN + payload_len, buf, err);
+    if (code == OK) code = record_check(buf_str(buf), pos, view.uuid, payload_len, &found, err);
+    bool cut = view_put(wal, pos, &view);
     if (code == OK) {
         *payload = found;
         return OK;
@@ -193,6 +222,60 @@ ErrCode wal_read(Wal *wal, WalPos pos, size_t payload_len, Buf *buf, Str *payloa
     if (cut) return err_set(err, ERR_NOT_FOUND, "log segment %" PRIu64 " was cut", pos.segment);
     if (code == ERR_END || code == ERR_FORMAT_VERSION) code = ERR_CORRUPT;
     return err_wrap(err, code, "read the log at %" PRIu64 ":%" PRIu64, pos.segment, pos.offset);
+}
+
+void wal_window_init(WalWindow *window)
+{
+    *window = (WalWindow){0};
+    buf_init(&window->bytes, FRAME_LEN + MAX((size_t)ENTRY_MAX, (size_t)WINDOW_LEN));
+}
+
+void wal_window_deinit(WalWindow *window)
+{
+    buf_deinit(&window->bytes);
+}
+
+/* Bytes of window from pos on; fewer than len: it does not hold them. */
+static Str window_at(const WalWindow *window, WalPos pos, size_t len)
+{
+    if (window->start.segment != pos.segment || pos.offset < window->start.offset) {
+        return (Str){NULL, 0};
+    }
+    uint64_t skip = pos.offset - window->start.offset;
+    if (skip + len > window->bytes.len) return (Str){NULL, 0};
+    return str_of(window->bytes.data + skip, len);
+}
+
+/* Moves window to pos, as far as the log is durable: behind that it still changes. */
+static ErrCode window_move(Wal *wal, WalWindow *window, WalPos pos, size_t len, Err *err)
+{
+    SegmentView view;
+    window->start = (WalPos){0};
+    TRY(view_open(wal, pos, &view, err));
+    uint64_t left = view.limit - pos.offset;
+    size_t want = (size_t)MIN(MAX((uint64_t)len, (uint64_t)WINDOW_LEN), left);
+    ErrCode code = bytes_read(&view, pos.offset, want, &window->bytes, err);
+    window->uuid = view.uuid;
+    bool cut = view_put(wal, pos, &view);
+    UNUSED(cut); /* the checks of each record tell */
+    if (code == OK) window->start = pos;
+    return code;
+}
+
+ErrCode wal_window_read(Wal *wal, WalWindow *window, WalPos pos, size_t payload_len, Str *payload,
+                        Err *err)
+{
+    size_t len = FRAME_LEN + payload_len;
+    Str data = window_at(window, pos, len);
+    if (data.len == 0) {
+        if (window_move(wal, window, pos, len, NULL) == OK) data = window_at(window, pos, len);
+    }
+    if (data.len > 0 && record_check(data, pos, window->uuid, payload_len, payload, NULL) == OK) {
+        return OK;
+    }
+    /* Alone: what was wrong may stand elsewhere in the stretch, and the reason is told. */
+    window->start = (WalPos){0};
+    return wal_read(wal, pos, payload_len, &window->bytes, payload, err);
 }
 
 void wal_stats(Wal *wal, WalStats *out)

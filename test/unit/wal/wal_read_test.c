@@ -107,6 +107,70 @@ static void test_refusals(void **state)
     assert_code(read_record(kit->wal, &first, &buf, err), ERR_NOT_FOUND, err);
 }
 
+static ErrCode read_through(Wal *wal, WalWindow *window, const KitRecord *record, Err *err)
+{
+    Str payload;
+    TRY(wal_window_read(wal, window, record->pos, record->len, &payload, err));
+    Sha256 digest = sha256_of(payload.ptr, payload.len);
+    if (payload.len != record->len || !sha256_eq(&digest, &record->digest)) {
+        return err_set(err, ERR_INVALID, "other bytes");
+    }
+    return OK;
+}
+
+/* A stretch holds no more than was durable when it was read, and what it holds outlives a cut. */
+static void test_window(void **state)
+{
+    Fixture *fixture = *state;
+    Kit *kit = &fixture->kit;
+    Err *err = &fixture->err;
+    WalWindow window;
+    wal_window_init(&window);
+    for (unsigned i = 0; i < 40; i++) {
+        assert_ok(kit_append(kit, (ShardId)(i % 4), i * 100, err), err);
+        if (i % 7 != 0) continue;
+        if (i % 14 == 0) assert_ok(kit_rotate(kit, err), err);
+        assert_ok(kit_sync(kit, err), err);
+        const KitRecord *newest = &kit->model.records.items[i];
+        assert_ok(read_through(kit->wal, &window, newest, err), err);
+    }
+    assert_ok(kit_sync(kit, err), err);
+    const KitRecord *records = kit->model.records.items;
+    for (size_t i = 0; i < 40; i++)
+        assert_ok(read_through(kit->wal, &window, &records[i], err), err);
+    for (size_t i = 40; i-- > 0;)
+        assert_ok(read_through(kit->wal, &window, &records[i], err), err);
+    /* The second record stands in the stretch of the first, which began the first segment. */
+    disk_sim_set_faults(fixture->disk, &(SimDiskFaults){.read_error = 1000000});
+    assert_code(read_through(kit->wal, &window, &records[39], err), ERR_IO, err);
+    disk_sim_set_faults(fixture->disk, &(SimDiskFaults){0});
+    assert_ok(read_through(kit->wal, &window, &records[1], err), err);
+    assert_ok(kit_cut(kit, records[39].pos.segment, err), err);
+    assert_ok(read_through(kit->wal, &window, &records[2], err), err);
+    assert_code(read_record(kit->wal, &records[2], &window.bytes, err), ERR_NOT_FOUND, err);
+    wal_window_deinit(&window);
+}
+
+/* One bad record does not hide its neighbours. */
+static void test_window_damage(void **state)
+{
+    Fixture *fixture = *state;
+    Kit *kit = &fixture->kit;
+    Err *err = &fixture->err;
+    WalWindow window;
+    wal_window_init(&window);
+    for (unsigned i = 0; i < 3; i++)
+        assert_ok(kit_append(kit, 0, 1000, err), err);
+    assert_ok(kit_sync(kit, err), err);
+    const KitRecord *records = kit->model.records.items;
+    uint64_t bit = (records[1].pos.offset + FRAME_LEN + 500) * 8;
+    assert_ok(disk_sim_flip(fixture->disk, "wal.active", bit, err), err);
+    assert_ok(read_through(kit->wal, &window, &records[0], err), err);
+    assert_code(read_through(kit->wal, &window, &records[1], err), ERR_CORRUPT, err);
+    assert_ok(read_through(kit->wal, &window, &records[2], err), err);
+    wal_window_deinit(&window);
+}
+
 /* What a reader thread asks for, and what it got. */
 typedef struct {
     Wal *wal;
@@ -162,6 +226,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_window, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_window_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_while_cut, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
