@@ -82,6 +82,14 @@ static bool chance(SimDisk *sim, uint32_t per_million)
     return per_million > 0 && rng_chance(&sim->rng, per_million);
 }
 
+/* The device does not answer for a while. */
+static void stall(SimDisk *sim)
+{
+    if (sim->clock == NULL || !chance(sim, sim->faults.stall)) return;
+    sim->clock->wall_ms += SIM_STALL_MS;
+    sim->clock->boot_ns += SIM_STALL_MS * 1000000ULL;
+}
+
 static ErrCode check_file(const SimFile *file, const char *verb, Err *err)
 {
     if (file->sim->stopped) return power_off(err, verb, file->path);
@@ -183,6 +191,7 @@ static ErrCode sim_read(File *file, uint64_t offset, void *data, size_t len, siz
     LOCKED(own->sim);
 
     TRY(check_file(own, "read", err));
+    stall(own->sim);
     if (chance(own->sim, own->sim->faults.read_error)) {
         return disk_fail(err, EIO, "read", own->path);
     }
@@ -257,6 +266,7 @@ static ErrCode sim_write(File *file, uint64_t offset, const void *data, size_t l
     }
     if (len == 0) return OK;
     TRY(step(sim, "write", own->path, err));
+    stall(sim);
     if (chance(sim, sim->faults.no_space)) return disk_fail(err, ENOSPC, "write", own->path);
     if (chance(sim, sim->faults.write_error)) {
         write_cached(sim, own->inode, offset, data, (size_t)rng_below(&sim->rng, len));
@@ -316,6 +326,7 @@ static ErrCode sim_sync(File *file, Err *err)
 
     TRY(check_file(own, "sync", err));
     TRY(step(sim, "sync", own->path, err));
+    stall(sim);
     if (chance(sim, sim->faults.sync_error)) {
         lose_pages(sim, own->inode);
         return disk_fail(err, EIO, "sync", own->path);
@@ -635,6 +646,40 @@ void disk_sim_kill(Disk *disk)
     LOCKED(sim);
 
     sim_restart(sim);
+}
+
+void disk_sim_set_clock(Disk *disk, ManualClock *clock)
+{
+    SimDisk *sim = sim_of(disk);
+    LOCKED(sim);
+
+    sim->clock = clock;
+}
+
+ErrCode disk_sim_damage(Disk *disk, const char *path, uint64_t offset, Str bytes, Err *err)
+{
+    SimDisk *sim = sim_of(disk);
+    LOCKED(sim);
+    int error = 0;
+    SimInode *inode = find(sim, str_from_cstr(path), &error);
+
+    if (inode == NULL) return disk_fail(err, error, "damage", path);
+    if (inode->is_dir || offset > inode->cached->size ||
+        bytes.len > inode->cached->size - offset) {
+        return err_set(err, ERR_INVALID, "damage %s: not in the file", path);
+    }
+    sim->units_known = false;
+    if (inode->durable == inode->cached) {
+        sim_content_release(inode->durable);
+        sim_content_write(&inode->cached, offset, bytes.ptr, bytes.len);
+        inode->durable = sim_content_share(inode->cached);
+        return OK;
+    }
+    uint64_t size = inode->durable->size; /* what is not stored there cannot be damaged there */
+    size_t stored = offset < size ? (size_t)MIN((uint64_t)bytes.len, size - offset) : 0;
+    sim_content_write(&inode->durable, offset, bytes.ptr, stored);
+    sim_content_write(&inode->cached, offset, bytes.ptr, bytes.len);
+    return OK;
 }
 
 static void flip(SimContent **content, uint64_t bit)

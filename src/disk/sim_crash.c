@@ -202,6 +202,17 @@ ErrCode disk_sim_crash_image(const Disk *disk, const uint64_t *keep, uint64_t se
     return OK;
 }
 
+Disk *disk_sim_copy(const Disk *disk, uint64_t seed)
+{
+    static const uint64_t none = 0;
+    Disk *copy = NULL;
+    size_t pending = disk_sim_pending(disk);
+    ASSERT(pending == 0);
+    ErrCode code = disk_sim_crash_image(disk, &none, seed, &copy, NULL);
+    ASSERT(code == OK);
+    return copy;
+}
+
 void disk_sim_crash(Disk *disk)
 {
     static const uint32_t chances[] = {0, 250000, 500000, 750000, 1000000};

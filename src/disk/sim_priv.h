@@ -77,6 +77,7 @@ struct SimDisk {
     Rng rng;
     uint64_t seed;
     SimDiskFaults faults;
+    ManualClock *clock; /* NULL: none */
     SimInode *root;
     uint64_t tree;  /* number of this tree of inodes: rises with each crash */
     uint64_t epoch; /* Files of an older one are dead: rises with each crash and kill */

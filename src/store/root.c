@@ -27,6 +27,7 @@ ErrCode root_save(Disk *disk, const RootInfo *info, Err *err)
     json_member_time_ms(&json, "created_at", info->created_ms);
     json_write_object_end(&json);
     TRY(json_writer_end(&json, err));
+    TRY(json_seal(&out, err));
     TRY(buf_append(&out, "\n", 1, err));
     return disk_replace_durable(disk, ROOT_FILE, buf_str(&out), err);
 }
@@ -58,6 +59,7 @@ static ErrCode root_decode(Str text, RootInfo *out, Err *err)
                        "feature level %" PRIu64 " needs a newer release; this one knows %d", level,
                        FEATURE_LEVEL);
     }
+    TRY(json_check_seal(text, err));
     info.feature_level = (uint32_t)level;
     if (!uuid_parse(root, &info.uuid) || !uuid_parse(cluster, &info.cluster) ||
         !date_parse_rfc3339(created, &info.created_ms) || id128_is_zero(info.uuid)) {
@@ -125,7 +127,7 @@ ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Er
     size_t len = 0;
     TRY(disk_read_file(disk, ROOT_FILE, ROOT_JSON_MAX, &text, &len, err));
     code = root_decode(str_of(text, len), out, err);
-    if (code == ERR_INVALID) {
+    if (code == ERR_INVALID || code == ERR_CORRUPT) {
         return err_wrap(err, ERR_CORRUPT,
                         ROOT_FILE " is damaged; put a copy of it back (it names this root and "
                                   "changes little)");

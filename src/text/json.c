@@ -1,5 +1,6 @@
 #include "text/json.h"
 
+#include "base/hash.h"
 #include "text/dates.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -276,4 +277,37 @@ ErrCode json_get_optional_bool(const json_t *object, const char *key, bool *out,
     if (!json_is_boolean(value)) return wrong_type(key, "true or false", err);
     *out = json_is_true(value);
     return OK;
+}
+
+#define SEAL_KEY ",\"sha256\":\""
+#define SEAL_LEN (sizeof SEAL_KEY - 1 + 2 * (size_t)SHA256_LEN + 2) /* key, digits, "} */
+
+/* The end of a sealed object that begins with before. */
+static void seal_of(Str before, char out[SEAL_LEN + 1])
+{
+    Sha256 digest = sha256_of(before.ptr, before.len);
+    memcpy(out, SEAL_KEY, sizeof SEAL_KEY - 1);
+    hex_encode(digest.bytes, SHA256_LEN, out + sizeof SEAL_KEY - 1);
+    memcpy(out + SEAL_LEN - 2, "\"}", 3);
+}
+
+ErrCode json_seal(Buf *object, Err *err)
+{
+    char seal[SEAL_LEN + 1];
+    ASSERT(object->len > 2 && object->data[object->len - 1] == '}');
+    TRY(buf_reserve(object, SEAL_LEN, err));
+    object->len--; /* the brace stands in the seal */
+    seal_of(buf_str(object), seal);
+    return buf_append(object, seal, SEAL_LEN, err);
+}
+
+ErrCode json_check_seal(Str text, Err *err)
+{
+    char seal[SEAL_LEN + 1];
+    if (str_ends_with(text, STR("\n"))) text.len--;
+    if (text.len > SEAL_LEN) {
+        seal_of(str_slice(text, 0, text.len - SEAL_LEN), seal);
+        if (str_ends_with(text, str_of(seal, SEAL_LEN))) return OK;
+    }
+    return err_set(err, ERR_CORRUPT, "its bytes do not have the \"sha256\" at its end");
 }

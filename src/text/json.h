@@ -45,6 +45,13 @@ void json_member_u64(JsonWriter *writer, const char *key, uint64_t value);
 void json_member_bool(JsonWriter *writer, const char *key, bool value);
 void json_member_time_ms(JsonWriter *writer, const char *key, uint64_t ms);
 
+/* Seals a file that is one JSON object, "{…}" without a line's end: its last member becomes
+ * "sha256", the digest of all bytes before that member's comma. Errors: ERR_TOO_BIG, ERR_NO_MEMORY.
+ */
+MUST_USE ErrCode json_seal(Buf *object, Err *err);
+/* Is it sealed, and as it was then? A line's end behind it does not count. ERR_CORRUPT. */
+MUST_USE ErrCode json_check_seal(Str text, Err *err);
+
 /* Parses exactly one value; *out is freed by json_free(). Errors: ERR_INVALID, with the line and
  * column in the text. */
 MUST_USE ErrCode json_parse(Str text, json_t **out, Err *err);

@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "disk/sim.h"
+#include "one_node_damage.h"
 #include "one_node_model.h"
 #include "one_node_readers.h"
 
@@ -42,6 +43,8 @@ typedef struct {
     BodyId orphans[ORPHANS_MAX]; /* uploaded, never submitted, since the last start */
     size_t orphan_count;
     SimDiskFaults faults;
+    Disk *older;     /* the disk as some crash before left it; NULL: none */
+    WalPos attested; /* what the log must attest, beyond what it says */
     ValueId next_value;
     uint64_t hash;
     bool trace;
@@ -204,8 +207,11 @@ static void checkpoint(Sim *sim)
 static void idle(Sim *sim)
 {
     Err err = {0};
+    WalStats stats;
     if (sim->kit.batch_first != NULL || !store_log_needs_idle(sim->kit.store)) return;
+    wal_stats(store_wal(sim->kit.store), &stats);
     ErrCode code = store_log_idle(sim->kit.store, &err);
+    if (code == OK) sim->attested = stats.durable;
     if (code == OK && wal_needs_spare(store_wal(sim->kit.store))) {
         code = wal_prepare_spare(store_wal(sim->kit.store), &err);
     }
@@ -245,6 +251,7 @@ static void open_node(Sim *sim)
         sim->crashed_open = tries > 0;
         if (code == OK) {
             sim->up = true;
+            sim->attested = (WalPos){0};
             sim->restarts++;
             check_orphans(sim);
             readers_open(&sim->readers);
@@ -259,12 +266,30 @@ static void open_node(Sim *sim)
     model_fail(&sim->model, "start: never came up");
 }
 
+/* What the log attests, from its process that is about to die. */
+static DamageBounds damage_bounds(const Sim *sim)
+{
+    WalStats stats;
+    wal_stats(store_wal(sim->kit.store), &stats);
+    bool more = wal_pos_cmp(sim->attested, stats.attested) > 0;
+    return (DamageBounds){.active_segment = stats.active_segment,
+                          .attested = more ? sim->attested : stats.attested};
+}
+
+/* The disk as the crash left it, if it is to be damaged when the model knows what it holds. */
+static Disk *keep_crashed(Sim *sim)
+{
+    if (disk_sim_pending(sim->disk) > 0 || rng_below(&sim->rng, 2) == 0) return NULL;
+    return disk_sim_copy(sim->disk, rng_u64(&sim->rng));
+}
+
 static void restart(Sim *sim, bool power)
 {
     static const SimDiskFaults none;
     trace(sim, power ? "power" : "kill", 0, 0);
     readers_close(&sim->readers);
-    if (sim->up) node_kit_drop(&sim->kit);
+    DamageBounds bounds = damage_bounds(sim);
+    node_kit_drop(&sim->kit);
     sim->up = false;
     if (power || sim->sync_faults)
         disk_sim_crash(sim->disk);
@@ -272,9 +297,17 @@ static void restart(Sim *sim, bool power)
         disk_sim_kill(sim->disk);
     disk_sim_set_faults(sim->disk, &none);
     model_crashed(&sim->model);
+    AUTO(Disk, disk_free) crashed = keep_crashed(sim);
     open_node(sim);
     if (sim->model.failed) return;
     model_compare(&sim->model, &sim->kit, true);
+    if (crashed != NULL && !sim->model.failed) {
+        uint64_t seen = damage_session(&sim->model, crashed, sim->older, &bounds, &sim->options,
+                                       &sim->rng);
+        trace(sim, "damage", seen, 0);
+        disk_free(TAKE(sim->older));
+        sim->older = TAKE(crashed);
+    }
     disk_sim_set_faults(sim->disk, &sim->faults);
 }
 
@@ -422,6 +455,7 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     readers_close(&sim->readers);
     if (sim->up) node_kit_drop(&sim->kit);
     model_deinit(&sim->model);
+    disk_free(sim->older);
     disk_free(sim->disk);
     mem_free(sim);
     return good;
@@ -533,7 +567,10 @@ int main(int argc, char **argv)
         run_one(seed, &args, &totals);
         if (totals.failed > 0 && args.until_failure) break;
     }
-    printf("%" PRIu64 " changes were acknowledged\n", totals.acknowledged);
+    const DamageCounts *damage = &damage_counts;
+    printf("%" PRIu64 " changes were acknowledged; of %" PRIu64 " damaged disks %" PRIu64
+           " were refused, %" PRIu64 " files and %" PRIu64 " index reads said so\n",
+           totals.acknowledged, damage->sessions, damage->refused, damage->damaged, damage->unread);
     printf("LAYER sim required=%" PRIu64 " executed=%" PRIu64 " failed=%" PRIu64 "\n",
            args.required, totals.executed, totals.failed);
     return totals.failed > 0 || totals.executed < args.required ? 1 : 0;

@@ -148,7 +148,8 @@ static ErrCode encode(const State *state, Buf *out, Err *err)
         write_shard(&json, &state->shards[i]);
     json_write_array_end(&json);
     json_write_object_end(&json);
-    return json_writer_end(&json, err);
+    TRY(json_writer_end(&json, err));
+    return json_seal(out, err);
 }
 
 static ErrCode read_root(const json_t *json, State *state, Err *err)
@@ -212,6 +213,7 @@ static ErrCode decode(Str text, State *state, Err *err)
                        "format %" PRIu64 " was written by a newer release; this one knows %d",
                        format, CONTROL_FORMAT);
     }
+    TRY(json_check_seal(text, err));
     TRY(json_get_u64(json, "version", &state->version, err));
     TRY(json_get_u64(json, "base", &state->base, err));
     Str digest;

@@ -327,6 +327,63 @@ static void test_flip_below_pending(void **state)
     assert_true(content_is(image, "f", "`bc"));
 }
 
+/* Bytes put over what is stored need no sync, and a copy of the disk does not see them. */
+static void test_damage(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    AUTO(Disk, disk_free) copy = NULL;
+    AUTO(Disk, disk_free) image = NULL;
+    AUTO(File, disk_close) file = NULL;
+    uint64_t none = 0;
+    Err err;
+
+    UNUSED(state);
+    assert_ok(disk_create_durable(disk, "f", STR("abcdef"), &err), &err);
+    copy = disk_sim_copy(disk, 1);
+    assert_true(disk_sim_fingerprint(copy) == disk_sim_fingerprint(disk));
+    assert_ok(disk_sim_damage(disk, "f", 2, STR("XY"), &err), &err);
+    assert_int_equal(disk_sim_pending(disk), 0);
+    assert_true(content_is(disk, "f", "abXYef"));
+    assert_true(content_is(copy, "f", "abcdef"));
+    assert_code(disk_sim_damage(disk, "f", 5, STR("XY"), &err), ERR_INVALID, &err);
+    assert_code(disk_sim_damage(disk, "f", UINT64_MAX, STR("XY"), &err), ERR_INVALID, &err);
+    assert_code(disk_sim_damage(disk, "g", 0, STR("X"), &err), ERR_NOT_FOUND, &err);
+    /* Below bytes that are not synced; and what is not on the disk yet can't be damaged there. */
+    file = open_file(disk, "f");
+    assert_ok(disk_write(file, 5, "zzz", 3, NULL), NULL);
+    assert_ok(disk_sim_damage(disk, "f", 4, STR("PQRS"), &err), &err);
+    assert_true(content_is(disk, "f", "abXYPQRS"));
+    assert_ok(disk_sim_crash_image(disk, &none, 1, &image, NULL), NULL);
+    assert_true(content_is(image, "f", "abXYPQ"));
+}
+
+/* Reads, writes and syncs stall, and only with a clock. */
+static void test_stall(void **state)
+{
+    AUTO(Disk, disk_free) disk = new_disk(1);
+    AUTO(File, disk_close) file = open_file(disk, "f");
+    SimDiskFaults faults = {.stall = ALWAYS};
+    ManualClock clock;
+    char byte;
+
+    UNUSED(state);
+    clock_manual_init(&clock, 5000);
+    uint64_t before_ns = clock.boot_ns;
+    disk_sim_set_faults(disk, &faults);
+    assert_ok(disk_write(file, 0, "a", 1, NULL), NULL);
+    disk_sim_set_clock(disk, &clock);
+    assert_ok(disk_write(file, 0, "b", 1, NULL), NULL);
+    assert_int_equal(clock.wall_ms, 5000 + SIM_STALL_MS);
+    assert_ok(disk_sync(file, NULL), NULL);
+    assert_ok(disk_read_all(file, 0, &byte, 1, NULL), NULL);
+    assert_int_equal(clock.wall_ms, 5000 + 3 * SIM_STALL_MS);
+    assert_int_equal(clock.boot_ns - before_ns, 3000000000ULL);
+    assert_int_equal(byte, 'b');
+    disk_sim_set_clock(disk, NULL);
+    assert_ok(disk_sync(file, NULL), NULL);
+    assert_int_equal(clock.wall_ms, 5000 + 3 * SIM_STALL_MS);
+}
+
 static void test_no_directories_are_renamed(void **state)
 {
     AUTO(Disk, disk_free) disk = new_disk(1);
@@ -399,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_flip),
         cmocka_unit_test(test_flip_below_pending),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_stall),
         cmocka_unit_test(test_no_directories_are_renamed),
         cmocka_unit_test(test_threads),
     };

@@ -158,6 +158,32 @@ static void gets_members(void **state)
     assert_int_equal(n, 99);
 }
 
+static void seals(void **state)
+{
+    AUTO_BUF(file, 4096);
+    Err err = {0};
+    UNUSED(state);
+    assert_ok(buf_append_str(&file, STR("{\"a\":1,\"b\":[2]}"), &err), &err);
+    assert_code(json_check_seal(buf_str(&file), &err), ERR_CORRUPT, &err);
+    assert_ok(json_seal(&file, &err), &err);
+    assert_ok(json_check_seal(buf_str(&file), &err), &err);
+    AUTO(json_t, json_free) value = NULL;
+    Str digest;
+    assert_ok(json_parse(buf_str(&file), &value, &err), &err);
+    assert_ok(json_get_str(value, "sha256", &digest, &err), &err);
+    assert_int_equal(digest.len, 64);
+    for (size_t bit = 0; bit < file.len * 8; bit++) {
+        file.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_code(json_check_seal(buf_str(&file), &err), ERR_CORRUPT, &err);
+        file.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_code(json_check_seal(str_slice(buf_str(&file), 0, file.len - 1), &err), ERR_CORRUPT,
+                &err);
+    assert_ok(buf_append(&file, "\n", 1, &err), &err);
+    assert_ok(json_check_seal(buf_str(&file), &err), &err);
+    assert_code(json_check_seal(STR(""), &err), ERR_CORRUPT, &err);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -167,6 +193,7 @@ int main(void)
         cmocka_unit_test(asserts_that_all_is_closed),
         cmocka_unit_test(parses_strictly),
         cmocka_unit_test(gets_members),
+        cmocka_unit_test(seals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "testing.h"
 
 #include "base/fault.h"
+#include "text/json.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -69,10 +70,15 @@ static uint64_t row_version(Fixture *f)
     return config.version;
 }
 
+/* Sealed, if it is an object that is not: so that it is judged by what else is wrong with it. */
 static void write_file(Disk *disk, const char *text)
 {
     Err err = {0};
-    assert_ok(disk_replace_durable(disk, CONTROL_FILE, str_from_cstr(text), &err), &err);
+    AUTO_BUF(file, MIB);
+    assert_ok(buf_append_str(&file, str_from_cstr(text), &err), &err);
+    bool object = file.len > 2 && file.data[file.len - 1] == '}';
+    if (object && strstr(text, "\"sha256\"") == NULL) assert_ok(json_seal(&file, &err), &err);
+    assert_ok(disk_replace_durable(disk, CONTROL_FILE, buf_str(&file), &err), &err);
 }
 
 static char *read_file(Disk *disk)
@@ -317,7 +323,10 @@ static void test_damaged_rows(void **state)
     assert_ok(put(f, 0, 1, NULL), NULL);
     AUTO(char, mem_free) text = read_file(f->disks[0]);
     char *row = strstr(text, "{\"shard\"");
+    char *seal = strstr(text, ",\"sha256\"");
     assert_non_null(row);
+    assert_non_null(seal);
+    memcpy(seal, "}", 2);
     char bad[4096];
     snprintf(bad, sizeof bad, "%.*s,%s", (int)(strlen(text) - 2), text, row);
     write_file(f->disks[0], bad);
@@ -325,6 +334,25 @@ static void test_damaged_rows(void **state)
     snprintf(bad, sizeof bad, FILE_WITH("", "{\"shard\":1,\"config\":\"%02400d\"}"), 0);
     write_file(f->disks[0], bad);
     assert_code(open_some(f, 0, 1, &err), ERR_CORRUPT, &err);
+}
+
+/* Any flipped bit is seen, and named. */
+static void test_flipped_bits(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    assert_ok(open_some(f, 0, 1, &err), &err);
+    assert_ok(put(f, 0, 1, NULL), NULL);
+    AUTO(char, mem_free) text = read_file(f->disks[0]);
+    for (size_t bit = 0; bit < strlen(text) * 8; bit++) {
+        assert_ok(disk_sim_flip(f->disks[0], CONTROL_FILE, bit, &err), &err);
+        ErrCode code = open_some(f, 0, 1, &err);
+        if (code != ERR_CORRUPT && code != ERR_FORMAT_VERSION)
+            fail_msg("bit %zu: %s", bit, err_info(code)->name);
+        assert_non_null(strstr(err_text(&err), CONTROL_FILE));
+        assert_ok(disk_sim_flip(f->disks[0], CONTROL_FILE, bit, &err), &err);
+    }
+    assert_ok(open_some(f, 0, 1, &err), &err);
 }
 
 static void test_unreadable_root(void **state)
@@ -514,6 +542,7 @@ int main(void)
         TEST(test_newer_release),
         TEST(test_damaged_files),
         TEST(test_damaged_rows),
+        TEST(test_flipped_bits),
         TEST(test_unreadable_root),
         TEST(test_too_many_roots),
         cmocka_unit_test(test_every_call_fails_once),
