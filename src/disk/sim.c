@@ -664,8 +664,7 @@ ErrCode disk_sim_damage(Disk *disk, const char *path, uint64_t offset, Str bytes
     SimInode *inode = find(sim, str_from_cstr(path), &error);
 
     if (inode == NULL) return disk_fail(err, error, "damage", path);
-    if (inode->is_dir || offset > inode->cached->size ||
-        bytes.len > inode->cached->size - offset) {
+    if (inode->is_dir || offset > inode->cached->size || bytes.len > inode->cached->size - offset) {
         return err_set(err, ERR_INVALID, "damage %s: not in the file", path);
     }
     sim->units_known = false;

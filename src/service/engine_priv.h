@@ -50,7 +50,8 @@ void engine_decide(Engine *engine, Mutation *m);
 void engine_answer(Engine *engine, Mutation *m, ErrCode code);
 /* Answers m with code when lsn of shard is committed; at once if it is. */
 void engine_answer_after(Engine *engine, Mutation *m, ErrCode code, ShardId shard, Lsn lsn);
-/* Gives the entry its place, and the time unless it has one, seals it, appends. m (may be NULL) is answered by its commit. */
+/* Gives the entry its place, and the time unless it has one, seals it, appends. m (may be NULL) is
+ * answered by its commit. */
 MUST_USE ErrCode engine_append(Engine *engine, Entry *entry, Mutation *m, Err *err);
 EngineShard *engine_shard(const Engine *engine, ShardId shard);
 /* May this shard take another entry now (window, log queue, backlog)? */
