@@ -188,3 +188,13 @@ ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err)
     if (code != OK && code != ERR_NOT_FOUND) return err_wrap(err, code, "remove %s", path);
     return OK;
 }
+
+ErrCode blob_exists(Blobs *blobs, BodyId body, uint32_t extent, bool *out, Err *err)
+{
+    char path[BLOB_PATH_MAX];
+    DiskStat stat;
+    blob_path(body, extent, path);
+    TRY(disk_stat(blobs->disk, path, &stat, err));
+    *out = stat.exists;
+    return OK;
+}

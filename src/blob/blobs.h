@@ -62,6 +62,8 @@ void blob_reader_free(BlobReader *reader);
 
 /* Unlinks an extent; OK if it is not there. Not synced: after a crash it may be back, an orphan. */
 MUST_USE ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err);
+/* Is there a file of that name? What it is, blob_reader_open() tells. */
+MUST_USE ErrCode blob_exists(Blobs *blobs, BodyId body, uint32_t extent, bool *out, Err *err);
 typedef ErrCode (*BlobListFn)(void *ctx, BodyId body, uint32_t extent, Err *err);
 /* Every extent in blobs/, in no order: to find orphans and to rebuild. By name only: what a file
  * is, blob_reader_open() tells. fn may remove extents. */

@@ -139,6 +139,28 @@ static void on_progress(void *ctx, uint64_t records, uint64_t bytes)
     LOG(INFO, "node.recovering", "records=%" PRIu64 " bytes=%" PRIu64, records, bytes);
 }
 
+/* index.db is made again: once a second, and when another step begins. */
+static void on_rebuilding(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+    Node *node = ctx;
+    uint64_t now = clock_boot_ns(clock_real());
+    rest_set_phase(node->rest, "rebuilding-index");
+    rest_set_progress(node->rest, done, 0);
+    if (done > 0 && now - node->logged_ns < 1000ULL * 1000 * 1000) return;
+    node->logged_ns = now;
+    LOG(WARN, "node.index_rebuilding", "step=" LOG_STR " done=%" PRIu64 " of=%" PRIu64,
+        LOG_CSTR(what), done, total);
+}
+
+static void tell_rebuilt(const StoreOpened *opened)
+{
+    if (!opened->index_rebuilt) return;
+    LOG(WARN, "node.index_rebuilt",
+        "reason=" LOG_STR " packs=%" PRIu64 " records=%" PRIu64 " applied=%" PRIu64,
+        LOG_CSTR(err_text(&opened->index_damage)), opened->rebuilt.packs, opened->rebuilt.records,
+        opened->rebuilt.applied);
+}
+
 /* Making a spare costs 1 MiB of zeros and two syncs; a burst cuts as many as it uses. */
 static unsigned wal_recycled(uint64_t segment_size)
 {
@@ -156,11 +178,13 @@ static ErrCode open_store(Node *node, Err *err)
                             .clock = clock_real(),
                             .seed = rng_u64(&node->rng),
                             .progress = on_progress,
+                            .rebuilding = on_rebuilding,
                             .progress_ctx = node};
     StoreOpened opened;
     uint64_t start = clock_boot_ns(clock_real());
     rest_set_phase(node->rest, "replaying");
     TRY(store_open(node->disk, &options, &node->store, &opened, err));
+    tell_rebuilt(&opened);
     rest_set_progress(node->rest, opened.wal.records, opened.wal.bytes);
     LOG(INFO, "node.recovered",
         "segments=%" PRIu64 " records=%" PRIu64 " bytes=%" PRIu64 " to_apply=%" PRIu64

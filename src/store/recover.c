@@ -4,7 +4,7 @@
 
 #include "store/store_priv.h"
 
-static ErrCode read_applied(Store *store, Err *err)
+ErrCode store_read_applied(Store *store, Err *err)
 {
     AUTO(IndexReader, index_reader_free) reader = NULL;
     TRY(index_reader_open(store->index, &reader, err));
@@ -129,7 +129,8 @@ static ErrCode replay_checkpoint(Store *store, Str payload, Err *err)
             return err_set(err, ERR_CORRUPT,
                            "shard %u: the log begins behind lsn %" PRIu64
                            " but index.db is applied only up to lsn %" PRIu64
-                           "; the index is older than its log",
+                           "; the index is older than its log: see "
+                           "`holdfast recover --rebuild index DIR`",
                            state.shard, state.last_lsn, s->replay_lsn);
         }
     }
@@ -182,7 +183,6 @@ static ErrCode check_tails(Store *store, Err *err)
 
 ErrCode store_recover(Store *store, StoreOpened *opened, Err *err)
 {
-    TRY(read_applied(store, err));
     WalOptions options = {.root = store->options.root.uuid,
                           .incarnation = store->options.root.incarnation,
                           .segment_size = store->options.wal_segment_size,

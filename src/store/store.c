@@ -15,6 +15,38 @@ StoreShard *store_shard(Store *store, ShardId shard)
     return known;
 }
 
+/* Opens index.db and reads what is applied. ERR_CORRUPT: it is missing or no good. */
+static ErrCode try_index(Store *store, StoreOpened *opened, Err *err)
+{
+    IndexOptions options = {.cache_bytes = store->options.index_cache_bytes};
+    bool missing = false;
+    TRY(rebuild_index_missing(store->disk, store->packs, &missing, err));
+    if (missing) return err_set(err, ERR_CORRUPT, "index.db is missing, and there are packs");
+    TRY(index_open(store->disk, &options, &store->index, &opened->index_created, err));
+    return store_read_applied(store, err);
+}
+
+/* The index is a view: what is no good is made again from packs and log (store/rebuild.h). */
+static ErrCode open_index(Store *store, StoreOpened *opened, Err *err)
+{
+    const StoreOptions *o = &store->options;
+    Err why = {0};
+    ErrCode code = try_index(store, opened, &why);
+    if (code == OK) return rebuild_index_discard(store->disk, err);
+    if (code != ERR_CORRUPT) return err_set(err, code, "%s", err_text(&why));
+    if (store->index != NULL) index_free(TAKE(store->index));
+    for (size_t i = 0; i < SHARD_COUNT_MAX; i++)
+        mem_free(atomic_exchange(&store->shards[i], NULL));
+    RebuildOptions rebuild = {
+        .root = o->root, .clock = o->clock, .progress = o->rebuilding, .ctx = o->progress_ctx};
+    opened->index_rebuilt = true;
+    opened->index_damage = why;
+    code = rebuild_index_of(store->disk, store->packs, store->blobs, &rebuild, &opened->rebuilt,
+                            err);
+    if (code != OK) return err_wrap(err, code, "%s; it can't be made again", err_text(&why));
+    return try_index(store, opened, err);
+}
+
 static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
 {
     const StoreOptions *o = &store->options;
@@ -24,8 +56,7 @@ static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
     BlobsOptions blobs = {.root = o->root.uuid, .chunk_size = o->chunk_size};
     code = blobs_open(store->disk, &blobs, &store->blobs, err);
     if (code != OK) return err_wrap(err, code, "open blobs");
-    IndexOptions index = {.cache_bytes = o->index_cache_bytes};
-    code = index_open(store->disk, &index, &store->index, &opened->index_created, err);
+    code = open_index(store, opened, err);
     if (code != OK) return err_wrap(err, code, "open index.db");
     return risk_open(store->disk, o->clock, o->root.incarnation, &store->risk, err);
 }

@@ -15,6 +15,7 @@
 #include "blob/blobs.h"
 #include "blob/packs.h"
 #include "index/index.h"
+#include "store/rebuild.h"
 #include "store/risk.h"
 #include "store/root.h"
 #include "store/table.h"
@@ -37,7 +38,9 @@ typedef struct {
     uint64_t seed; /* of ids of segments, packs, table levels */
     /* Called while the log is replayed: records and bytes so far; may be NULL. */
     void (*progress)(void *ctx, uint64_t records, uint64_t bytes);
-    void *progress_ctx;
+    /* Called while index.db is made again: what is done, how much of it; may be NULL. */
+    void (*rebuilding)(void *ctx, const char *what, uint64_t done, uint64_t total);
+    void *progress_ctx; /* of both */
 } StoreOptions;
 
 typedef struct Store Store;
@@ -47,9 +50,13 @@ typedef struct {
     WalOpened wal;
     uint64_t unapplied; /* records that the log holds beyond the index */
     bool index_created;
+    bool index_rebuilt; /* index.db was missing or no good, and was made again … */
+    Err index_damage;   /* … because of this; the old one is in quarantine/ */
+    RebuildReport rebuilt;
 } StoreOpened;
 
-/* Opens packs, blobs, index and log, replays the log into the table. What is not in the index
+/* Opens packs, blobs, index and log, replays the log into the table. An index that is no good, or
+ * missing though there are packs, is made again first. What is not in the index
  * stands in the table as pending, in lsn order per shard, until the shard's replica commits it.
  * Errors: ERR_CORRUPT (names what, and what to do), ERR_FORMAT_VERSION, ERR_FOREIGN, ERR_IO, … */
 MUST_USE ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out,

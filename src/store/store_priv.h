@@ -60,7 +60,9 @@ struct StoreReader {
 
 /* The shard's state, made if it was never seen. */
 StoreShard *store_shard(Store *store, ShardId shard);
-/* Reads log and index at start (recover.c). */
+/* Reads how far each shard is applied, from the index (recover.c). ERR_CORRUPT. */
+MUST_USE ErrCode store_read_applied(Store *store, Err *err);
+/* Reads the log at start; the index was read before (recover.c). */
 MUST_USE ErrCode store_recover(Store *store, StoreOpened *opened, Err *err);
 /* store_find() for records the caller looks up by name in any view; see read.c. */
 MUST_USE ErrCode store_find_name(StoreReader *reader, BucketUid bucket, Str key,

@@ -66,7 +66,34 @@ static void expect_refusal(Fixture *f, ErrCode code, const char *text)
     assert_non_null(strstr(err_text(&err), text));
 }
 
-/* The index is thrown away after the log was cut behind it: files would be missing. */
+/* Index and packs are thrown away after the log was cut behind them: files would be missing. */
+static void test_views_lost(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    apply_all(f);
+    stop(f);
+    assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
+    assert_ok(disk_unlink(f->disk, "packs/1.pack", &err), &err);
+    expect_refusal(f, ERR_CORRUPT, "the index is older than its log");
+}
+
+static void expect_all(Fixture *f)
+{
+    Err err = {0};
+    for (int i = 0; i < 60; i++) {
+        char key[16];
+        char body[4000];
+        AUTO_BUF(got, 8192);
+        snprintf(key, sizeof key, "k%d", i);
+        random_bytes((uint64_t)i, body, sizeof body);
+        assert_ok(node_kit_get(&f->kit, STR("files"), str_from_cstr(key), &got, &err), &err);
+        assert_int_equal(got.len, sizeof body);
+        assert_memory_equal(got.data, body, sizeof body);
+    }
+}
+
+/* The index alone is thrown away: the packs prove that there was one, and it is made of them. */
 static void test_index_lost(void **state)
 {
     Fixture *f = *state;
@@ -74,7 +101,29 @@ static void test_index_lost(void **state)
     apply_all(f);
     stop(f);
     assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
-    expect_refusal(f, ERR_CORRUPT, "the index is older than its log");
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_true(f->kit.opened.index_rebuilt);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    expect_all(f);
+    stop(f);
+}
+
+/* A damaged index is made again at start, and the old one kept. */
+static void test_index_damaged(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    DiskStat stat;
+    apply_all(f);
+    stop(f);
+    assert_ok(disk_sim_flip(f->disk, "index.db", 8 * 20, &err), &err);
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_true(f->kit.opened.index_rebuilt);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    expect_all(f);
+    assert_ok(disk_stat(f->disk, "quarantine/index.db.1", &stat, &err), &err);
+    assert_true(stat.exists);
+    stop(f);
 }
 
 /* The index is thrown away while the log still has everything: it is made again. */
@@ -239,6 +288,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_index_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_views_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_index_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_index_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_damaged, setup, teardown),

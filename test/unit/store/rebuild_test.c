@@ -1,0 +1,266 @@
+/* An index made again from packs, blobs and log is the one that the applier made, row for row. */
+#include "testing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "rebuild_kit.h"
+
+#define ROWS_MAX (4 * MIB)
+
+/* Says where two dumps part. */
+static bool same_rows(const Buf *a, const Buf *b)
+{
+    if (a->len == b->len && memcmp(a->data, b->data, a->len) == 0) return true;
+    size_t at = 0;
+    while (at < a->len && at < b->len && a->data[at] == b->data[at])
+        at++;
+    print_message("%zu and %zu bytes of rows part at %zu\n", a->len, b->len, at);
+    return false;
+}
+
+/* Applies, checkpoints, crashes inside these, at random. */
+static void live(RebuildKit *kit, unsigned steps)
+{
+    Err err = {0};
+    for (unsigned i = 0; i < steps; i++) {
+        unsigned pick = (unsigned)rng_below(&kit->rng, 40);
+        if (pick == 0) {
+            assert_ok(store_checkpoint(kit->store, &err), &err);
+        } else if (pick < 4) {
+            assert_ok(rebuild_kit_apply(kit, 1 + rng_below(&kit->rng, 30), &err), &err);
+        } else if (pick == 4 && rng_below(&kit->rng, 4) == 0) {
+            /* Between packs and index, say. */
+            disk_sim_stop_at(kit->disk, rng_below(&kit->rng, 12));
+            ErrCode code = rebuild_kit_apply(kit, 20, &err);
+            if (code == OK) code = store_checkpoint(kit->store, &err);
+            disk_sim_stop_at(kit->disk, UINT64_MAX);
+            rebuild_kit_stop(kit, rng_below(&kit->rng, 2) == 0);
+            assert_ok(rebuild_kit_open(kit, &err), &err);
+        } else {
+            assert_ok(rebuild_kit_change(kit, &err), &err);
+        }
+    }
+}
+
+/* After a crash the packs may be ahead of the index, and bodies that were unlinked may be back. */
+static void settle(RebuildKit *kit)
+{
+    Err err = {0};
+    uint64_t removed = 0;
+    assert_ok(rebuild_kit_apply(kit, SIZE_MAX, &err), &err);
+    assert_ok(store_checkpoint(kit->store, &err), &err);
+    assert_ok(store_sweep_orphans(kit->store, &removed, &err), &err);
+}
+
+/* Rebuilds, and compares with the rows of before. */
+static bool rebuild_and_compare(RebuildKit *kit)
+{
+    Err err = {0};
+    RebuildReport report;
+    RebuildOptions options = rebuild_kit_options(kit);
+    AUTO_BUF(before, ROWS_MAX);
+    AUTO_BUF(after, ROWS_MAX);
+    rebuild_kit_dump(kit->disk, true, &before);
+    assert_ok(rebuild_index(kit->disk, &options, &report, &err), &err);
+    rebuild_kit_dump(kit->disk, true, &after);
+    assert_int_equal(report.lost_entries, 0);
+    assert_int_equal(report.damaged_bytes, 0);
+    return same_rows(&before, &after);
+}
+
+static void test_same_rows(void **state)
+{
+    UNUSED(state);
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        RebuildKit kit;
+        Err err = {0};
+        rebuild_kit_init(&kit, seed);
+        assert_ok(rebuild_kit_open(&kit, &err), &err);
+        live(&kit, 60 + (unsigned)(seed % 5) * 150);
+        settle(&kit);
+        for (uint64_t i = 0; i < seed % 4 * 10; i++)
+            assert_ok(rebuild_kit_change(&kit, &err), &err);
+        if (seed % 2 == 0) assert_ok(rebuild_kit_apply(&kit, 7, &err), &err);
+        if (seed % 6 == 0) assert_ok(store_close(kit.store, &err), &err);
+        rebuild_kit_stop(&kit, false);
+        bool same = rebuild_and_compare(&kit);
+        if (!same) print_message("seed %d\n", (int)seed);
+        assert_true(same);
+        assert_ok(rebuild_kit_open(&kit, &err), &err); /* log and new index join */
+        live(&kit, 50);
+        rebuild_kit_stop(&kit, true);
+        assert_ok(rebuild_kit_open(&kit, &err), &err);
+        rebuild_kit_deinit(&kit);
+    }
+}
+
+/* A root with all applied, the same each time. */
+static void make_root(RebuildKit *kit, uint64_t seed, unsigned steps)
+{
+    Err err = {0};
+    rebuild_kit_init(kit, seed);
+    assert_ok(rebuild_kit_open(kit, &err), &err);
+    live(kit, steps);
+    settle(kit);
+    assert_ok(store_close(kit->store, &err), &err);
+    rebuild_kit_stop(kit, false);
+}
+
+/* Stopped before each of its disk operations, by a kill or a loss of power, and run again: by the
+ * command or, every other time, by the start of the store. */
+static void test_cut_off_anywhere(void **state)
+{
+    UNUSED(state);
+    bool cut = true;
+    unsigned stops = 0;
+    for (uint64_t stop = 0; cut; stop++, stops++) {
+        RebuildKit kit;
+        RebuildReport report;
+        Err err = {0};
+        AUTO_BUF(before, ROWS_MAX);
+        AUTO_BUF(after, ROWS_MAX);
+        make_root(&kit, 5, 150);
+        rebuild_kit_dump(kit.disk, false, &before);
+        RebuildOptions options = rebuild_kit_options(&kit);
+        disk_sim_stop_at(kit.disk, stop);
+        ErrCode code = rebuild_index(kit.disk, &options, &report, &err);
+        cut = disk_sim_stopped(kit.disk);
+        assert_true(code == OK || cut);
+        disk_sim_stop_at(kit.disk, UINT64_MAX);
+        if (stop % 2 == 0)
+            disk_sim_kill(kit.disk);
+        else
+            disk_sim_crash(kit.disk);
+        if (stop % 3 == 0) {
+            assert_ok(rebuild_kit_open(&kit, &err), &err);
+            rebuild_kit_stop(&kit, false);
+        } else {
+            assert_ok(rebuild_index(kit.disk, &options, &report, &err), &err);
+        }
+        rebuild_kit_dump(kit.disk, false, &after);
+        assert_true(same_rows(&before, &after));
+        rebuild_kit_deinit(&kit);
+    }
+    assert_true(stops > 20);
+}
+
+static ErrCode take_first(void *ctx, const PackRecord *record, const PackPlace *place, Err *err)
+{
+    UNUSED(err);
+    PackPlace *out = ctx;
+    if (record->type == PACK_BODY && out->length == 0) *out = *place;
+    return OK;
+}
+
+/* A body's place in the oldest pack. */
+static PackPlace some_body(RebuildKit *kit)
+{
+    Err err = {0};
+    PackPlace place = {0};
+    uint64_t torn = 0;
+    Packs *packs = NULL;
+    PacksOptions options = {.root = kit->root.uuid, .clock = &kit->clock.clock};
+    assert_ok(packs_open(kit->disk, &options, &packs, &err), &err);
+    assert_ok(packs_scan(packs, 1, take_first, &place, &torn, &err), &err);
+    packs_free(packs);
+    assert_true(place.length > 0);
+    return place;
+}
+
+static void count_loss(void *ctx, const RebuildLoss *loss)
+{
+    unsigned *counts = ctx;
+    counts[loss->kind]++;
+}
+
+/* What no pack and no log holds is told, and nothing is touched until that is accepted. */
+static void test_losses(void **state)
+{
+    UNUSED(state);
+    RebuildKit kit;
+    RebuildReport report;
+    DiskStat stat;
+    Err err = {0};
+    unsigned counts[4] = {0};
+    make_root(&kit, 7, 300);
+    PackPlace place = some_body(&kit);
+    assert_ok(disk_sim_flip(kit.disk, "packs/1.pack", 8 * (place.offset + 40), &err), &err);
+    RebuildOptions options = rebuild_kit_options(&kit);
+    options.loss = count_loss;
+    options.ctx = counts;
+    assert_code(rebuild_index(kit.disk, &options, &report, &err), ERR_CORRUPT, NULL);
+    assert_int_equal(report.lost_entries, 1);
+    assert_int_equal(report.damaged_bytes, place.length);
+    assert_int_equal(counts[REBUILD_LOST_ENTRIES], 1);
+    assert_int_equal(counts[REBUILD_DAMAGED_PACK], 1);
+    assert_ok(disk_stat(kit.disk, "quarantine/index.db.1", &stat, &err), &err);
+    assert_false(stat.exists);
+    options.accept_loss = true;
+    assert_ok(rebuild_index(kit.disk, &options, &report, &err), &err);
+    assert_ok(disk_stat(kit.disk, "quarantine/index.db.1", &stat, &err), &err);
+    assert_true(stat.exists);
+    assert_ok(rebuild_kit_open(&kit, &err), &err);
+    rebuild_kit_deinit(&kit);
+}
+
+/* Damage to what the log still holds loses nothing: it is applied from there again. */
+static void test_damage_that_the_log_mends(void **state)
+{
+    UNUSED(state);
+    RebuildKit kit;
+    RebuildReport report;
+    Err err = {0};
+    rebuild_kit_init(&kit, 9);
+    assert_ok(rebuild_kit_open(&kit, &err), &err);
+    for (int i = 0; i < 40; i++)
+        assert_ok(rebuild_kit_change(&kit, &err), &err);
+    assert_ok(rebuild_kit_apply(&kit, SIZE_MAX, &err), &err); /* and not cut */
+    rebuild_kit_stop(&kit, false);
+    PackPlace place = some_body(&kit);
+    assert_ok(disk_sim_flip(kit.disk, "packs/1.pack", 8 * (place.offset + 40), &err), &err);
+    RebuildOptions options = rebuild_kit_options(&kit);
+    assert_ok(rebuild_index(kit.disk, &options, &report, &err), &err);
+    assert_int_equal(report.lost_entries, 0);
+    assert_true(report.applied < report.records);
+    assert_ok(rebuild_kit_open(&kit, &err), &err);
+    assert_true(kit.opened.unapplied > 0);
+    rebuild_kit_deinit(&kit);
+}
+
+static bool found_planted(const char *name)
+{
+    bool same = true;
+    for (uint64_t seed = 1; seed <= 20 && same; seed++) {
+        RebuildKit kit;
+        Err err = {0};
+        rebuild_kit_init(&kit, seed);
+        assert_ok(rebuild_kit_open(&kit, &err), &err);
+        live(&kit, 200);
+        settle(&kit);
+        rebuild_kit_stop(&kit, false);
+        fault_plant(name, true);
+        same = rebuild_and_compare(&kit);
+        fault_reset();
+        rebuild_kit_deinit(&kit);
+    }
+    return !same;
+}
+
+static void test_planted(void **state)
+{
+    UNUSED(state);
+    assert_true(found_planted("rebuild-without-tombstones"));
+    assert_true(found_planted("rebuild-oldest-wins"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_rows), cmocka_unit_test(test_cut_off_anywhere),
+        cmocka_unit_test(test_losses),    cmocka_unit_test(test_damage_that_the_log_mends),
+        cmocka_unit_test(test_planted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
