@@ -339,6 +339,11 @@ ErrCode packs_read(Packs *packs, const PackPlace *place, bool check_body, Buf *b
     return OK;
 }
 
+uint64_t packs_newest(const Packs *packs)
+{
+    return atomic_load(&packs->newest);
+}
+
 ErrCode packs_remove(Packs *packs, uint64_t number, Err *err)
 {
     char path[PACK_PATH_MAX];

@@ -18,6 +18,10 @@ typedef struct {
     Clock *clock;
 } PacksOptions;
 
+#define PACK_PATH_MAX 40
+/* packs/NUMBER.pack */
+void pack_path(uint64_t number, char out[PACK_PATH_MAX]);
+
 /* Opens packs/ (made if absent). The clock must outlive it. Never appends to a pack of an earlier
  * process. */
 MUST_USE ErrCode packs_open(Disk *disk, const PacksOptions *options, Packs **out, Err *err);
@@ -62,6 +66,8 @@ uint64_t pack_scan_size(const PackScan *scan);
 uint64_t pack_scan_torn_at(const PackScan *scan);
 uint64_t pack_scan_records_end(const PackScan *scan);
 void pack_scan_free(PackScan *scan); /* NULL is fine */
+/* The highest number that a pack has or had; 0: none. Any thread. */
+uint64_t packs_newest(const Packs *packs);
 /* Unlinks a pack that no row needs any more; OK if it is not there. Not synced. ERR_BUSY: the
  * newest pack, whose number must not come up again. */
 MUST_USE ErrCode packs_remove(Packs *packs, uint64_t number, Err *err);

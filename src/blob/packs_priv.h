@@ -17,7 +17,6 @@
 
 #define PACK_FILES_MAX 64                                           /* descriptors kept open */
 #define PACK_RECORD_MAX (PACK_RECORD_HEADER_LEN + PACK_PAYLOAD_MAX) /* bytes, with padding */
-#define PACK_PATH_MAX 40
 
 /* An open pack file. Its File is read by any threads; the counts belong to the lock
  * of PackFiles. */
@@ -76,7 +75,4 @@ void pack_files_forget(PackFiles *files, uint64_t number);
 
 /* As packs_list(), in packs/ of disk. */
 MUST_USE ErrCode pack_numbers(Disk *disk, uint64_t **out, size_t *count, Err *err);
-/* packs/NUMBER.pack */
-void pack_path(uint64_t number, char out[PACK_PATH_MAX]);
-
 #endif

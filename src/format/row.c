@@ -6,6 +6,7 @@
  * of their own. */
 #include "format/row.h"
 
+#include "base/crc.h"
 #include "format/varint_priv.h"
 #include <string.h>
 
@@ -159,6 +160,48 @@ size_t row_key_pack(uint8_t *out, uint64_t pack)
     Enc enc = key_begin(out, 'p');
     enc_u64_be(&enc, pack);
     return key_end(&enc);
+}
+
+static bool key_pack_parse(Str row_key, char kind, uint64_t *pack)
+{
+    Dec dec = dec_of(row_key.ptr, row_key.len);
+    bool right = dec_u8(&dec) == (uint8_t)kind;
+    uint64_t number = dec_u64_be(&dec);
+    if (!right || !dec_done(&dec)) return false;
+    *pack = number;
+    return true;
+}
+
+bool row_key_pack_parse(Str row_key, uint64_t *pack)
+{
+    return key_pack_parse(row_key, 'p', pack);
+}
+
+size_t row_key_names_prefix(uint8_t *out, uint64_t pack)
+{
+    Enc enc = key_begin(out, 'f');
+    enc_u64_be(&enc, pack);
+    return key_end(&enc);
+}
+
+size_t row_key_names(uint8_t *out, uint64_t pack, uint32_t part)
+{
+    Enc enc = key_begin(out, 'f');
+    enc_u64_be(&enc, pack);
+    enc_u32_be(&enc, part);
+    return key_end(&enc);
+}
+
+size_t row_key_retired(uint8_t *out, uint64_t pack)
+{
+    Enc enc = key_begin(out, 'o');
+    enc_u64_be(&enc, pack);
+    return key_end(&enc);
+}
+
+bool row_key_retired_parse(Str row_key, uint64_t *pack)
+{
+    return key_pack_parse(row_key, 'o', pack);
 }
 
 size_t row_key_bucket_stat(uint8_t *out, BucketUid bucket)
@@ -363,11 +406,50 @@ void pack_row_encode(const PackRow *row, Enc *enc)
 {
     enc_varint(enc, row->bytes);
     enc_varint(enc, row->dead);
+    enc_varint(enc, row->unsure);
+    enc_varint(enc, row->end);
 }
 
 bool pack_row_decode(Str data, PackRow *out)
 {
-    return two_varints(data, &out->bytes, &out->dead);
+    Dec dec = dec_of(data.ptr, data.len);
+    PackRow row = {.bytes = dec_varint(&dec)};
+    row.dead = dec_varint(&dec);
+    row.unsure = dec_varint(&dec);
+    row.end = dec_varint(&dec);
+    if (!dec_done(&dec)) return false;
+    *out = row;
+    return true;
+}
+
+uint32_t name_hash(BucketUid bucket, Str key)
+{
+    uint8_t bytes[8];
+    Enc enc = enc_of(bytes, sizeof bytes);
+    enc_u64_be(&enc, bucket);
+    return crc32c_more(crc32c(bytes, sizeof bytes), key.ptr, key.len);
+}
+
+void names_part_encode(const uint32_t *names, size_t count, Enc *enc)
+{
+    ASSERT(count <= NAMES_PART_MAX);
+    for (size_t i = 0; i < count; i++)
+        enc_u32(enc, names[i]);
+}
+
+bool names_part_decode(Str data, size_t *count)
+{
+    if (data.len % 4 != 0 || data.len / 4 > NAMES_PART_MAX) return false;
+    for (size_t i = 1; i < data.len / 4; i++) {
+        if (names_part_at(data, i - 1) >= names_part_at(data, i)) return false;
+    }
+    *count = data.len / 4;
+    return true;
+}
+
+uint32_t names_part_at(Str data, size_t i)
+{
+    return get_u32(data.ptr + 4 * i);
 }
 
 void bucket_stat_encode(const BucketStatRow *row, Enc *enc)

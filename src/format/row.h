@@ -9,6 +9,8 @@
  *   'b' body id, extent number be32                    -> varint references
  *   'g' body id, extent number be32                    -> (empty)   extent to unlink
  *   'p' pack number be64                               -> PackRow
+ *   'f' pack number be64, part be32                    -> NamesPart: names of a pack's records
+ *   'o' pack number be64                               -> (empty)   pack to unlink
  *   'u' bucket uid be64                                -> BucketStatRow: files and bytes
  * Pure. */
 #ifndef HOLDFAST_FORMAT_ROW_H
@@ -65,9 +67,17 @@ typedef struct {
 } RequestRow;
 
 typedef struct {
-    uint64_t bytes; /* record bytes in it */
-    uint64_t dead;  /* of them no longer needed */
+    uint64_t bytes;  /* of records in it */
+    uint64_t dead;   /* of them bodies no longer needed */
+    uint64_t unsure; /* of them records without a body, when they were written: whether they are
+                        needed only a look tells */
+    uint64_t end;    /* offset behind the last of them; 0: not known */
 } PackRow;
+
+/* Names of which a pack holds records, as the crc32c of bucket uid be64 and key: u32s, rising, at
+ * most NAMES_PART_MAX in a part; a part with fewer is the pack's last. A pack without a last part
+ * may hold any name. Compaction makes them, of packs that are never written again. */
+#define NAMES_PART_MAX 16384
 
 typedef struct {
     uint64_t files;
@@ -92,6 +102,12 @@ size_t row_key_extent(uint8_t *out, BodyId body, uint32_t number);
 size_t row_key_garbage(uint8_t *out, BodyId body, uint32_t number);
 bool row_key_garbage_parse(Str row_key, BodyId *body, uint32_t *number);
 size_t row_key_pack(uint8_t *out, uint64_t pack);
+bool row_key_pack_parse(Str row_key, uint64_t *pack);
+/* The prefix of all parts of pack's names, and one part's key. */
+size_t row_key_names_prefix(uint8_t *out, uint64_t pack);
+size_t row_key_names(uint8_t *out, uint64_t pack, uint32_t part);
+size_t row_key_retired(uint8_t *out, uint64_t pack);
+bool row_key_retired_parse(Str row_key, uint64_t *pack);
 size_t row_key_bucket_stat(uint8_t *out, BucketUid bucket);
 
 /* Values. Decoding returns false on malformed bytes; views point into data. */
@@ -105,6 +121,12 @@ void request_row_encode(const RequestRow *row, Enc *enc);
 bool request_row_decode(Str data, RequestRow *out);
 void pack_row_encode(const PackRow *row, Enc *enc);
 bool pack_row_decode(Str data, PackRow *out);
+/* What stands for a name in NamesPart. */
+uint32_t name_hash(BucketUid bucket, Str key);
+void names_part_encode(const uint32_t *names, size_t count, Enc *enc);
+/* How many names data has; false if it is no part. names_part_at() gives them. */
+bool names_part_decode(Str data, size_t *count);
+uint32_t names_part_at(Str data, size_t i);
 void bucket_stat_encode(const BucketStatRow *row, Enc *enc);
 bool bucket_stat_decode(Str data, BucketStatRow *out);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "store/compact_priv.h"
 #include "store/rows.h"
 
 #define GARBAGE_BATCH 1000
@@ -192,7 +193,7 @@ bool store_failed(const Store *store)
 bool store_wants_checkpoint(const Store *store)
 {
     if (atomic_load(&store->failed)) return false;
-    if (store->garbage_left) return true;
+    if (store->garbage_left || store->retired_left) return true;
     if (!store->dirty) return false;
     uint64_t now = clock_boot_ns(store->options.clock);
     if (now - store->dirty_since_ns >= CHECKPOINT_AFTER_NS) return true;
@@ -258,15 +259,17 @@ static ErrCode checkpoint_and_cut(Store *store, Err *err)
         wal_note(store->wal, (ShardId)i, shard->applied_lsn, shard->applied_lsn);
     }
     store->garbage_left = true;     /* perhaps */
+    store->retired_left = true;     /* likewise */
     (void)fault_point("store.cut"); /* only a place to be killed at */
     return wal_cut(store->wal, keep, err);
 }
 
 ErrCode store_checkpoint(Store *store, Err *err)
 {
-    if (!store->dirty && !store->garbage_left) return OK;
+    if (!store->dirty && !store->garbage_left && !store->retired_left) return OK;
     if (atomic_load(&store->failed)) return err_set(err, ERR_ROOT_FAILED, "the applier has failed");
     ErrCode code = store->dirty ? checkpoint_and_cut(store, err) : OK;
+    if (code == OK && store->retired_left) code = store_unlink_retired(store, err);
     if (code == OK) code = unlink_garbage(store, err);
     if (code != OK && code != ERR_BUSY && !worth_retrying(code)) {
         atomic_store(&store->failed, true);

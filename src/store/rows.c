@@ -44,8 +44,8 @@ static ErrCode count_file(Rows *b, BucketUid bucket, int64_t files, int64_t byte
     return OK;
 }
 
-/* More bytes in, or dead in, a pack. */
-static ErrCode add_pack(Rows *b, uint64_t pack, uint64_t more, uint64_t dead, Err *err)
+/* Adds more to the row of a pack. */
+static ErrCode add_pack(Rows *b, uint64_t pack, const PackRow *more, Err *err)
 {
     uint8_t key[ROW_KEY_MAX];
     size_t key_len = row_key_pack(key, pack);
@@ -57,8 +57,10 @@ static ErrCode add_pack(Rows *b, uint64_t pack, uint64_t more, uint64_t dead, Er
         return err_set(err, ERR_CORRUPT, "index.db: the row of pack %" PRIu64 " is malformed",
                        pack);
     }
-    row.bytes += more;
-    row.dead += dead;
+    row.bytes += more->bytes;
+    row.dead += more->dead;
+    row.unsure += more->unsure;
+    row.end = MAX(row.end, more->end);
     uint8_t bytes[64];
     Enc enc = enc_of(bytes, sizeof bytes);
     pack_row_encode(&row, &enc);
@@ -68,17 +70,34 @@ static ErrCode add_pack(Rows *b, uint64_t pack, uint64_t more, uint64_t dead, Er
 static ErrCode flush_pack(Rows *b, Err *err)
 {
     if (b->pack_bytes == 0) return OK;
-    uint64_t bytes = b->pack_bytes;
+    PackRow more = {.bytes = b->pack_bytes, .unsure = b->pack_unsure, .end = b->pack_end};
     b->pack_bytes = 0;
-    return add_pack(b, b->pack, bytes, 0, err);
+    b->pack_unsure = 0;
+    b->pack_end = 0;
+    return add_pack(b, b->pack, &more, err);
 }
 
-static ErrCode fill_pack(Rows *b, const PackPlace *place, Err *err)
+/* Has the entry a body that stands with it in the pack? Its row then says where. */
+static bool has_place(const Entry *entry)
+{
+    return (entry->op == OP_CREATE || entry->op == OP_UPDATE) && entry->extent_count == 0 &&
+           entry->size > 0;
+}
+
+ErrCode rows_pack_filled(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
 {
     if (b->pack != place->pack) TRY(flush_pack(b, err));
     b->pack = place->pack;
     b->pack_bytes += place->length;
+    if (!has_place(entry)) b->pack_unsure += place->length;
+    b->pack_end = MAX(b->pack_end, place->offset + place->length);
     return OK;
+}
+
+ErrCode rows_pack_dead(Rows *b, const PackPlace *place, Err *err)
+{
+    PackRow more = {.dead = place->length};
+    return add_pack(b, place->pack, &more, err);
 }
 
 /* One more, or one fewer, name for an extent; the last one makes it garbage. */
@@ -120,7 +139,7 @@ static ErrCode count_extents(Rows *b, Str extents, uint32_t count, bool more, Er
 /* Removes the version's row and what hangs on it. row_key and row are copies. */
 static ErrCode drop_version(Rows *b, BucketUid bucket, Str row_key, const FileRow *row, Err *err)
 {
-    if (row->place.pack != 0) TRY(add_pack(b, row->place.pack, 0, row->place.length, err));
+    if (row->place.pack != 0) TRY(rows_pack_dead(b, &row->place, err));
     TRY(count_extents(b, row->extents, row->extent_count, false, err));
     if ((row->flags & ROW_FLAG_DELETE_MARKER) == 0) {
         TRY(count_file(b, bucket, -1, -(int64_t)row->size, err));
@@ -183,7 +202,7 @@ static ErrCode put_version(Rows *b, const Entry *entry, const PackPlace *place, 
 {
     FileRow row;
     file_row_of_entry(entry, &row);
-    if (entry->extent_count == 0 && entry->size > 0) row.place = *place;
+    if (has_place(entry)) row.place = *place;
     uint8_t key[ROW_KEY_MAX];
     size_t len = row_key_name(key, entry->bucket, entry_key(entry), row.version);
     Buf *buf = b->value;
@@ -289,7 +308,7 @@ static ErrCode apply_request(Rows *b, const Entry *entry, Err *err)
 
 ErrCode rows_apply(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
 {
-    TRY(fill_pack(b, place, err));
+    TRY(rows_pack_filled(b, entry, place, err));
     TRY(apply_request(b, entry, err));
     switch (entry->op) {
     case OP_CREATE:

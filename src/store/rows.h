@@ -16,6 +16,8 @@ typedef struct {
     int64_t bytes;
     uint64_t pack;
     uint64_t pack_bytes;
+    uint64_t pack_unsure;
+    uint64_t pack_end;
 } Rows;
 
 /* index has a batch open; value is the caller's, for as long as rows is used. */
@@ -24,6 +26,10 @@ void rows_begin(Rows *rows, Index *index, Buf *value);
  * Entries of one shard in the order of their lsn. ERR_CORRUPT: index.db; and what index_put()
  * gives. After any error the batch is rolled back, or is to be. */
 MUST_USE ErrCode rows_apply(Rows *rows, const Entry *entry, const PackPlace *place, Err *err);
+/* Counts a record that was written at place into its pack, and one at place as needed no longer:
+ * what compaction changes beside the rows of files. Errors as above. */
+MUST_USE ErrCode rows_pack_filled(Rows *rows, const Entry *entry, const PackPlace *place, Err *err);
+MUST_USE ErrCode rows_pack_dead(Rows *rows, const PackPlace *place, Err *err);
 /* Says that shard is applied up to row. */
 MUST_USE ErrCode rows_applied(Rows *rows, ShardId shard, const AppliedRow *row, Err *err);
 /* Writes the sums; before the batch is committed. */

@@ -74,6 +74,7 @@ ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOp
     store->table = table_new(options->seed);
     wal_window_init(&store->apply_window);
     buf_init(&store->value_buf, ROW_VALUE_MAX);
+    buf_init(&store->move_buf, ROW_VALUE_MAX);
     StoreOpened found = {0};
     TRY(open_parts(store, &found, err));
     TRY(store_recover(store, &found, err));
@@ -95,6 +96,7 @@ void store_free(Store *store)
         mem_free(store->shards[i]);
     wal_window_deinit(&store->apply_window);
     buf_deinit(&store->value_buf);
+    buf_deinit(&store->move_buf);
     lock_deinit(&store->lock);
     mem_free(store);
 }

@@ -102,7 +102,8 @@ bool store_log_needs_idle(const Store *store);
  * nothing is lost, for the log is not cut; store_status() says failed. */
 MUST_USE ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err);
 /* Checkpoints the index and cuts the log behind it (REPLICATION.md section 7), then unlinks bodies
- * that nothing names any more: at most 1000 a call. Cheap when there is nothing to do. */
+ * that nothing names any more: at most 1000 a call; and packs that were compacted. Cheap when there
+ * is nothing to do. */
 MUST_USE ErrCode store_checkpoint(Store *store, Err *err);
 /* Writes the list of damage if it changed, at most once a second; errors as risk_save(). */
 MUST_USE ErrCode store_save_risk(Store *store, Err *err);

@@ -42,11 +42,20 @@ struct Store {
     bool dirty;              /* applier: batches were committed since the last checkpoint */
     uint64_t dirty_since_ns; /* applier: the first of them */
     bool garbage_left;       /* applier: a checkpoint's garbage may not all be unlinked */
+    bool retired_left;       /* applier: the same for packs */
+    struct {                 /* compaction: CompactStatus */
+        _Atomic uint64_t pack;
+        _Atomic uint64_t packs_retired;
+        _Atomic uint64_t bytes_freed;
+        _Atomic uint64_t bytes_moved;
+        _Atomic uint64_t tombstones_dropped;
+    } compacted;
     uint64_t logged_segment; /* core: segment of the newest record in the log */
     uint64_t replayed_records;
     uint64_t replayed_bytes;
     WalWindow apply_window; /* applier: of the log */
     Buf value_buf;          /* applier: one encoded row */
+    Buf move_buf;           /* applier: the same, of compaction */
 };
 
 struct StoreReader {

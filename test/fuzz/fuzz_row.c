@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_applied_row(input);
     check_request_row(input);
     check_pack_row(input);
+    check_names_part(input);
     check_bucket_stat(input);
     return 0;
 }

@@ -380,6 +380,19 @@ bool check_pack_row(Str data)
     return true;
 }
 
+bool check_names_part(Str data)
+{
+    size_t count = 0;
+    if (!names_part_decode(data, &count)) return false;
+    Enc enc = enc_fresh();
+    for (size_t i = 0; i < count; i++) {
+        uint32_t name = names_part_at(data, i);
+        names_part_encode(&name, 1, &enc);
+    }
+    assert_same(&enc, data);
+    return true;
+}
+
 bool check_bucket_stat(Str data)
 {
     BucketStatRow row;

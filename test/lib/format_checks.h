@@ -26,6 +26,7 @@ bool check_id_row(Str data);
 bool check_applied_row(Str data);
 bool check_request_row(Str data);
 bool check_pack_row(Str data);
+bool check_names_part(Str data);
 bool check_bucket_stat(Str data);
 bool check_attrs(Str data);
 bool check_bucket_record(Str data);

@@ -375,8 +375,14 @@ static void encode_request_row(Enc *enc)
 
 static void encode_pack_row(Enc *enc)
 {
-    PackRow row = {.bytes = 64 * MIB, .dead = 300};
+    PackRow row = {.bytes = 64 * MIB, .dead = 300, .unsure = 5000, .end = 64 * MIB + 8};
     pack_row_encode(&row, enc);
+}
+
+static void encode_names_part(Enc *enc)
+{
+    uint32_t names[3] = {1, name_hash(7, STR("a/b")), UINT32_MAX};
+    names_part_encode(names, ARRAY_LEN(names), enc);
 }
 
 static void encode_bucket_stat(Enc *enc)
@@ -456,6 +462,7 @@ const Example examples[] = {
     ROW(applied_row, "row", check_applied_row, .guarded = false),
     ROW(request_row, "row", check_request_row, .guarded = false),
     ROW(pack_row, "row", check_pack_row, .guarded = false),
+    ROW(names_part, "row", check_names_part, .guarded = false),
     ROW(bucket_stat, "row", check_bucket_stat, .guarded = false),
     ROW(attrs, "attr", check_attrs, .guarded = false),
     ROW(bucket_record, "bucket", check_bucket_record, .guarded = false),

@@ -97,6 +97,9 @@ static const Golden goldens[] = {
     {"pack_row",
 #include "golden/pack_row.hex"
     },
+    {"names_part",
+#include "golden/names_part.hex"
+    },
     {"bucket_stat",
 #include "golden/bucket_stat.hex"
     },

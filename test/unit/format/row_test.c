@@ -341,12 +341,13 @@ static void test_request_row(void **state)
 static void test_counts(void **state)
 {
     UNUSED(state);
-    PackRow pack = {.bytes = 300, .dead = UINT64_MAX};
+    PackRow pack = {.bytes = 300, .dead = UINT64_MAX, .unsure = 7, .end = 4096};
     PackRow pack_out = {0};
     Enc enc = enc_of(bytes, sizeof bytes);
     pack_row_encode(&pack, &enc);
     assert_true(pack_row_decode(str_of(bytes, enc.len), &pack_out));
     assert_true(pack_out.bytes == 300 && pack_out.dead == UINT64_MAX);
+    assert_true(pack_out.unsure == 7 && pack_out.end == 4096);
     for (size_t len = 0; len <= enc.len + 1; len++)
         assert_int_equal(pack_row_decode(str_of(bytes, len), &pack_out), len == enc.len);
 
@@ -357,6 +358,46 @@ static void test_counts(void **state)
     assert_true(bucket_stat_decode(str_of(bytes, enc.len), &stat_out));
     assert_true(stat_out.files == 1 && stat_out.bytes == 300);
     assert_false(bucket_stat_decode((Str){0}, &stat_out));
+}
+
+/* A pack's rows: their keys and no others' are parsed; all parts of its names stand together. */
+static void test_pack_keys(void **state)
+{
+    UNUSED(state);
+    uint8_t key[ROW_KEY_MAX];
+    uint8_t prefix[ROW_KEY_MAX];
+    uint64_t pack = 0;
+    Str row = str_of(key, row_key_pack(key, 258));
+    assert_true(row_key_pack_parse(row, &pack) && pack == 258);
+    assert_false(row_key_retired_parse(row, &pack));
+    assert_false(row_key_pack_parse(str_slice(row, 0, row.len - 1), &pack));
+    row = str_of(key, row_key_retired(key, 259));
+    assert_true(row_key_retired_parse(row, &pack) && pack == 259);
+    assert_false(row_key_pack_parse(row, &pack));
+    Str parts = str_of(prefix, row_key_names_prefix(prefix, 258));
+    row = str_of(key, row_key_names(key, 258, 1));
+    assert_true(str_starts_with(row, parts) && row.len == parts.len + 4);
+}
+
+static void test_names_part(void **state)
+{
+    UNUSED(state);
+    static const uint32_t names[] = {0, 5, 0x80000000u, UINT32_MAX};
+    size_t count = 9;
+    Enc enc = enc_of(bytes, sizeof bytes);
+    names_part_encode(names, ARRAY_LEN(names), &enc);
+    Str part = str_of(bytes, enc.len);
+    assert_true(names_part_decode(part, &count));
+    assert_int_equal(count, ARRAY_LEN(names));
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(names_part_at(part, i), names[i]);
+    assert_false(names_part_decode(str_slice(part, 0, part.len - 1), &count));
+    assert_true(names_part_decode((Str){NULL, 0}, &count) && count == 0);
+    bytes[0] = 5; /* the same twice */
+    assert_false(names_part_decode(part, &count));
+    /* Bucket and key both count. */
+    assert_int_not_equal(name_hash(1, STR("a")), name_hash(2, STR("a")));
+    assert_int_not_equal(name_hash(1, STR("a")), name_hash(1, STR("b")));
 }
 
 static void test_etag(void **state)
@@ -427,6 +468,8 @@ int main(void)
         cmocka_unit_test(test_small_rows),
         cmocka_unit_test(test_request_row),
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_pack_keys),
+        cmocka_unit_test(test_names_part),
         cmocka_unit_test(test_etag),
         cmocka_unit_test(test_asserts),
     };

@@ -1,0 +1,156 @@
+#include "pack_truth.h"
+
+#include <inttypes.h>
+
+#include "store/compact_priv.h"
+
+typedef struct {
+    VersionId version;
+    bool is_delete;
+    bool seen; /* in the index */
+} Winner;
+
+typedef struct {
+    Store *store;
+    IndexReader *reader;
+    OMap *names; /* bucket be64, key -> Winner */
+    size_t name_count;
+} Truth;
+
+static size_t truth_key(uint8_t *out, BucketUid bucket, Str key)
+{
+    Enc enc = enc_of(out, ROW_KEY_MAX);
+    enc_u64_be(&enc, bucket);
+    enc_bytes(&enc, key.ptr, key.len);
+    return enc.len;
+}
+
+static ErrCode note_record(void *ctx, const PackRecord *record, const PackPlace *place, Err *err)
+{
+    Truth *truth = ctx;
+    const Entry *e = &record->entry;
+    const StoreShard *shard = truth->store->shards[e->shard];
+    UNUSED(place);
+    UNUSED(err);
+    if (shard == NULL || e->lsn > shard->applied_lsn) return OK;
+    if (e->op != OP_CREATE && e->op != OP_UPDATE && e->op != OP_DELETE) return OK;
+    uint8_t bytes[ROW_KEY_MAX];
+    Str key = str_of(bytes, truth_key(bytes, e->bucket, entry_key(e)));
+    VersionId version = {.term = e->term, .lsn = e->lsn};
+    Winner *winner = omap_get(truth->names, key);
+    if (winner == NULL) {
+        winner = mem_new(sizeof *winner);
+        void *before = omap_put(truth->names, key, winner);
+        ASSERT(before == NULL);
+    } else if (version_id_cmp(version, winner->version) < 0) {
+        return OK;
+    }
+    winner->version = version;
+    winner->is_delete = e->op == OP_DELETE;
+    return OK;
+}
+
+static ErrCode read_packs(Truth *truth, Err *err)
+{
+    uint64_t *numbers = NULL;
+    size_t count = 0;
+    TRY(packs_list(truth->store->packs, &numbers, &count, err));
+    ErrCode code = OK;
+    for (size_t i = 0; i < count && code == OK; i++) {
+        uint64_t torn_at = 0;
+        code = packs_scan(truth->store->packs, numbers[i], note_record, truth, &torn_at, err);
+        /* Its making was cut off: nothing was ever in it. */
+        if (code == ERR_CORRUPT && numbers[i] == packs_newest(truth->store->packs)) code = OK;
+    }
+    mem_free(numbers);
+    return code;
+}
+
+static ErrCode compare_row(Truth *truth, Str row_key, Str value, Err *err)
+{
+    BucketUid bucket;
+    Str key;
+    VersionId version;
+    FileRow row;
+    uint8_t bytes[ROW_KEY_MAX];
+    if (!row_key_name_parse(row_key, &bucket, &key, &version) || !file_row_decode(value, &row)) {
+        return err_set(err, ERR_CORRUPT, "a row is malformed");
+    }
+    Winner *winner = omap_get(truth->names, str_of(bytes, truth_key(bytes, bucket, key)));
+    bool same = winner != NULL && !winner->is_delete &&
+                version_id_cmp(winner->version, version) == 0;
+    if (!same) {
+        return err_set(err, ERR_ABORTED, "packs say of %.*s: %s", STR_ARG(key),
+                       winner == NULL      ? "nothing"
+                       : winner->is_delete ? "deleted"
+                                           : "another version");
+    }
+    winner->seen = true;
+    AUTO_BUF(body, 2 * MIB);
+    PackRecord record;
+    if (row.place.pack == 0) return OK;
+    TRY(packs_read(truth->store->packs, &row.place, true, &body, &record, err));
+    if (record.entry.lsn == version.lsn && str_eq(entry_key(&record.entry), key)) return OK;
+    return err_set(err, ERR_ABORTED, "another file's record stands where %.*s should",
+                   STR_ARG(key));
+}
+
+static ErrCode compare_rows(Truth *truth, Err *err)
+{
+    AUTO(IndexCursor, index_cursor_close) cursor = NULL;
+    TRY(index_scan(truth->reader, STR("n"), &cursor, err));
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        TRY(index_next(cursor, &key, &value, &found, err));
+        if (!found || key.ptr[0] != 'n') return OK;
+        TRY(compare_row(truth, key, value, err));
+    }
+}
+
+static ErrCode compare_deleted(const Truth *truth, Err *err)
+{
+    const OMapNode *node = omap_first(truth->names, (Str){NULL, 0});
+    for (; node != NULL; node = omap_next(node)) {
+        const Winner *winner = omap_value(node);
+        if (winner->seen || winner->is_delete) continue;
+        Str key = omap_key(node);
+        return err_set(err, ERR_ABORTED, "packs say that %.*s is there (lsn %" PRIu64 ")",
+                       STR_ARG(str_slice(key, 8, key.len)), winner->version.lsn);
+    }
+    return OK;
+}
+
+ErrCode pack_truth_check(Store *store, Err *err)
+{
+    Truth truth = {.store = store, .names = omap_new(1)};
+    ErrCode code = index_reader_open(store->index, &truth.reader, err);
+    if (code == OK) code = read_packs(&truth, err);
+    if (code == OK) code = compare_rows(&truth, err);
+    if (code == OK) code = compare_deleted(&truth, err);
+    const OMapNode *node = omap_first(truth.names, (Str){NULL, 0});
+    for (; node != NULL; node = omap_next(node))
+        mem_free(omap_value(node));
+    index_reader_free(truth.reader);
+    omap_free(truth.names);
+    return code;
+}
+
+ErrCode compact_all(Store *store, const CompactOptions *options, size_t *steps, Err *err)
+{
+    AUTO(Compactor, compactor_free) compactor = NULL;
+    CompactTurn turn = COMPACT_MORE;
+    TRY(compactor_open(store, options, &compactor, err));
+    while (turn != COMPACT_NOTHING) {
+        uint64_t read = 0;
+        TRY(compactor_work(compactor, 64 * KIB, UINT64_MAX, &turn, &read, err));
+        if (turn != COMPACT_STEP) continue;
+        if (steps != NULL) (*steps)++;
+        ErrCode code = store_compact(store, compactor_step(compactor), err);
+        compactor_done(compactor, code);
+        TRY(code);
+        if (store_wants_checkpoint(store)) TRY(store_checkpoint(store, err));
+    }
+    return OK;
+}

@@ -1,0 +1,476 @@
+/* Compaction: what is needed stays readable, what is dead goes, what was deleted stays deleted,
+ * also for who looks at packs alone. */
+#include "testing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "disk/sim.h"
+#include "node_kit.h"
+#include "pack_truth.h"
+#include "store/compact_priv.h"
+
+#define FILES 240
+#define BODY_LEN 4000
+
+static const NodeKitOptions small = {.seed = 3, .shards = 2, .pack_size = 128 * KIB};
+static const CompactOptions eager = {.dead_percent = 50, .look_again_ms = 1};
+
+typedef struct {
+    Disk *disk;
+    NodeKit kit;
+    bool up;
+    unsigned version[FILES]; /* 0: absent */
+} Fixture;
+
+static void start(Fixture *f, uint64_t seed)
+{
+    Err err = {0};
+    NodeKitOptions options = small;
+    options.seed = seed;
+    assert_ok(node_kit_open(&f->kit, f->disk, &options, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    f->up = true;
+}
+
+static int setup(void **state)
+{
+    Fixture *f = mem_new(sizeof *f);
+    Err err = {0};
+    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
+    start(f, 3);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Fixture *f = *state;
+    fault_reset();
+    if (f->up) node_kit_drop(&f->kit);
+    disk_free(f->disk);
+    mem_free(f);
+    return 0;
+}
+
+static Str key_of(unsigned i, char out[16])
+{
+    assert_int_equal(snprintf(out, 16, "file-%04u", i), 9);
+    return str_from_cstr(out);
+}
+
+static void body_of(unsigned i, unsigned version, uint8_t out[BODY_LEN])
+{
+    Rng rng;
+    rng_init(&rng, i * 1000 + version);
+    for (size_t at = 0; at < BODY_LEN; at += 8) {
+        uint64_t word = rng_u64(&rng);
+        memcpy(out + at, &word, 8);
+    }
+}
+
+static void put(Fixture *f, unsigned i)
+{
+    char key[16];
+    uint8_t body[BODY_LEN];
+    Err err = {0};
+    f->version[i]++;
+    body_of(i, f->version[i], body);
+    assert_ok(node_kit_put(&f->kit, STR("files"), key_of(i, key), str_of(body, BODY_LEN), &err),
+              &err);
+}
+
+static void delete_file(Fixture *f, unsigned i)
+{
+    char key[16];
+    Err err = {0};
+    f->version[i] = 0;
+    assert_ok(node_kit_delete(&f->kit, STR("files"), key_of(i, key), &err), &err);
+}
+
+static void apply_all(Fixture *f)
+{
+    Err err = {0};
+    size_t applied = 0;
+    do {
+        assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
+    } while (applied > 0);
+}
+
+static void checkpoint(Fixture *f)
+{
+    Err err = {0};
+    assert_ok(store_checkpoint(f->kit.store, &err), &err);
+}
+
+static void check_files(Fixture *f)
+{
+    AUTO_BUF(got, MIB);
+    for (unsigned i = 0; i < FILES; i++) {
+        char key[16];
+        uint8_t body[BODY_LEN];
+        Err err = {0};
+        ErrCode code = node_kit_get(&f->kit, STR("files"), key_of(i, key), &got, &err);
+        if (f->version[i] == 0) {
+            assert_code(code, ERR_NOT_FOUND, &err);
+            continue;
+        }
+        assert_ok(code, &err);
+        body_of(i, f->version[i], body);
+        assert_int_equal(got.len, BODY_LEN);
+        assert_memory_equal(got.data, body, BODY_LEN);
+    }
+}
+
+static void check_truth(Fixture *f)
+{
+    Err err = {0};
+    assert_ok(pack_truth_check(f->kit.store, &err), &err);
+}
+
+static void compact(Fixture *f)
+{
+    Err err = {0};
+    assert_ok(compact_all(f->kit.store, &eager, NULL, &err), &err);
+}
+
+static size_t pack_count(Fixture *f)
+{
+    Err err = {0};
+    uint64_t *numbers = NULL;
+    size_t count = 0;
+    assert_ok(packs_list(f->kit.store->packs, &numbers, &count, &err), &err);
+    mem_free(numbers);
+    return count;
+}
+
+static CompactStatus status_of(Fixture *f)
+{
+    CompactStatus status;
+    store_compact_status(f->kit.store, &status);
+    return status;
+}
+
+/* Files 0..FILES-1, applied; some 30 in a pack. */
+static void fill(Fixture *f)
+{
+    for (unsigned i = 0; i < FILES; i++)
+        put(f, i);
+    apply_all(f);
+}
+
+static void test_space_comes_back(void **state)
+{
+    Fixture *f = *state;
+    fill(f);
+    size_t before = pack_count(f);
+    for (unsigned i = 0; i < FILES; i++) {
+        if (i % 10 != 0) delete_file(f, i);
+    }
+    apply_all(f);
+    checkpoint(f);
+    compact(f);
+    check_files(f);
+    check_truth(f);
+    assert_in_range(pack_count(f), 1, before / 3);
+    assert_true(status_of(f).packs_retired > 0 && status_of(f).bytes_freed > 0);
+    /* What was gained is gained: nothing is left to do, and a restart finds it so. */
+    size_t steps = 0;
+    Err err = {0};
+    assert_ok(compact_all(f->kit.store, &eager, &steps, &err), &err);
+    node_kit_drop(&f->kit);
+    disk_sim_crash(f->disk);
+    start(f, 4);
+    check_files(f);
+    check_truth(f);
+}
+
+static void test_overwritten(void **state)
+{
+    Fixture *f = *state;
+    for (unsigned round = 0; round < 4; round++) {
+        fill(f);
+        checkpoint(f);
+        compact(f);
+        check_files(f);
+        check_truth(f);
+    }
+    assert_in_range(pack_count(f), 1, 2 * (FILES / 30) + 4);
+}
+
+/* A tombstone whose file's record is in an older pack that stays has to stay, too. */
+static void old_and_deleted(Fixture *f)
+{
+    for (unsigned i = 0; i < 30; i++) /* the first pack, of which a third dies */
+        put(f, i);
+    apply_all(f);
+    for (unsigned i = 100; i < 160; i++)
+        put(f, i);
+    for (unsigned i = 0; i < 10; i++)
+        delete_file(f, i);
+    for (unsigned i = 160; i < 200; i++)
+        put(f, i);
+    apply_all(f);
+    for (unsigned i = 100; i < 200; i++) /* the packs with the tombstones die */
+        delete_file(f, i);
+    for (unsigned i = 200; i < 240; i++)
+        put(f, i);
+    apply_all(f);
+    checkpoint(f);
+}
+
+static void test_tombstones_stay(void **state)
+{
+    Fixture *f = *state;
+    old_and_deleted(f);
+    compact(f);
+    assert_true(status_of(f).packs_retired >= 2);
+    check_files(f);
+    check_truth(f);
+}
+
+static void test_dropped_tombstones_are_seen(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    old_and_deleted(f);
+    fault_plant("compact-drops-tombstone", true);
+    compact(f);
+    assert_code(pack_truth_check(f->kit.store, &err), ERR_ABORTED, &err);
+}
+
+/* When the last record of the name is gone, the tombstone goes: a store that is filled and emptied
+ * again and again does not grow. */
+static void test_tombstones_go(void **state)
+{
+    Fixture *f = *state;
+    for (unsigned round = 0; round < 6; round++) {
+        for (unsigned i = 0; i < FILES; i++)
+            put(f, i);
+        for (unsigned i = 0; i < FILES; i++)
+            delete_file(f, i);
+        apply_all(f);
+        checkpoint(f);
+        compact(f);
+        check_truth(f);
+    }
+    put(f, 1);
+    apply_all(f);
+    checkpoint(f);
+    compact(f);
+    check_files(f);
+    check_truth(f);
+    assert_true(status_of(f).tombstones_dropped >= FILES);
+    assert_in_range(pack_count(f), 1, 4);
+}
+
+/* Turns until a step that moves records is ready. */
+static void until_move(Compactor *c, Fixture *f)
+{
+    Err err = {0};
+    CompactTurn turn = COMPACT_MORE;
+    for (int i = 0; i < 1000; i++) {
+        uint64_t read = 0;
+        assert_ok(compactor_work(c, 64 * KIB, UINT64_MAX, &turn, &read, &err), &err);
+        assert_int_not_equal(turn, COMPACT_NOTHING);
+        if (turn != COMPACT_STEP) continue;
+        if (compactor_step(c)->kind == COMPACT_MOVE) return;
+        ErrCode code = store_compact(f->kit.store, compactor_step(c), &err);
+        assert_ok(code, &err);
+        compactor_done(c, code);
+    }
+    fail_msg("nothing to move");
+}
+
+static void mostly_dead(Fixture *f)
+{
+    fill(f);
+    for (unsigned i = 0; i < FILES; i++) {
+        if (i % 10 != 0) delete_file(f, i);
+    }
+    apply_all(f);
+    checkpoint(f);
+}
+
+static void test_changed_meanwhile(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    AUTO(Compactor, compactor_free) c = NULL;
+    mostly_dead(f);
+    assert_ok(compactor_open(f->kit.store, &eager, &c, &err), &err);
+    until_move(c, f);
+    for (unsigned i = 0; i < FILES; i += 10) { /* between reading and moving */
+        if (i % 20 == 0)
+            delete_file(f, i);
+        else
+            put(f, i);
+    }
+    apply_all(f);
+    uint64_t moved = status_of(f).bytes_moved;
+    assert_ok(store_compact(f->kit.store, compactor_step(c), &err), &err);
+    compactor_done(c, OK);
+    assert_true(status_of(f).bytes_moved - moved < BODY_LEN); /* tombstones at most */
+    check_files(f);
+    compact(f);
+    check_files(f);
+    check_truth(f);
+}
+
+static void test_reader_looks_again(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    BucketRecord bucket;
+    StoreFound found;
+    Str body;
+    bool there = false;
+    mostly_dead(f);
+    assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
+    assert_ok(store_find(f->kit.reader, bucket.uid, STR("file-0010"), NULL, STORE_COMMITTED, &found,
+                         &there, &err),
+              &err);
+    assert_true(there && !found.in_log);
+    compact(f);
+    assert_code(store_body(f->kit.reader, &found, &body, &err), ERR_NOT_FOUND, &err);
+    check_files(f);
+}
+
+/* A pack with damage is left alone and told; what can be read of it still can. */
+static void test_damage_stays(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    mostly_dead(f);
+    AUTO(File, disk_close) file = NULL;
+    uint8_t byte = 0;
+    assert_ok(disk_open(f->disk, "packs/1.pack", DISK_OPEN_WRITE, &file, &err), &err);
+    assert_ok(disk_read_all(file, 60000, &byte, 1, &err), &err);
+    byte ^= 1;
+    assert_ok(disk_write(file, 60000, &byte, 1, &err), &err);
+    compact(f);
+    assert_int_equal(risk_places(f->kit.store->risk), 1);
+    DiskStat stat;
+    assert_ok(disk_stat(f->disk, "packs/1.pack", &stat, &err), &err);
+    assert_true(stat.exists);
+    assert_ok(disk_stat(f->disk, "packs/2.pack", &stat, &err), &err);
+    assert_false(stat.exists);
+    check_files(f); /* the flipped bit is in a dead record */
+}
+
+static void test_without_room(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    CompactTurn turn = COMPACT_MORE;
+    AUTO(Compactor, compactor_free) c = NULL;
+    mostly_dead(f);
+    size_t before = pack_count(f);
+    assert_ok(compactor_open(f->kit.store, &eager, &c, &err), &err);
+    while (turn == COMPACT_MORE) {
+        uint64_t read = 0;
+        assert_ok(compactor_work(c, MIB, 4096, &turn, &read, &err), &err);
+    }
+    assert_int_equal(turn, COMPACT_NOTHING);
+    assert_int_equal(pack_count(f), before);
+    for (unsigned i = 0; i < FILES; i += 10)
+        delete_file(f, i);
+    apply_all(f);
+    checkpoint(f);
+    /* Packs of nothing but dead bodies need none. */
+    turn = COMPACT_MORE;
+    for (int i = 0; i < 100 && turn != COMPACT_NOTHING; i++) {
+        uint64_t read = 0;
+        assert_ok(compactor_work(c, MIB, 4096, &turn, &read, &err), &err);
+        if (turn != COMPACT_STEP) continue;
+        assert_int_equal(compactor_step(c)->kind, COMPACT_RETIRE);
+        assert_ok(store_compact(f->kit.store, compactor_step(c), &err), &err);
+        compactor_done(c, OK);
+    }
+    checkpoint(f);
+    assert_true(pack_count(f) < before);
+    check_files(f);
+    check_truth(f);
+}
+
+/* A step that fails for want of room changes nothing, and goes well later. */
+static void test_failed_step(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    AUTO(Compactor, compactor_free) c = NULL;
+    mostly_dead(f);
+    assert_ok(compactor_open(f->kit.store, &eager, &c, &err), &err);
+    until_move(c, f);
+    static const char *const points[] = {"disk.write", "disk.read"};
+    for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+        fault_arm("disk.write", 28 /* ENOSPC */, 1, true);
+        ErrCode code = store_compact(f->kit.store, compactor_step(c), &err);
+        fault_reset();
+        assert_code(code, ERR_NO_SPACE, &err);
+        check_files(f);
+    }
+    compactor_done(c, ERR_NO_SPACE);
+    assert_false(store_failed(f->kit.store));
+    compact(f);
+    check_files(f);
+    check_truth(f);
+}
+
+/* Killed, or without power, at any step. */
+static void test_crash_between_steps(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    mostly_dead(f);
+    for (unsigned stop = 1; stop < 40; stop++) {
+        AUTO(Compactor, compactor_free) c = NULL;
+        CompactTurn turn = COMPACT_MORE;
+        unsigned steps = 0;
+        assert_ok(compactor_open(f->kit.store, &eager, &c, &err), &err);
+        while (turn != COMPACT_NOTHING && steps < stop) {
+            uint64_t read = 0;
+            assert_ok(compactor_work(c, 64 * KIB, UINT64_MAX, &turn, &read, &err), &err);
+            if (turn != COMPACT_STEP) continue;
+            assert_ok(store_compact(f->kit.store, compactor_step(c), &err), &err);
+            compactor_done(c, OK);
+            if (++steps % 3 == 0) checkpoint(f);
+        }
+        compactor_free(TAKE(c));
+        node_kit_drop(&f->kit);
+        f->up = false;
+        if (stop % 2 == 0)
+            disk_sim_crash(f->disk);
+        else
+            disk_sim_kill(f->disk);
+        start(f, 100 + stop);
+        check_files(f);
+        check_truth(f);
+        for (unsigned i = stop % 7; i < FILES; i += 7)
+            put(f, i);
+        for (unsigned i = stop % 3; i < FILES; i += 3) {
+            if (f->version[i] != 0) delete_file(f, i);
+        }
+        apply_all(f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_space_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_overwritten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tombstones_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dropped_tombstones_are_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tombstones_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changed_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reader_looks_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damage_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failed_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_crash_between_steps, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
