@@ -362,9 +362,6 @@ def refusals(server):
     answer = server.request('DELETE', '/v1/files')
     expect_problem(answer, 405, 'method')
     expect(answer.headers['Allow'], 'GET, HEAD, POST')
-    form = {'Content-Type': 'multipart/form-data; boundary=x'}
-    expect_problem(server.request('POST', '/v1/files?bucket=files', b'--x--', headers=form), 501,
-                   'not-implemented')
     expect(server.request('POST', '/v1/files', b'x').status, 400)
     expect(server.put('files', 'x', b'x', headers={'Content-Range': 'bytes 0-0/2'}).status, 400)
     for length, status in ((4 << 40, 507), (6 << 40, 413)):
@@ -375,6 +372,56 @@ def refusals(server):
     raw = raw_request(server, 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n'
                               'Content-Length: 2\r\n\r\n')
     expect(raw.split(b' ')[1], b'400')
+
+
+def form_of(parts, boundary=b'bound', end=b'--\r\n'):
+    """A multipart/form-data body of (headers, content) pairs."""
+    body = b''.join(b'--' + boundary + b'\r\n' + head + b'\r\n\r\n' + content_ + b'\r\n'
+                    for head, content_ in parts)
+    return body + b'--' + boundary + end
+
+
+@test
+def forms(server):
+    """POST of multipart/form-data, as browsers and `curl -F file=@NAME` send it."""
+    headers = {'Content-Type': 'multipart/form-data; boundary=bound'}
+    file_head = (b'Content-Disposition: form-data; name="file"; filename="a b.txt"\r\n'
+                 b'Content-Type: text/plain')
+    # Sizes around what stays in memory, what a buffer holds, and boundaries cut by buffers.
+    near = b'\r\n--boun' * 40000
+    bodies = [b'', b'x', content(65536), content(65537), content(1 << 20), near, near[3:], near[5:]]
+    bodies += [content((1 << 18) - 140 + i) + b'\r\n--bounx' for i in range(0, 40, 3)]
+    for chunked in (False, True):
+        for i, body in enumerate(bodies):
+            key = f'form-{i}-{chunked}'
+            form = form_of([(file_head, body)])
+            pieces = iter([form[j:j + 50000] for j in range(0, len(form), 50000)])
+            answer = server.request('POST', f'/v1/files?bucket=files&key={key}',
+                                    pieces if chunked else form, headers=headers, chunked=chunked)
+            expect(answer.status, 201, answer.body)
+            file = json.loads(answer.body)
+            expect((file['name'], file['content_type'], file['size'], file['sha256']),
+                   ('a b.txt', 'text/plain', len(body), hashlib.sha256(body).hexdigest()))
+            got = server.get('files', key)
+            expect(got.body == body, True, key)
+            expect(got.headers['Content-Type'], 'text/plain')
+    good = form_of([(file_head, b'x')])
+    for form, status in ((good[:-4], 400), (good[:20], 400), (b'', 400), (form_of([]), 400),
+                         (form_of([(file_head, b'x'), (file_head, b'y')]), 400),
+                         (form_of([(b'Content-Disposition: form-data; name="other"', b'x')]), 400),
+                         (form_of([(b'Content-Type: text/plain', b'x')]), 400),
+                         (form_of([(file_head, content(1 << 20))], end=b'-x'), 400)):
+        answer = server.request('POST', '/v1/files?bucket=files&key=refused', form, headers=headers)
+        expect(answer.status, status, form[:100])
+    digest = {**headers, 'Repr-Digest': 'sha-256=:' + base64.b64encode(bytes(32)).decode() + ':'}
+    expect(server.request('POST', '/v1/files?bucket=files', good, headers=digest).status, 400)
+    bare_type = {'Content-Type': 'multipart/form-data'}
+    expect(server.request('POST', '/v1/files?bucket=files', good, headers=bare_type).status, 400)
+    expect(server.get('files', 'refused').status, 404)
+    expect(stored_files(server, 'staging'), [])
+    # By PUT the bytes are a content like others.
+    server.put('files', 'raw', good, headers=headers)
+    expect(server.get('files', 'raw').body, good)
 
 
 def raw_request(server, text):

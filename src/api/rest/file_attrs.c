@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "http/params.h"
 #include "text/base64.h"
 #include "text/dates.h"
 #include "text/uri.h"
@@ -88,27 +89,6 @@ static ErrCode read_kept(RestCall *call, Err *err)
 
 /* --- Content-Disposition (RFC 6266): the file name in it --- */
 
-/* A token or quoted string off the front of *rest, unescaped into out. */
-static ErrCode take_value(Str *rest, Buf *out, Err *err)
-{
-    buf_clear(out);
-    if (rest->len == 0 || rest->ptr[0] != '"') {
-        size_t len = str_find_char(*rest, ';');
-        Str token = str_trim(str_slice(*rest, 0, len));
-        *rest = str_slice(*rest, len, rest->len);
-        return buf_append_str(out, token, err);
-    }
-    size_t i = 1;
-    for (; i < rest->len && rest->ptr[i] != '"'; i++) {
-        if (rest->ptr[i] == '\\' && i + 1 < rest->len) i++;
-        TRY(buf_append(out, rest->ptr + i, 1, err));
-    }
-    if (i == rest->len)
-        return err_set(err, ERR_INVALID, "Content-Disposition: a quote is not closed");
-    *rest = str_slice(*rest, i + 1, rest->len);
-    return OK;
-}
-
 /* filename*=UTF-8''a%20b, of RFC 8187; other character sets are left out. */
 static ErrCode decode_extended(RestCall *call, Str value, Buf *name, Err *err)
 {
@@ -124,41 +104,41 @@ static ErrCode decode_extended(RestCall *call, Str value, Buf *name, Err *err)
     return buf_append_str(name, decoded, err);
 }
 
+ErrCode rest_set_file_name(RestCall *call, Str name, Err *err)
+{
+    if (name.len == 0) return OK;
+    if (name.len > NAME_MAX_BYTES || !str_is_utf8(name) ||
+        memchr(name.ptr, '\0', name.len) != NULL) {
+        return err_set(err, ERR_INVALID,
+                       "Content-Disposition: a file name has 1 to %d bytes of "
+                       "UTF-8",
+                       NAME_MAX_BYTES);
+    }
+    return attr_set(&call->attrs, ATTR_FILE_NAME, name, err);
+}
+
 static ErrCode read_file_name(RestCall *call, Err *err)
 {
     Str rest = http_request_header(call->req, STR("content-disposition"));
     AUTO_BUF(value, HTTP_HEAD_MAX);
     AUTO_BUF(name, HTTP_HEAD_MAX);
     bool extended = false;
-    rest = str_slice(rest, str_find_char(rest, ';'), rest.len);
-    while (rest.len > 0) {
+    bool found = false;
+    Str type = http_params_begin(&rest); /* inline or attachment: the reader's business */
+    UNUSED(type);
+    do {
         Str param;
-        rest = str_trim(str_slice(rest, 1, rest.len));
-        size_t equals = str_find_char(rest, '=');
-        if (equals == rest.len) break;
-        param = str_trim(str_slice(rest, 0, equals));
-        rest = str_slice(rest, equals + 1, rest.len);
-        while (rest.len > 0 && rest.ptr[0] == ' ')
-            rest = str_slice(rest, 1, rest.len);
-        TRY(take_value(&rest, &value, err));
-        rest = str_slice(rest, str_find_char(rest, ';'), rest.len);
-        if (str_eq_nocase(param, STR("filename*"))) {
+        ErrCode code = http_params_next(&rest, &param, &value, &found, err);
+        if (code != OK) return err_wrap(err, code, "Content-Disposition");
+        if (found && str_eq_nocase(param, STR("filename*"))) {
             extended = true;
             TRY(decode_extended(call, buf_str(&value), &name, err));
-        } else if (str_eq_nocase(param, STR("filename")) && !extended) {
+        } else if (found && str_eq_nocase(param, STR("filename")) && !extended) {
             buf_clear(&name);
             TRY(buf_append_str(&name, buf_str(&value), err));
         }
-    }
-    if (name.len == 0) return OK;
-    if (name.len > NAME_MAX_BYTES || !str_is_utf8(buf_str(&name)) ||
-        memchr(name.data, '\0', name.len) != NULL) {
-        return err_set(err, ERR_INVALID,
-                       "Content-Disposition: a file name has 1 to %d bytes of "
-                       "UTF-8",
-                       NAME_MAX_BYTES);
-    }
-    return attr_set(&call->attrs, ATTR_FILE_NAME, buf_str(&name), err);
+    } while (found);
+    return rest_set_file_name(call, buf_str(&name), err);
 }
 
 /* --- Repr-Digest and Content-Digest (RFC 9530): sha-256=:base64:, of the body as it is sent --- */
@@ -249,15 +229,21 @@ ErrCode rest_read_conditions(RestCall *call, Err *err)
                    "a change does not take If-Unmodified-Since; send If-Match with the ETag");
 }
 
-ErrCode rest_read_attrs(RestCall *call, Err *err)
+ErrCode rest_set_type(RestCall *call, Str type, Err *err)
 {
-    Str type = http_request_header(call->req, STR("content-type"));
     if (type.len > TYPE_MAX) {
         return err_set(err, ERR_HEADERS_TOO_LARGE, "Content-Type is longer than %d bytes",
                        TYPE_MAX);
     }
-    if (type.len > 0) TRY(attr_set(&call->attrs, ATTR_CONTENT_TYPE, type, err));
-    TRY(read_file_name(call, err));
+    return type.len == 0 ? OK : attr_set(&call->attrs, ATTR_CONTENT_TYPE, type, err);
+}
+
+ErrCode rest_read_attrs(RestCall *call, Err *err)
+{
+    if (!rest_is_form(call)) {
+        TRY(rest_set_type(call, http_request_header(call->req, STR("content-type")), err));
+        TRY(read_file_name(call, err));
+    }
     TRY(read_meta(call, err));
     TRY(read_kept(call, err));
     TRY(refuse_unkept(call, err));

@@ -96,9 +96,10 @@ static void take_body(RestCall *call)
     Err err = {0};
     uint64_t length = 0;
     ErrCode code = admit(call, &length, &err);
+    if (code == OK && rest_is_form(call)) code = rest_form_begin(call, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
-    } else if (length <= INLINE_MAX) {
+    } else if (length <= INLINE_MAX && call->form == NULL) {
         http_request_collect(call->req, INLINE_MAX, on_collected);
     } else {
         rest_upload(call, length);
@@ -171,13 +172,8 @@ void rest_post(RestCall *call)
     m->type = MUTATION_CREATE;
     if (!rest_query(call, STR("bucket"), &has_bucket, &m->bucket)) return;
     if (!rest_query(call, STR("key"), &has_key, &m->key)) return;
-    Str type = http_request_header(call->req, STR("content-type"));
-    Str form = STR("multipart/form-data");
     ErrCode code = OK;
-    if (str_eq_nocase(str_slice(type, 0, form.len), form)) {
-        code = err_set(&err, ERR_NOT_IMPLEMENTED,
-                       "forms are not taken yet: send the content itself as the body");
-    } else if (!has_bucket) {
+    if (!has_bucket) {
         code = err_set(&err, ERR_INVALID, "?bucket= is missing");
     } else if (!has_key) { /* a name that nobody has */
         char text[ID128_TEXT_LEN + 1];

@@ -4,6 +4,7 @@
 
 #include "api/rest/rest.h"
 #include "base/rng.h"
+#include "http/form.h"
 #include "http/router.h"
 #include "text/json.h"
 
@@ -60,6 +61,14 @@ struct Rest {
 };
 
 typedef struct Upload Upload;
+
+/* A form that is taken apart. In the request's arena. */
+typedef struct {
+    HttpForm form;
+    bool part_seen;
+    size_t carry_len; /* bytes of the file that come before those of the buffer in hand */
+    char carry[4 + HTTP_FORM_BOUNDARY_MAX];
+} RestForm;
 typedef struct Download Download;
 
 /* One request. Lives in its arena; what it owns is given back when the request ends. */
@@ -87,6 +96,7 @@ struct RestCall {
     BucketUid bucket; /* where it goes, as far as is known before */
     ShardId shard;
     Upload *upload;
+    RestForm *form; /* NULL: the body is the content itself */
     Download *download;
     unsigned tries; /* look-ups so far */
 };
@@ -127,10 +137,14 @@ MUST_USE ErrCode rest_file_copy(RestCall *call, const StoreFound *found, RestFil
 /* Reads If-Match and If-None-Match into call->mutation. ERR_NOT_IMPLEMENTED for a condition that
  * would be passed over. */
 MUST_USE ErrCode rest_read_conditions(RestCall *call, Err *err);
-/* Reads Content-Type, Content-Disposition, Holdfast-Meta-…, kept headers into call->attrs, and
- * Repr-Digest or Content-Digest into call->wanted. ERR_INVALID; ERR_HEADERS_TOO_LARGE;
- * ERR_NOT_IMPLEMENTED for headers that promise what is not kept yet. */
+/* Reads Content-Type, Content-Disposition (those of a form's part come with it), Holdfast-Meta-…,
+ * kept headers into call->attrs, and Repr-Digest or Content-Digest into call->wanted. ERR_INVALID;
+ * ERR_HEADERS_TOO_LARGE; ERR_NOT_IMPLEMENTED for headers that promise what is not kept yet. */
 MUST_USE ErrCode rest_read_attrs(RestCall *call, Err *err);
+/* Set the version's content type, and its file name; an empty one is none. ERR_INVALID,
+ * ERR_HEADERS_TOO_LARGE. */
+MUST_USE ErrCode rest_set_type(RestCall *call, Str type, Err *err);
+MUST_USE ErrCode rest_set_file_name(RestCall *call, Str name, Err *err);
 /* Walks repeated (name, value) of ATTR_USER_META and ATTR_HTTP_HEADERS; false at the end. */
 bool rest_pairs_next(Dec *pairs, Str *name, Str *value);
 
@@ -141,6 +155,17 @@ void rest_upload(RestCall *call, uint64_t length);
 /* After a refusal of the mutation: removes what was stored, then answers. */
 void rest_upload_remove(RestCall *call, ErrCode code, const Err *err);
 void rest_upload_free(Upload *upload); /* NULL is fine */
+
+/* --- form.c --- */
+/* Is it a POST of multipart/form-data? By PUT such bytes are a content like others. */
+bool rest_is_form(const RestCall *call);
+/* Makes call->form, if the headers are those of a form that can be taken. ERR_INVALID,
+ * ERR_NO_MEMORY. */
+MUST_USE ErrCode rest_form_begin(RestCall *call, Err *err);
+/* Leaves in the buffer only the bytes of the file, behind those in form->carry. ERR_INVALID. */
+MUST_USE ErrCode rest_form_filter(RestCall *call, Buffer *buffer, Err *err);
+/* The body is over. ERR_INCOMPLETE_BODY, ERR_INVALID: the form is not whole. */
+MUST_USE ErrCode rest_form_end(RestCall *call, Err *err);
 
 /* --- files_put.c --- */
 /* A small body is there whole; it stays until the request ends. */

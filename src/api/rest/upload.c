@@ -7,12 +7,19 @@
  *                                                     v
  *                                           removed by the worker, then answered
  *
- * A body larger than an extent goes on in the next one. */
+ * A body larger than an extent goes on in the next one. Of a form only the file's bytes go on
+ * (form.c). */
 #include "api/rest/rest_priv.h"
 
 #include <string.h>
 
 #include "base/log.h"
+
+/* Bytes of a form's file that were held back as the beginning of a boundary, and were none. */
+typedef struct {
+    char bytes[4 + HTTP_FORM_BOUNDARY_MAX];
+    size_t len;
+} Carry;
 
 struct Upload {
     RestCall *call;
@@ -27,6 +34,8 @@ struct Upload {
     uint64_t size;   /* bytes taken so far */
     Buffer *writing; /* the worker's */
     Buffer *waiting;
+    Carry writing_carry; /* what comes before the buffer; of forms only */
+    Carry waiting_carry;
     bool reading;   /* a piece was asked for */
     bool ended;     /* the last piece came */
     bool busy;      /* the worker has it */
@@ -116,6 +125,10 @@ static void work_write(void *arg)
         u->work_code = service_admit_write(u->call->service, u->writing->len, &u->work_err);
     }
     if (u->writing != NULL && u->work_code == OK) {
+        u->work_code = write_piece(u, (const uint8_t *)u->writing_carry.bytes, u->writing_carry.len,
+                                   &u->work_err);
+    }
+    if (u->writing != NULL && u->work_code == OK) {
         u->work_code = write_piece(u, u->writing->data, u->writing->len, &u->work_err);
         buffer_release(TAKE(u->writing));
     }
@@ -200,15 +213,33 @@ static void become_inline(Upload *u, Buffer *buffer)
         rest_put_inline(call, buf_str(&call->body));
 }
 
+/* The file's bytes of a form's. *buffer may become NULL: it held none. */
+static ErrCode unwrap(Upload *u, Buffer **buffer, bool last, Err *err)
+{
+    RestCall *call = u->call;
+    ErrCode code = OK;
+    if (*buffer != NULL) code = rest_form_filter(call, *buffer, err);
+    if (code == OK && last) code = rest_form_end(call, err);
+    Str carry = str_of(call->form->carry, *buffer == NULL ? 0 : call->form->carry_len);
+    if (carry.len > 0) memcpy(u->waiting_carry.bytes, carry.ptr, carry.len);
+    u->waiting_carry.len = carry.len;
+    u->size += carry.len;
+    if (*buffer != NULL && (code != OK || (carry.len == 0 && (*buffer)->len == 0)))
+        buffer_release(TAKE(*buffer));
+    return code;
+}
+
 static void on_piece(HttpRequest *req, void *ctx, ErrCode code, Buffer *buffer, bool last)
 {
     RestCall *call = ctx;
     Upload *u = call->upload;
+    Err err = {0};
     UNUSED(req);
     ASSERT(u->reading && u->waiting == NULL);
     u->reading = false;
+    if (code == OK && call->form != NULL) code = unwrap(u, &buffer, last, &err);
     if (code != OK) {
-        fail(u, code, NULL);
+        fail(u, code, &err);
     } else if (last && u->size == 0 && (buffer == NULL || buffer->len <= INLINE_MAX)) {
         become_inline(u, buffer);
         return;
@@ -218,7 +249,6 @@ static void on_piece(HttpRequest *req, void *ctx, ErrCode code, Buffer *buffer, 
         if (buffer != NULL) u->size += buffer->len;
         call->bytes_in = u->size;
     }
-    Err err = {0};
     if (u->size > BODY_SIZE_MAX) {
         fail(u, err_set(&err, ERR_TOO_LARGE, "a file has at most 5 TiB"), &err);
     }
@@ -252,6 +282,7 @@ static void upload_step(Upload *u)
     }
     if (!u->busy && (u->waiting != NULL || u->ended)) {
         u->writing = TAKE(u->waiting);
+        u->writing_carry = u->waiting_carry;
         u->finishing = u->ended;
         u->busy = true;
         u->work = (LoopWork){.work = work_write, .done = written, .arg = u};
