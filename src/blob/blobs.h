@@ -60,6 +60,10 @@ MUST_USE ErrCode blob_reader_chunk(BlobReader *reader, uint64_t i, void *data, s
 int blob_reader_fd(const BlobReader *reader);
 void blob_reader_free(BlobReader *reader);
 
+/* Where an extent is: blobs/ab/cd/BODY.EXTENT; the directories are the body's first characters,
+ * which are random. */
+#define BLOB_PATH_MAX 80
+void blob_path(BodyId body, uint32_t extent, char out[BLOB_PATH_MAX]);
 /* Unlinks an extent; OK if it is not there. Not synced: after a crash it may be back, an orphan. */
 MUST_USE ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err);
 /* Is there a file of that name? What it is, blob_reader_open() tells. */

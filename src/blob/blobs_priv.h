@@ -6,7 +6,6 @@
 #include "blob/blobs.h"
 #include <stdatomic.h>
 
-#define BLOB_PATH_MAX 80
 #define BLOB_LEAVES (256 * 1024) /* directories blobs/ab/cd that there can be */
 
 struct Blobs {
@@ -18,8 +17,6 @@ struct Blobs {
     uint8_t leaf_known[BLOB_LEAVES / 8]; /* under lock: this process made it durable */
 };
 
-/* blobs/ab/cd/BODY.EXTENT: the directories are the body's first characters, which are random. */
-void blob_path(BodyId body, uint32_t extent, char out[BLOB_PATH_MAX]);
 /* staging/BODY.EXTENT.tmp */
 void blob_staging_path(BodyId body, uint32_t extent, char out[BLOB_PATH_MAX]);
 /* Makes the directory of body's extents, durable with its parents. ERR_NO_SPACE, ERR_IO. */

@@ -75,4 +75,5 @@ void pack_files_forget(PackFiles *files, uint64_t number);
 
 /* As packs_list(), in packs/ of disk. */
 MUST_USE ErrCode pack_numbers(Disk *disk, uint64_t **out, size_t *count, Err *err);
+
 #endif

@@ -1,6 +1,7 @@
 /* holdfast admin: the state of the server and of its log. */
 #include "cli/session.h"
 
+#include "cli/admin_risk.h"
 #include "cli/command.h"
 #include "cli/show.h"
 #include <inttypes.h>
@@ -9,9 +10,10 @@
 
 static const ClientSpec spec = {
     .name = "admin",
-    .usage = "admin status\nadmin wal\nadmin shards",
+    .usage = "admin status\nadmin risk\nadmin wal\nadmin shards",
     .text =
         "status: how the server is; its first line begins with ok, or says what is wrong.\n"
+        "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
         "wal: the write-ahead log. shards: the state of each shard. --json gives the answer of\n"
         "the REST interface.",
     .example = "  holdfast admin status\n  holdfast admin wal --json",
@@ -61,6 +63,15 @@ static int print_verdict(const json_t *status)
     if (is_true(status, "draining")) {
         puts("stopping: the server finishes what is under way and takes nothing new");
         return err_info(ERR_SHUTTING_DOWN)->exit_status;
+    }
+    const json_t *risk = json_object_get(status, "risk");
+    uint64_t files = number(risk, "files");
+    uint64_t places = number(risk, "places");
+    if (files + places > 0) {
+        printf("damage: %" PRIu64 " file(s) and %" PRIu64 " other place(s) are damaged; "
+               "holdfast admin risk lists them; up %s, %s of space left\n",
+               files, places, up, space);
+        return err_info(ERR_FILE_DAMAGED)->exit_status;
     }
     if (total > 0 && free_bytes < total / 100 * LOW_SPACE_PERCENT) {
         printf("ok, but space is low: %s left; up %s\n", space, up);
@@ -153,6 +164,7 @@ static const struct {
     int (*print)(const json_t *answer);
 } views[] = {
     {"status", "/v1/admin/status", print_status},
+    {"risk", "/v1/admin/risk", admin_risk_print},
     {"wal", "/v1/admin/wal", print_wal},
     {"shards", "/v1/admin/shards", print_shards},
 };
@@ -169,7 +181,7 @@ static int run(Session *session)
         session_json_line(answer);
         return 0;
     }
-    return command_usage(spec.name, "\"%s\" is not status, wal or shards", verb);
+    return command_usage(spec.name, "\"%s\" is not status, risk, wal or shards", verb);
 }
 
 int command_admin(int argc, char **argv)

@@ -99,7 +99,10 @@ ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *c
     Index *index = index_new(options);
     bool made = false;
     ErrCode code = vfs_new(disk, &index->vfs, err);
-    if (code == OK) code = index_file_ensure(disk, index->vfs, &made, err);
+    if (code == OK) {
+        vfs_on_damage(index->vfs, index->options.damaged, index->options.damaged_ctx);
+        code = index_file_ensure(disk, index->vfs, &made, err);
+    }
     if (code == OK) code = open_connection(index, err);
     if (code != OK) {
         release(index);

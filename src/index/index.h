@@ -26,6 +26,10 @@ typedef struct {
     uint64_t cache_bytes;        /* page cache of each reader; 0: 2 MiB */
     uint64_t writer_cache_bytes; /* of the writer; 0: 16 MiB. A batch that changes more pages than
                                     this holds writes some of them to the log more than once */
+    /* Called, from any thread that reads, for each page of index.db or its log that is not what was
+     * written or cannot be read; path and offset say where. NULL: nobody wants to know. */
+    void (*damaged)(void *ctx, const char *path, uint64_t offset, const Err *err);
+    void *damaged_ctx;
     uint64_t wal_soft_bytes; /* index_checkpoint() waits for cursors that keep the log from being
                                 cut once it is longer; 0: 16 MiB */
 } IndexOptions;

@@ -102,6 +102,13 @@ static ErrCode read_wal(const VfsFile *file, uint64_t offset, void *data, size_t
                    (unsigned long long)frame);
 }
 
+static void tell_damage(const VfsFile *file, uint64_t offset, const Err *err)
+{
+    Vfs *vfs = file->vfs;
+    if (vfs->damaged == NULL || (err->code != ERR_CORRUPT && err->code != ERR_IO)) return;
+    vfs->damaged(vfs->damaged_ctx, file->node->path, offset, err);
+}
+
 static int file_read(sqlite3_file *base, void *data, int amount, sqlite3_int64 at)
 {
     VfsFile *file = file_of(base);
@@ -112,6 +119,7 @@ static int file_read(sqlite3_file *base, void *data, int amount, sqlite3_int64 a
     if (code == OK) return SQLITE_OK;
     memset(data, 0, (size_t)amount); /* as the interface asks of a short read; no harm otherwise */
     if (code == ERR_END) return SQLITE_IOERR_SHORT_READ;
+    tell_damage(file, (uint64_t)at, &err);
     return fail(file, code == ERR_CORRUPT ? SQLITE_IOERR_CORRUPTFS : SQLITE_IOERR_READ, &err);
 }
 
@@ -409,6 +417,14 @@ static int current_time(sqlite3_vfs *base, double *out)
     UNUSED(base);
     *out = 0;
     return SQLITE_OK;
+}
+
+void vfs_on_damage(Vfs *vfs,
+                   void (*fn)(void *ctx, const char *path, uint64_t offset, const Err *err),
+                   void *ctx)
+{
+    vfs->damaged = fn;
+    vfs->damaged_ctx = ctx;
 }
 
 ErrCode vfs_new(Disk *disk, Vfs **out, Err *err)

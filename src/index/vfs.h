@@ -20,6 +20,11 @@ MUST_USE ErrCode vfs_new(Disk *disk, Vfs **out, Err *err);
 /* From here on the files are opened for reading only, and a log that is absent is an empty one: for
  * an index.db that must not change. Before the first connection. */
 void vfs_set_read_only(Vfs *vfs);
+/* Before the first connection: fn is called for each page that is not what was written or cannot be
+ * read, by the thread that reads it. */
+void vfs_on_damage(Vfs *vfs,
+                   void (*fn)(void *ctx, const char *path, uint64_t offset, const Err *err),
+                   void *ctx);
 /* All connections must be closed before; the shared memory dies here. NULL is fine. */
 void vfs_free(Vfs *vfs);
 /* For sqlite3_open_v2(). */

@@ -40,6 +40,8 @@ struct Vfs {
     char name[40];
     bool read_only;
     _Atomic bool failed;
+    void (*damaged)(void *ctx, const char *path, uint64_t offset, const Err *err); /* or NULL */
+    void *damaged_ctx;
     VfsNode main;
     VfsNode wal;
     Lock lock; /* LOCK_RANK_INDEX; guards what follows, refs and opening; never held over I/O that

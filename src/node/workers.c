@@ -286,6 +286,18 @@ static size_t apply(Workers *workers)
     return applied;
 }
 
+/* The list of damage. A sync that failed ends the root, wherever it was (rule 1 of TESTING.md). */
+static void save_risk(Workers *workers)
+{
+    Err err = {0};
+    ErrCode code = store_save_risk(workers->store, &err);
+    if (code == OK) return;
+    if (code == ERR_IO)
+        workers_fail(workers, &err);
+    else
+        LOG(WARN, "risk.not_saved", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+}
+
 static void applier_run(void *arg)
 {
     Workers *workers = arg;
@@ -303,6 +315,7 @@ static void applier_run(void *arg)
             if (store_wants_checkpoint(workers->store)) checkpoint(workers);
         } while (applied == STORE_APPLY_BATCH);
         if (!woken) checkpoint(workers); /* a second of silence */
+        save_risk(workers);
     }
 }
 

@@ -138,6 +138,19 @@ ErrCode service_body(ServiceReader *reader, const StoreFound *found, Str *body, 
     return store_body(reader->reader, found, body, err);
 }
 
+void service_damaged(Service *service, Str bucket, RiskFound found)
+{
+    BucketRecord record = {.uid = 0};
+    if (!buckets_find(service->options.buckets, bucket, &record)) return; /* gone meanwhile */
+    found.bucket = record.uid;
+    risk_add(store_risk(service->options.store), &found);
+}
+
+void service_whole(Service *service, FileId file, VersionId version)
+{
+    risk_clear(store_risk(service->options.store), file, version, RISK_WHOLE);
+}
+
 ErrCode service_list(ServiceReader *reader, const ListQuery *query, ListFn fn, void *ctx,
                      Buf *next_after, bool *more, Err *err)
 {

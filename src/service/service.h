@@ -45,6 +45,12 @@ MUST_USE ErrCode service_find_id(ServiceReader *reader, FileId file, const Versi
 /* The body of a small file (no extents); view into the reader. ERR_NOT_FOUND: find again. */
 MUST_USE ErrCode service_body(ServiceReader *reader, const StoreFound *found, Str *body, Err *err);
 
+/* The bytes of a version could not be read back: notes it in the list of damage. found.cause,
+ * place, offset and detail say where and why; bucket is the name of its bucket. */
+void service_damaged(Service *service, Str bucket, RiskFound found);
+/* All of a version's bytes were read and verified. */
+void service_whole(Service *service, FileId file, VersionId version);
+
 typedef struct {
     Str bucket; /* name */
     Str prefix;

@@ -105,6 +105,7 @@ static ErrCode fill_index(Store *store, Record **records, size_t count, const Pa
 {
     Rows rows;
     rows_begin(&rows, store->index, &store->value_buf);
+    rows.risk = store->risk;
     for (size_t i = 0; i < count; i++) {
         TRY(rows_apply(&rows, &records[i]->entry, &places[i], err));
     }

@@ -262,19 +262,58 @@ ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version
     return OK;
 }
 
+/* The bytes of a body are not what was written, or cannot be read: notes that. */
+static ErrCode damaged(StoreReader *reader, const StoreFound *found, ErrCode code,
+                       const char *place, uint64_t offset, Err *err)
+{
+    RiskFound risk = {.file = found->row.file,
+                      .version = found->row.version,
+                      .bucket = found->bucket,
+                      .key = found->key,
+                      .size = found->row.size,
+                      .cause = risk_cause_of(code),
+                      .place = place,
+                      .offset = offset,
+                      .detail = err_text(err)};
+    risk_add(reader->store->risk, &risk);
+    return err_wrap(err, ERR_FILE_DAMAGED, "%s offset %" PRIu64, place, offset);
+}
+
 static ErrCode body_in_log(StoreReader *reader, const StoreFound *found, Str *body, Err *err)
 {
     Str payload = {NULL, 0};
-    ErrCode code = wal_read(reader->store->wal, found->pos, found->log_len, &reader->body, &payload,
-                            err);
-    if (code == ERR_CORRUPT) {
-        return err_wrap(err, ERR_FILE_DAMAGED, "log segment %" PRIu64 " offset %" PRIu64,
-                        found->pos.segment, found->pos.offset);
+    Wal *wal = reader->store->wal;
+    ErrCode code = wal_read(wal, found->pos, found->log_len, &reader->body, &payload, err);
+    if (code == OK && payload.len < found->row.size) {
+        code = err_set(err, ERR_CORRUPT, "the log record is too short");
+    }
+    if (code == ERR_CORRUPT || code == ERR_IO) {
+        char place[DISK_PATH_MAX];
+        wal_path(wal, found->pos.segment, place);
+        return damaged(reader, found, code, place, found->pos.offset, err);
     }
     if (code != OK) return code;
-    if (payload.len < found->row.size)
-        return err_set(err, ERR_FILE_DAMAGED, "log record too short");
     *body = str_slice(payload, payload.len - found->row.size, found->row.size);
+    return OK;
+}
+
+static ErrCode body_in_pack(StoreReader *reader, const StoreFound *found, Str *body, Err *err)
+{
+    PackRecord record;
+    const PackPlace *at = &found->row.place;
+    ErrCode code = packs_read(reader->store->packs, at, false, &reader->body, &record, err);
+    if (code == OK &&
+        (!id128_eq(record.entry.file, found->row.file) ||
+         record.entry.lsn != found->row.version.lsn || record.stored_body.len != found->row.size)) {
+        code = err_set(err, ERR_FOREIGN, "the record there is another file's");
+    }
+    if (code == ERR_CORRUPT || code == ERR_IO || code == ERR_FOREIGN) {
+        char place[PACK_PATH_MAX];
+        pack_path(at->pack, place);
+        return damaged(reader, found, code, place, at->offset, err);
+    }
+    if (code != OK) return code;
+    *body = record.stored_body;
     return OK;
 }
 
@@ -285,22 +324,9 @@ ErrCode store_body(StoreReader *reader, const StoreFound *found, Str *body, Err 
         *body = (Str){NULL, 0};
         return OK;
     }
-    if (found->in_log) return body_in_log(reader, found, body, err);
-    PackRecord record;
-    ErrCode code = packs_read(reader->store->packs, &found->row.place, false, &reader->body,
-                              &record, err);
-    if (code == ERR_CORRUPT) {
-        return err_wrap(err, ERR_FILE_DAMAGED, "pack %" PRIu64 " offset %" PRIu64,
-                        found->row.place.pack, found->row.place.offset);
-    }
-    if (code != OK) return code;
-    if (!id128_eq(record.entry.file, found->row.file) ||
-        record.entry.lsn != found->row.version.lsn || record.stored_body.len != found->row.size) {
-        return err_set(err, ERR_FILE_DAMAGED,
-                       "pack %" PRIu64 " offset %" PRIu64 ": the record there is another file's",
-                       found->row.place.pack, found->row.place.offset);
-    }
-    *body = record.stored_body;
+    TRY(found->in_log ? body_in_log(reader, found, body, err)
+                      : body_in_pack(reader, found, body, err));
+    risk_clear(reader->store->risk, found->row.file, found->row.version, RISK_WHOLE);
     return OK;
 }
 

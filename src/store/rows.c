@@ -144,6 +144,7 @@ static ErrCode drop_version(Rows *b, BucketUid bucket, Str row_key, const FileRo
     if ((row->flags & ROW_FLAG_DELETE_MARKER) == 0) {
         TRY(count_file(b, bucket, -1, -(int64_t)row->size, err));
     }
+    if (b->risk != NULL) risk_clear(b->risk, row->file, row->version, RISK_GONE);
     return index_delete(b->index, row_key, err);
 }
 

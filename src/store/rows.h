@@ -6,11 +6,13 @@
 
 #include "format/row.h"
 #include "index/index.h"
+#include "store/risk.h"
 
 /* Sums that a batch gathers before it writes them: rows of the bucket and pack in hand. */
 typedef struct {
     Index *index;
     Buf *value; /* one encoded row; ROW_VALUE_MAX */
+    Risk *risk; /* from which versions that end are taken; NULL: none */
     BucketUid bucket;
     int64_t files;
     int64_t bytes;

@@ -15,10 +15,22 @@ StoreShard *store_shard(Store *store, ShardId shard)
     return known;
 }
 
+static void index_damaged(void *ctx, const char *path, uint64_t offset, const Err *err)
+{
+    Store *store = ctx;
+    RiskFound found = {.cause = risk_cause_of(err->code),
+                       .place = path,
+                       .offset = offset,
+                       .detail = err_text(err)};
+    risk_add(store->risk, &found);
+}
+
 /* Opens index.db and reads what is applied. ERR_CORRUPT: it is missing or no good. */
 static ErrCode try_index(Store *store, StoreOpened *opened, Err *err)
 {
-    IndexOptions options = {.cache_bytes = store->options.index_cache_bytes};
+    IndexOptions options = {.cache_bytes = store->options.index_cache_bytes,
+                            .damaged = index_damaged,
+                            .damaged_ctx = store};
     bool missing = false;
     TRY(rebuild_index_missing(store->disk, store->packs, &missing, err));
     if (missing) return err_set(err, ERR_CORRUPT, "index.db is missing, and there are packs");
@@ -44,12 +56,14 @@ static ErrCode open_index(Store *store, StoreOpened *opened, Err *err)
     code = rebuild_index_of(store->disk, store->packs, store->blobs, &rebuild, &opened->rebuilt,
                             err);
     if (code != OK) return err_wrap(err, code, "%s; it can't be made again", err_text(&why));
+    risk_clear_path(store->risk, "index.db", RISK_GONE);
     return try_index(store, opened, err);
 }
 
 static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
 {
     const StoreOptions *o = &store->options;
+    TRY(risk_open(store->disk, o->clock, o->root.incarnation, &store->risk, err));
     PacksOptions packs = {.root = o->root.uuid, .pack_size = o->pack_size, .clock = o->clock};
     ErrCode code = packs_open(store->disk, &packs, &store->packs, err);
     if (code != OK) return err_wrap(err, code, "open packs");
@@ -58,7 +72,7 @@ static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
     if (code != OK) return err_wrap(err, code, "open blobs");
     code = open_index(store, opened, err);
     if (code != OK) return err_wrap(err, code, "open index.db");
-    return risk_open(store->disk, o->clock, o->root.incarnation, &store->risk, err);
+    return OK;
 }
 
 ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOpened *opened,
@@ -78,6 +92,7 @@ ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOp
     StoreOpened found = {0};
     TRY(open_parts(store, &found, err));
     TRY(store_recover(store, &found, err));
+    TRY(store_review_risk(store, err));
     *opened = found;
     *out = TAKE(store);
     return OK;

@@ -73,6 +73,9 @@ StoreShard *store_shard(Store *store, ShardId shard);
 MUST_USE ErrCode store_read_applied(Store *store, Err *err);
 /* Reads the log at start; the index was read before (recover.c). */
 MUST_USE ErrCode store_recover(Store *store, StoreOpened *opened, Err *err);
+/* Takes what is no more, or is whole again, off the list of damage as the last process left it
+ * (risk_review.c). */
+MUST_USE ErrCode store_review_risk(Store *store, Err *err);
 /* store_find() for records the caller looks up by name in any view; see read.c. */
 MUST_USE ErrCode store_find_name(StoreReader *reader, BucketUid bucket, Str key,
                                  const VersionId *version, StoreView view, StoreFound *out,

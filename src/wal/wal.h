@@ -110,6 +110,8 @@ void wal_window_deinit(WalWindow *window);
  * from memory, also when its segment was cut meanwhile. *payload is a view into window. */
 MUST_USE ErrCode wal_window_read(Wal *wal, WalWindow *window, WalPos pos, size_t payload_len,
                                  Str *payload, Err *err);
+/* Path of the file that holds segment; of one that was cut, what it was. */
+void wal_path(Wal *wal, uint64_t segment, char out[DISK_PATH_MAX]);
 /* Tells what the next CHECKPOINT should say of shard's commit and applied lsn. */
 void wal_note(Wal *wal, ShardId shard, Lsn commit_lsn, Lsn applied_lsn);
 /* What the log says of shard: its tail from the entries appended, promises from FRAME_STATE

@@ -278,6 +278,16 @@ ErrCode wal_window_read(Wal *wal, WalWindow *window, WalPos pos, size_t payload_
     return wal_read(wal, pos, payload_len, &window->bytes, payload, err);
 }
 
+void wal_path(Wal *wal, uint64_t segment, char out[DISK_PATH_MAX])
+{
+    lock_take(&wal->lock);
+    const WalSegment *known = table_find(wal, segment);
+    bool active = known != NULL && known->active;
+    lock_give(&wal->lock);
+    wal_segment_path(segment, out);
+    if (active) memcpy(out, WAL_ACTIVE, sizeof WAL_ACTIVE);
+}
+
 void wal_stats(Wal *wal, WalStats *out)
 {
     WalStats stats = {0};

@@ -20,12 +20,18 @@ static void root_json(JsonWriter *json, Service *service)
     json_write_object_end(json);
 }
 
-static void store_json(JsonWriter *json, const StoreStatus *status)
+static void store_json(JsonWriter *json, const StoreStatus *status, const Risk *risk)
 {
     json_write_key(json, "disk");
     json_write_object_begin(json);
     json_member_u64(json, "total_bytes", status->disk_total);
     json_member_u64(json, "free_bytes", status->disk_free);
+    json_write_object_end(json);
+    json_write_key(json, "risk");
+    json_write_object_begin(json);
+    json_member_u64(json, "files", risk_files(risk));
+    json_member_u64(json, "places", risk_places(risk));
+    json_member_u64(json, "unlisted", risk_unlisted(risk));
     json_write_object_end(json);
     json_write_key(json, "store");
     json_write_object_begin(json);
@@ -54,7 +60,7 @@ void rest_admin_status(RestCall *call)
     json_member_bool(&json, "draining", atomic_load(&rest->draining));
     json_member_bool(&json, "failed", rest->node.failed(rest->node.ctx));
     root_json(&json, call->service);
-    store_json(&json, &status);
+    store_json(&json, &status, store_risk(service_store(call->service)));
     json_member_u64(&json, "buckets", buckets_count(service_buckets(call->service)));
     json_member_u64(&json, "shards", rest->node.shards(rest->node.ctx, NULL, 0));
     json_member_u64(&json, "writes_in_flight", rest->node.in_flight(rest->node.ctx));

@@ -125,17 +125,37 @@ static void read_ahead(Download *d)
     loop_work(http_request_loop(d->call->req), &d->work);
 }
 
+/* Stored bytes are not what was written, or cannot be read. */
+static bool is_damage(ErrCode code)
+{
+    return code == ERR_CORRUPT || code == ERR_NOT_FOUND || code == ERR_IO;
+}
+
+/* Lists the file as damaged, at the chunk that was to be read next. */
+static void note_damage(Download *d)
+{
+    char place[BLOB_PATH_MAX];
+    uint64_t offset = d->reader == NULL ? 0 : d->chunk * blob_reader_footer(d->reader)->chunk_size;
+    ASSERT(d->extent < d->file.row.extent_count);
+    blob_path(d->extents[d->extent].body, d->extents[d->extent].number, place);
+    rest_damaged(d->call, &d->file, place, offset, &d->err);
+}
+
 /* The worker is idle and something went wrong. */
 static void give_up(Download *d)
 {
     RestCall *call = d->call;
     Err err = d->err;
-    ErrCode code = d->code == ERR_CORRUPT || d->code == ERR_NOT_FOUND ? ERR_FILE_DAMAGED : d->code;
+    ErrCode code = d->code;
     if (d->code == ERR_NOT_FOUND && !d->begun && call->tries < FIND_TRIES) {
         call->download = NULL; /* replaced and unlinked meanwhile: look again */
         rest_download_free(d);
         rest_get_find(call);
         return;
+    }
+    if (!d->gone && is_damage(code)) {
+        note_damage(d);
+        code = err_wrap(&err, ERR_FILE_DAMAGED, "extent %" PRIu32, d->extent);
     }
     if (!d->begun) {
         rest_answer_error(call, code, &err);
@@ -204,6 +224,9 @@ static void step(Download *d)
     if (!d->read_all || d->sending || d->pieces[d->send].len > 0) return;
     d->call->status = 200;
     d->call->bytes_out = d->sent;
+    if (d->sent == d->file.row.size) {
+        service_whole(d->call->service, d->file.row.file, d->file.row.version);
+    }
     http_respond_end(d->call->req); /* fewer bytes than announced: an abort */
 }
 

@@ -106,6 +106,20 @@ static ErrCode find(RestCall *call, ServiceReader *reader, RestFile *file, Exten
     return buf_append_str(&call->body, body, err);
 }
 
+void rest_damaged(RestCall *call, const RestFile *file, const char *place, uint64_t offset,
+                  const Err *err)
+{
+    RiskFound found = {.file = file->row.file,
+                       .version = file->row.version,
+                       .key = file->key,
+                       .size = file->row.size,
+                       .cause = risk_cause_of(err->code),
+                       .place = place,
+                       .offset = offset,
+                       .detail = err_text(err)};
+    service_damaged(call->service, file->bucket, found);
+}
+
 static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
 {
     HttpRequest *req = call->req;
@@ -152,6 +166,9 @@ void rest_get_find(RestCall *call)
         code = find(call, reader, &file, &extents, &moved, &err);
     }
     if (moved) {
+        char place[PACK_PATH_MAX] = "wal.segments";
+        if (file.row.place.pack != 0) pack_path(file.row.place.pack, place);
+        rest_damaged(call, &file, place, file.row.place.offset, &err);
         code = err_set(&err, ERR_FILE_DAMAGED, "looked up %d times, its bytes were never there",
                        FIND_TRIES);
     }

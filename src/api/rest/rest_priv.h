@@ -148,6 +148,10 @@ MUST_USE ErrCode rest_set_file_name(RestCall *call, Str name, Err *err);
 /* Walks repeated (name, value) of ATTR_USER_META and ATTR_HTTP_HEADERS; false at the end. */
 bool rest_pairs_next(Dec *pairs, Str *name, Str *value);
 
+/* The bytes of file could not be read back from place: lists it as damaged. err says why. */
+void rest_damaged(RestCall *call, const RestFile *file, const char *place, uint64_t offset,
+                  const Err *err);
+
 /* --- upload.c --- */
 /* Takes the body in pieces: one of at most INLINE_MAX bytes goes to rest_put_inline(), a larger one
  * into blobs and then to rest_put_stored(). length is HTTP_LENGTH_UNKNOWN if it is not known. */
@@ -203,5 +207,6 @@ void rest_bucket_list(RestCall *call);
 void rest_admin_status(RestCall *call);
 void rest_admin_wal(RestCall *call);
 void rest_admin_shards(RestCall *call);
+void rest_admin_risk(RestCall *call);
 
 #endif

@@ -1,0 +1,10 @@
+/* holdfast admin risk: the list of what is damaged. */
+#ifndef HOLDFAST_CLI_ADMIN_RISK_H
+#define HOLDFAST_CLI_ADMIN_RISK_H
+
+#include "text/json.h"
+
+/* Prints the answer of GET /v1/admin/risk; the exit status. */
+int admin_risk_print(const json_t *answer);
+
+#endif

@@ -1,0 +1,69 @@
+/* The list of damage against what a start finds: a process that was killed may have left entries of
+ * versions that are deleted, and the operator may have mended or rebuilt what is listed. */
+#include "store/store_priv.h"
+
+#include "index/page_sum.h"
+
+/* The version is neither in the index nor in the log. What cannot be looked up stays listed. */
+static bool version_is_gone(StoreReader *reader, const RiskEntry *entry)
+{
+    StoreFound row;
+    bool found = true;
+    Str key = str_of(entry->key, entry->key_len);
+    if (store_find(reader, entry->bucket, key, &entry->version, STORE_COMMITTED, &row, &found,
+                   NULL) != OK) {
+        return false;
+    }
+    if (found) return !id128_eq(row.row.file, entry->file);
+    found = true;
+    ErrCode code = store_find(reader, entry->bucket, key, &entry->version, STORE_PENDING, &row,
+                              &found, NULL);
+    return code == OK && !(found && id128_eq(row.row.file, entry->file));
+}
+
+/* The page has its checksum again, or there is no such page. */
+static bool page_is_well(Store *store, uint64_t offset)
+{
+    uint8_t page[PAGE_SIZE_BYTES];
+    AUTO(File, disk_close) file = NULL;
+    size_t got = 0;
+    if (disk_open(store->disk, "index.db", DISK_OPEN_READ, &file, NULL) != OK) return false;
+    if (disk_read(file, offset, page, sizeof page, &got, NULL) != OK) return false;
+    if (got == 0) return true;
+    uint32_t number = (uint32_t)(offset / PAGE_SIZE_BYTES) + 1;
+    return got == sizeof page && page_sum_ok(page, number);
+}
+
+static void review(Store *store, StoreReader *reader, const RiskEntry *entry)
+{
+    if (!id128_is_zero(entry->file)) {
+        if (version_is_gone(reader, entry)) {
+            risk_clear(store->risk, entry->file, entry->version, RISK_GONE);
+        }
+        return;
+    }
+    Str place = str_from_cstr(entry->place);
+    DiskStat stat = {.exists = true};
+    if (str_eq(place, STR("index.db-wal"))) {
+        /* SQLite has just gone through it. */
+        risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
+    } else if (str_eq(place, STR("index.db"))) {
+        if (page_is_well(store, entry->offset)) {
+            risk_clear_place(store->risk, entry->place, entry->offset, RISK_WHOLE);
+        }
+    } else if (disk_stat(store->disk, entry->place, &stat, NULL) == OK && !stat.exists) {
+        risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
+    }
+}
+
+ErrCode store_review_risk(Store *store, Err *err)
+{
+    RiskCursor cursor = {.len = 0};
+    RiskEntry entry;
+    if (risk_files(store->risk) + risk_places(store->risk) == 0) return OK;
+    AUTO(StoreReader, store_reader_free) reader = NULL;
+    TRY(store_reader_open(store, &reader, err));
+    while (risk_next(store->risk, &cursor, &entry))
+        review(store, reader, &entry);
+    return OK;
+}
