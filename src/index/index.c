@@ -49,6 +49,7 @@ static void release(Index *index)
     vfs_free(index->vfs);
     buf_deinit(&index->key);
     buf_deinit(&index->value);
+    pending_deinit(&index->pending);
     mem_free(index);
 }
 
@@ -62,6 +63,7 @@ static Index *index_new(const IndexOptions *options)
     Index *index = mem_new(sizeof *index);
     buf_init(&index->key, INDEX_KEY_MAX);
     buf_init(&index->value, INDEX_VALUE_MAX);
+    pending_init(&index->pending);
     if (options != NULL) index->options = *options;
     set_default(&index->options.cache_bytes, CACHE_BYTES_DEFAULT);
     set_default(&index->options.writer_cache_bytes, WRITER_CACHE_BYTES_DEFAULT);
@@ -165,27 +167,47 @@ ErrCode index_begin(Index *index, Err *err)
     return OK;
 }
 
-ErrCode index_put(Index *index, Str key, Str value, Err *err)
+static ErrCode write_change(Index *index, const PendingChange *change, Err *err)
+{
+    sqlite3_stmt *stmt = index->stmts[change->is_delete ? STMT_DELETE : STMT_PUT];
+    TRY(conn_bind(&index->conn, stmt, 1, change->key, false, err));
+    if (!change->is_delete) {
+        Str value = pending_value(&index->pending, change);
+        TRY(conn_bind(&index->conn, stmt, 2, value, false, err));
+    }
+    return conn_run(&index->conn, stmt, change->is_delete ? "delete" : "put", err);
+}
+
+/* Gives SQLite what was kept back. */
+static ErrCode write_pending(Index *index, Err *err)
+{
+    Pending *pending = &index->pending;
+    if (pending->count == 0) return OK;
+    pending_sort(pending);
+    for (size_t i = 0; i < pending->count; i++)
+        TRY(write_change(index, &pending->changes[i], err));
+    atomic_fetch_add_explicit(&index->rows_written, pending->count, memory_order_relaxed);
+    pending_clear(pending);
+    return OK;
+}
+
+static ErrCode change(Index *index, Str key, Str value, bool is_delete, Err *err)
 {
     TRY(check_batch(index, key, value, err));
-    sqlite3_stmt *stmt = index->stmts[STMT_PUT];
-    ErrCode code = conn_bind(&index->conn, stmt, 1, key, false, err);
-    if (code == OK) code = conn_bind(&index->conn, stmt, 2, value, false, err);
-    if (code == OK) code = conn_run(&index->conn, stmt, "put", err);
-    if (code != OK) return end_batch(index, code);
-    atomic_fetch_add_explicit(&index->rows_written, 1, memory_order_relaxed);
-    return OK;
+    ErrCode code = OK;
+    if (!pending_has_room(&index->pending, key.len, value.len)) code = write_pending(index, err);
+    if (code == OK) code = pending_add(&index->pending, key, value, is_delete, err);
+    return code == OK ? OK : end_batch(index, code);
+}
+
+ErrCode index_put(Index *index, Str key, Str value, Err *err)
+{
+    return change(index, key, value, false, err);
 }
 
 ErrCode index_delete(Index *index, Str key, Err *err)
 {
-    TRY(check_batch(index, key, str_of(NULL, 0), err));
-    sqlite3_stmt *stmt = index->stmts[STMT_DELETE];
-    ErrCode code = conn_bind(&index->conn, stmt, 1, key, false, err);
-    if (code == OK) code = conn_run(&index->conn, stmt, "delete", err);
-    if (code != OK) return end_batch(index, code);
-    atomic_fetch_add_explicit(&index->rows_written, 1, memory_order_relaxed);
-    return OK;
+    return change(index, key, str_of(NULL, 0), true, err);
 }
 
 static ErrCode copy_column(sqlite3_stmt *stmt, int column, Buf *out, Err *err)
@@ -210,7 +232,8 @@ ErrCode index_batch_get(Index *index, Str key, Str *value, bool *found, Err *err
     TRY(check_batch(index, key, str_of(NULL, 0), err));
     sqlite3_stmt *stmt = index->stmts[STMT_GET];
     bool row = false;
-    ErrCode code = conn_bind(&index->conn, stmt, 1, key, false, err);
+    ErrCode code = write_pending(index, err);
+    if (code == OK) code = conn_bind(&index->conn, stmt, 1, key, false, err);
     if (code == OK) code = batch_select(index, stmt, NULL, &row, err);
     if (code != OK) return end_batch(index, code);
     if (row) *value = buf_str(&index->value);
@@ -226,7 +249,8 @@ ErrCode index_batch_first(Index *index, Str from, Str prefix, Str *key, Str *val
     sqlite3_stmt *stmt = index->stmts[STMT_FIRST];
     Str start = str_cmp(from, prefix) < 0 ? prefix : from;
     bool row = false;
-    ErrCode code = conn_bind(&index->conn, stmt, 1, start, false, err);
+    ErrCode code = write_pending(index, err);
+    if (code == OK) code = conn_bind(&index->conn, stmt, 1, start, false, err);
     if (code == OK) code = batch_select(index, stmt, &index->key, &row, err);
     if (code != OK) return end_batch(index, code);
     if (row) row = str_starts_with(buf_str(&index->key), prefix);
@@ -242,7 +266,8 @@ ErrCode index_commit(Index *index, Err *err)
 {
     index_assert(index);
     if (!index->in_batch) return err_set(err, ERR_INVALID, "index: no batch is open");
-    ErrCode code = conn_run(&index->conn, index->stmts[STMT_COMMIT], "commit", err);
+    ErrCode code = write_pending(index, err);
+    if (code == OK) code = conn_run(&index->conn, index->stmts[STMT_COMMIT], "commit", err);
     if (code != OK) return end_batch(index, code);
     index->in_batch = false;
     index_assert(index);
@@ -252,6 +277,7 @@ ErrCode index_commit(Index *index, Err *err)
 void index_rollback(Index *index)
 {
     if (!index->in_batch) return;
+    pending_clear(&index->pending);
     /* SQLite itself has rolled back after some errors. The rollback only forgets pages in memory
      * and marks in the shared memory, so it does not fail. */
     if (sqlite3_get_autocommit(index->conn.db) == 0) {

@@ -54,6 +54,8 @@ MUST_USE ErrCode index_remove(Disk *disk, Err *err);
  * key or value is longer than allowed) the batch is rolled back and over. A batch whose commit
  * failed with ERR_IO may still come back whole after a restart: its outcome is unknown. */
 MUST_USE ErrCode index_begin(Index *index, Err *err);
+/* Puts and deletes are kept back and written in the order of their keys, before the next read in
+ * the batch or its commit: their errors may come from there. */
 MUST_USE ErrCode index_put(Index *index, Str key, Str value, Err *err);
 MUST_USE ErrCode index_delete(Index *index, Str key, Err *err); /* absent is fine */
 /* Reads within the batch (the writer's view); *value is valid until the next call on this Index. */

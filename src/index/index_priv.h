@@ -4,6 +4,7 @@
 
 #include "index/conn.h"
 #include "index/index.h"
+#include "index/pending.h"
 #include <stdatomic.h>
 
 typedef enum {
@@ -22,8 +23,9 @@ struct Index {
     sqlite3_stmt *stmts[STMT_COUNT];
     IndexOptions options; /* without zeros */
     bool in_batch;
-    Buf key;   /* what index_batch_first() gave */
-    Buf value; /* what index_batch_get() and _first() gave */
+    Pending pending; /* of the batch: before any read in it and its commit they are written */
+    Buf key;         /* what index_batch_first() gave */
+    Buf value;       /* what index_batch_get() and _first() gave */
     _Atomic uint64_t rows_written;
     _Atomic unsigned readers;
 };
