@@ -96,7 +96,8 @@ bool row_key_name_parse(Str row_key, BucketUid *bucket, Str *key, VersionId *ver
 size_t row_key_file(uint8_t *out, FileId file)
 {
     Enc enc = key_begin(out, 'i');
-    enc_bytes(&enc, file.bytes, sizeof file.bytes);
+    enc_bytes(&enc, file.bytes + 2, sizeof file.bytes - 2);
+    enc_bytes(&enc, file.bytes, 2);
     return key_end(&enc);
 }
 

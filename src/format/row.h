@@ -2,7 +2,7 @@
  * bytes; what they mean is here. One byte of kind comes first.
  *
  *   'n' bucket uid be64, key, 0, ~term be32, ~lsn be64 -> FileRow   newest version first
- *   'i' file id                                        -> bucket uid be64, key
+ *   'i' file id, its shard last                        -> bucket uid be64, key    by age
  *   'a' shard be16                                     -> AppliedRow
  *   'r' shard be16, request id                         -> RequestRow
  *   'x' expiry ms be64, shard be16, request id         -> (empty)   to drop old request rows

@@ -129,7 +129,6 @@ static ErrCode append_write(Engine *engine, Mutation *m, ShardId shard, BucketUi
                    .inline_body = m->inline_body};
     entry.file = there ? found->row.file : file_id_make(shard, now_ms, &engine->rng);
     uint64_t created_ms = there ? found->row.created_ms : file_id_created_ms(entry.file);
-    if (id128_is_zero(entry.body)) entry.body = id128_random(&engine->rng);
     TRY(make_attrs(m, key, entry.file, created_ms, err));
     entry.attrs = buf_str(&m->attr_buf);
     AUTO_BUF(extents, EXTENTS_MAX * EXTENT_LEN);

@@ -45,9 +45,9 @@ struct Mutation {
     Str inline_body;       /* ≤ INLINE_MAX; else extents */
     const Extent *extents; /* durable already (blob_writer_finish()) */
     uint32_t extent_count;
-    BodyId body;
-    uint64_t size;                    /* bytes of the body */
-    Sha256 digest;                    /* of the body */
+    BodyId body;   /* of the extents; an inline body has none, its version names it */
+    uint64_t size; /* bytes of the body */
+    Sha256 digest; /* of the body */
     void (*done)(Mutation *mutation); /* called on the engine's thread; be quick */
     void *ctx;                        /* the door's */
 

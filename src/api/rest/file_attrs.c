@@ -235,7 +235,9 @@ ErrCode rest_set_type(RestCall *call, Str type, Err *err)
         return err_set(err, ERR_HEADERS_TOO_LARGE, "Content-Type is longer than %d bytes",
                        TYPE_MAX);
     }
-    return type.len == 0 ? OK : attr_set(&call->attrs, ATTR_CONTENT_TYPE, type, err);
+    /* What a file without a type is answered with need not be kept, in log, pack and index. */
+    if (type.len == 0 || str_eq(type, STR(REST_TYPE_DEFAULT))) return OK;
+    return attr_set(&call->attrs, ATTR_CONTENT_TYPE, type, err);
 }
 
 ErrCode rest_read_attrs(RestCall *call, Err *err)

@@ -39,7 +39,7 @@ static void meta_json(JsonWriter *json, Str attrs)
 static Str content_type(const FileRow *row)
 {
     Str type;
-    return attr_get(row->attrs, ATTR_CONTENT_TYPE, &type) ? type : STR("application/octet-stream");
+    return attr_get(row->attrs, ATTR_CONTENT_TYPE, &type) ? type : STR(REST_TYPE_DEFAULT);
 }
 
 void rest_file_json(JsonWriter *json, const RestFile *file)

@@ -11,7 +11,8 @@
 #define BODY_SIZE_MAX (5 * 1024 * GIB) /* bytes of one file */
 #define FIND_TRIES 8                   /* look-ups of a file whose bytes keep moving */
 #define USER_META_MAX (8 * KIB)        /* bytes of names and values of Holdfast-Meta-… */
-#define FILE_JSON_MAX (1 * MIB)        /* of one FILE object, every byte of it escaped */
+#define REST_TYPE_DEFAULT "application/octet-stream" /* of a file that has no type */
+#define FILE_JSON_MAX (1 * MIB) /* of one FILE object, every byte of it escaped */
 
 /* Operations as metrics name them; metrics.c has their names. */
 typedef enum {
