@@ -1,5 +1,5 @@
 /* holdfast bucket: makes, names and removes buckets. */
-#include "cli/session.h"
+#include "cli/bucket.h"
 
 #include "cli/command.h"
 #include "cli/key_path.h"
@@ -57,7 +57,7 @@ static int list_page(Session *session, Buf *target, Buf *next)
 }
 
 /* Names of buckets need no encoding. */
-static int list(Session *session)
+int bucket_list(Session *session)
 {
     AUTO_BUF(target, REMOTE_TARGET_MAX);
     AUTO_BUF(next, KEY_MAX);
@@ -107,7 +107,7 @@ static int run(Session *session)
     bool create = strcmp(verb, "create") == 0;
     bool remove_it = strcmp(verb, "remove") == 0 || strcmp(verb, "rm") == 0;
     if (strcmp(verb, "list") == 0 || strcmp(verb, "ls") == 0) {
-        if (options->arg_count == 1) return list(session);
+        if (options->arg_count == 1) return bucket_list(session);
         return command_usage(spec.name, "list takes no name");
     }
     if (!create && !remove_it) {

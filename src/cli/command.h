@@ -27,6 +27,7 @@ int command_fail(const char *name, const Err *err);
 int command_serve(int argc, char **argv);
 int command_put(int argc, char **argv);
 int command_get(int argc, char **argv);
+int command_cat(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_rm(int argc, char **argv);

@@ -25,6 +25,18 @@ static const ClientSpec spec = {
     .args_max = 2,
 };
 
+static const ClientSpec cat_spec = {
+    .name = "cat",
+    .usage = "cat BUCKET/KEY",
+    .text =
+        "Writes a file's content to standard output, as `get BUCKET/KEY -` does. It is checked by\n"
+        "its SHA-256 when all of it was written, so look at the exit status.",
+    .example = "  holdfast cat files/2026/notes.txt | less",
+    .options = OPTION_QUIET,
+    .args_min = 1,
+    .args_max = 1,
+};
+
 typedef struct {
     ClientCall call;
     Buf key;
@@ -288,21 +300,37 @@ static int run(Get *get)
     return session_report(session, "fetched", !recursive);
 }
 
-int command_get(int argc, char **argv)
+static int fetch(Session *session)
 {
-    Session session;
     int status = 0;
     Err err = {0};
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
     AUTO_BUF(prefix, REMOTE_TARGET_MAX);
-    Get get = {.session = &session};
+    Get get = {.session = session};
     if (prepare(&get, &prefix, &err) == OK) {
         status = run(&get);
     } else {
-        status = session_fail(&session, (Str){NULL, 0}, &err);
+        status = session_fail(session, (Str){NULL, 0}, &err);
     }
     listing_close(get.listing);
     local_dir_close(get.root);
     mem_free(get.single_name);
-    return session_end(&session, status);
+    return session_end(session, status);
+}
+
+int command_cat(int argc, char **argv)
+{
+    Session session;
+    int status = 0;
+    if (!session_begin(&session, &cat_spec, argc, argv, &status)) return status;
+    session.options.args[1] = "-";
+    session.options.quiet = true;
+    return fetch(&session);
+}
+
+int command_get(int argc, char **argv)
+{
+    Session session;
+    int status = 0;
+    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    return fetch(&session);
 }

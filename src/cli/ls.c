@@ -1,5 +1,5 @@
 /* holdfast ls: names the files of a bucket, one level like `ls`, or all with -R. */
-#include "cli/session.h"
+#include "cli/bucket.h"
 
 #include "cli/command.h"
 #include "cli/key_path.h"
@@ -9,14 +9,14 @@
 
 static const ClientSpec spec = {
     .name = "ls",
-    .usage = "ls [-l] [-R] BUCKET[/PREFIX]",
+    .usage = "ls [-l] [-h] [-R] [BUCKET[/PREFIX]]",
     .text =
         "Names the files whose keys begin with PREFIX, one level deep: what lies behind the next\n"
         "/ is one line that ends in /. With -R every key is named. Control bytes of names are\n"
-        "shown as \\xNN; --json gives them as they are.",
-    .example = "  holdfast ls -l files\n  holdfast ls -R files/2026/",
-    .options = OPTION_RECURSIVE | OPTION_LONG | OPTION_JSON | OPTION_QUIET,
-    .args_min = 1,
+        "shown as \\xNN; --json gives them as they are. Without BUCKET it names the buckets.",
+    .example = "  holdfast ls\n  holdfast ls -lh files\n  holdfast ls -R files/2026/",
+    .options = OPTION_RECURSIVE | OPTION_LONG | OPTION_HUMAN | OPTION_JSON | OPTION_QUIET,
+    .args_min = 0,
     .args_max = 1,
 };
 
@@ -45,6 +45,10 @@ static ErrCode print_entry(const ClientOptions *options, const ListingEntry *ent
     TRY(show_name_append(&name, entry->file.key, err));
     if (options->long_form && entry->is_prefix) {
         printf("%15s  %-24s  ", "-", "-");
+    } else if (options->long_form && options->human) {
+        char size[SHOW_SIZE_SIZE];
+        printf("%15s  %-24.*s  ", show_size(entry->file.size, size),
+               STR_ARG(entry->file.updated_at));
     } else if (options->long_form) {
         printf("%15" PRIu64 "  %-24.*s  ", entry->file.size, STR_ARG(entry->file.updated_at));
     }
@@ -106,7 +110,9 @@ int command_ls(int argc, char **argv)
     int status = 0;
     Err err = {0};
     if (!session_begin(&session, &spec, argc, argv, &status)) return status;
-    if (list(&session, &err) != OK) {
+    if (session.options.arg_count == 0) {
+        status = bucket_list(&session);
+    } else if (list(&session, &err) != OK) {
         status = session_fail(&session, str_from_cstr(session.options.args[0]), &err);
     } else if (client_stopped(session.client)) {
         status = TALLY_INTERRUPTED;

@@ -9,6 +9,7 @@ typedef enum {
     ID_QUIET,
     ID_RECURSIVE,
     ID_LONG,
+    ID_HUMAN,
     ID_HELP
 } OptionId;
 
@@ -24,6 +25,7 @@ typedef struct {
 static const OptionRow rows[] = {
     {ID_RECURSIVE, OPTION_RECURSIVE, "recursive", "rR", NULL, "everything below, not one level"},
     {ID_LONG, OPTION_LONG, "long", "l", NULL, "size and time of each file too"},
+    {ID_HUMAN, OPTION_HUMAN, "human", "h", NULL, "sizes as 1.5 MiB; with -l"},
     {ID_CONNECTIONS, OPTION_CONNECTIONS, "connections", "", "N", "transfers at once, 1..64 [8]"},
     {ID_JSON, OPTION_JSON, "json", "", NULL, "one JSON object a line on standard output"},
     {ID_QUIET, OPTION_QUIET, "quiet", "q", NULL, "nothing on standard error but failures"},
@@ -95,6 +97,7 @@ static ErrCode set_value(ClientOptions *out, const OptionRow *row, const char *v
     case ID_QUIET: out->quiet = true; return OK;
     case ID_RECURSIVE: out->recursive = true; return OK;
     case ID_LONG: out->long_form = true; return OK;
+    case ID_HUMAN: out->human = true; return OK;
     case ID_RETRY_FOR:
         if (!options_parse_time(str_from_cstr(value), &out->retry_for_ms)) {
             return err_set(err, ERR_USAGE, "--retry-for \"%s\" is not a time such as 60s or 5min",
@@ -159,12 +162,14 @@ static ErrCode add_arg(const ClientSpec *spec, const char *arg, ClientOptions *o
     return OK;
 }
 
-static bool wants_help(int argc, char *const *argv)
+/* -h is --help, but of commands that have sizes to show. */
+static bool wants_help(const ClientSpec *spec, int argc, char *const *argv)
 {
+    bool short_form = (spec->options & OPTION_HUMAN) == 0;
     for (int i = 1; i < argc; i++) {
         Str arg = str_from_cstr(argv[i]);
         if (str_eq(arg, STR("--"))) return false;
-        if (str_eq(arg, STR("--help")) || str_eq(arg, STR("-h"))) return true;
+        if (str_eq(arg, STR("--help")) || (short_form && str_eq(arg, STR("-h")))) return true;
     }
     return false;
 }
@@ -176,7 +181,7 @@ ErrCode options_read(const ClientSpec *spec, int argc, char *const *argv, Client
     ClientOptions options = {.connections = OPTIONS_CONNECTIONS,
                              .retry_for_ms = OPTIONS_RETRY_FOR_MS};
     bool only_args = false;
-    if (wants_help(argc, argv)) {
+    if (wants_help(spec, argc, argv)) {
         *out = options;
         *help = true;
         return OK;
@@ -204,11 +209,11 @@ ErrCode options_read(const ClientSpec *spec, int argc, char *const *argv, Client
     return OK;
 }
 
-static ErrCode help_row(const OptionRow *row, Buf *out, Err *err)
+static ErrCode help_row(const ClientSpec *spec, const OptionRow *row, Buf *out, Err *err)
 {
     /* The first letter is the one to tell; -R is there for hands that know ls. */
     char letter[] = "    ";
-    if (row->letters[0] != '\0') {
+    if (row->letters[0] != '\0' && find_letter(spec, row->letters[0]) == row) {
         letter[0] = '-';
         letter[1] = row->letters[0];
         letter[2] = ',';
@@ -236,7 +241,7 @@ ErrCode options_help(const ClientSpec *spec, Buf *out, Err *err)
     }
     TRY(buf_printf(out, err, "\n%s\n\noptions:\n", spec->text));
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        if (has_row(spec, &rows[i])) TRY(help_row(&rows[i], out, err));
+        if (has_row(spec, &rows[i])) TRY(help_row(spec, &rows[i], out, err));
     }
     TRY(buf_printf(out, err,
                    "\nServer and key may also stand in ~/.config/holdfast/config.yaml as url: and "

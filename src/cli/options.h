@@ -17,6 +17,7 @@ typedef enum {
     OPTION_QUIET = 1 << 2,
     OPTION_RECURSIVE = 1 << 3,
     OPTION_LONG = 1 << 4,
+    OPTION_HUMAN = 1 << 5, /* takes -h, which is --help elsewhere */
 } OptionBits;
 
 typedef struct {
@@ -42,6 +43,7 @@ typedef struct {
     bool quiet;
     bool recursive;
     bool long_form;
+    bool human;
 } ClientOptions;
 
 /* Reads argv[1..argc-1]; options may stand anywhere before `--`. *help: --help was there and the

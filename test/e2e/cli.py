@@ -483,6 +483,25 @@ def listings(cli):
 
 
 @test
+def listings_for_people(cli):
+    """ls without a bucket, sizes as people read them, cat."""
+    body = content(1536 << 10)
+    path = cli.write('big', body)
+    cli.run('put', path, 'files/big')
+    cli.run('bucket', 'create', 'other')
+    expect([line.split()[-1] for line in cli.run('ls').lines()], ['files', 'other'])
+    expect([line['name'] for line in cli.run('ls', '--json').objects()], ['files', 'other'])
+    holds(cli.run('ls', '-l', 'files').out, str(len(body)))
+    for flags in (('-lh',), ('-l', '--human'), ('-h', '-l')):
+        holds(cli.run('ls', *flags, 'files').out, ' 1.5 MiB ')
+    holds(cli.run('ls', '--help').out, '-h, --human')
+    expect(cli.run('cat', 'files/big').raw == body, True, 'cat')
+    expect(cli.run('cat', 'files/absent', status=3).out, '')
+    cli.run('cat', status=2)
+    cli.run('cat', 'files', status=2)
+
+
+@test
 def buckets(cli):
     holds(cli.run('bucket', 'create', 'photos').err, 'created')
     holds(cli.run('bucket', 'create', 'photos').err, 'already')
@@ -580,12 +599,13 @@ def server_settings(cli):
 
 @bare
 def help_texts(cli):
-    names = ('put', 'get', 'ls', 'stat', 'rm', 'bucket', 'admin')
+    names = ('put', 'get', 'cat', 'ls', 'stat', 'rm', 'bucket', 'admin')
     whole = cli.run('help').out
     for name in names:
         holds(whole, f'  {name} ')
         text = cli.run(name, '--help').out
-        for part in (f'usage: holdfast {name} ', '--url URL', 'example:', '-h, --help'):
+        short = '    --help' if name == 'ls' else '-h, --help'
+        for part in (f'usage: holdfast {name} ', '--url URL', 'example:', short):
             holds(text, part)
         expect(cli.run('help', name).out, text, name)
         if max(len(line) for line in text.splitlines()) > 100:
