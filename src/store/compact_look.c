@@ -136,7 +136,7 @@ ErrCode compact_outlived(Store *store, IndexReader *reader, const Entry *entry, 
     /* Whatever keeps it from being read, the tombstone is then kept. */
     if (packs_read(store->packs, &row.place, false, buf, &newer, NULL) != OK) return OK;
     *outlived = newer.entry.lsn == version.lsn && newer.entry.term == version.term &&
-                (newer.entry.op == OP_CREATE || newer.entry.op == OP_UPDATE) &&
+                newer.entry.op == OP_UPDATE && /* a CREATE relies on the DELETE before it */
                 (newer.entry.flags & ENTRY_FLAG_KEEP_OLDER) == 0;
     return OK;
 }

@@ -54,7 +54,7 @@ void names_deinit(Names *names);
  * *tombstone instead. */
 MUST_USE ErrCode compact_look(IndexReader *reader, const PackRecord *record, const PackPlace *place,
                               bool *needed, bool *tombstone, Err *err);
-/* Is the name of tombstone entry held by a body that is newer and ends all before it? */
+/* Is the name of tombstone entry held by an UPDATE that is newer and ends all before it? */
 MUST_USE ErrCode compact_outlived(Store *store, IndexReader *reader, const Entry *entry, Buf *buf,
                                   bool *outlived, Err *err);
 /* Adds those of names that pack may hold to *held. *known false: its names were never gathered. */

@@ -4,8 +4,9 @@
  *        packs only | packs and log  | log only
  *
  * Everything up to begin, where the oldest segment kept begins, was in synced packs before the log
- * was cut: a lsn there that no pack holds is lost. Behind begin the log has all, so the new index
- * ends before the first lsn that the packs lack, and the rest is applied from the log at start. */
+ * was cut: a lsn there that no pack holds is lost, or was compacted away. Behind begin the log has
+ * all, so the new index ends before the first lsn that the packs lack, and the rest is applied from
+ * the log at start. */
 #include "store/rebuild_priv.h"
 
 #include <stdlib.h>
@@ -259,9 +260,19 @@ static void find_lost(RebuildRefs *refs, ShardId shard, const RebuildRef *items,
     if (next <= end) tell_lost(refs, shard, next, end);
 }
 
+/* Compaction takes what is needed no longer out of the packs, and leaves a hole in their numbers.
+ * From then on a lsn that no pack holds proves nothing, unless there is damage where it may have
+ * stood. */
+static bool all_expected(const RebuildRefs *refs)
+{
+    if (refs->report->damaged_bytes > 0) return true;
+    return refs->pack_count == 0 || refs->packs[refs->pack_count - 1] == refs->pack_count;
+}
+
 static void find_all_lost(RebuildRefs *refs, bool log_good)
 {
     size_t at = 0;
+    if (!all_expected(refs)) return;
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
         const RebuildShard *shard = &refs->shards[i];
         if (!shard->seen) continue;

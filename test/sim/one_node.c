@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "disk/sim.h"
+#include "one_node_compact.h"
 #include "one_node_damage.h"
 #include "one_node_model.h"
 #include "one_node_readers.h"
@@ -40,6 +41,7 @@ typedef struct {
     bool lazy;         /* little is applied: restarts find much of the log */
     Model model;
     Readers readers;
+    SimCompact compact;
     BodyId orphans[ORPHANS_MAX]; /* uploaded, never submitted, since the last start */
     size_t orphan_count;
     SimDiskFaults faults;
@@ -288,6 +290,7 @@ static void restart(Sim *sim, bool power)
     static const SimDiskFaults none;
     trace(sim, power ? "power" : "kill", 0, 0);
     readers_close(&sim->readers);
+    sim_compact_close(&sim->compact);
     DamageBounds bounds = damage_bounds(sim);
     node_kit_drop(&sim->kit);
     sim->up = false;
@@ -323,6 +326,7 @@ static void clean_stop(Sim *sim)
     store_status(sim->kit.store, &status);
     if (status.failed) return;
     readers_close(&sim->readers);
+    sim_compact_close(&sim->compact);
     ErrCode code = node_kit_close(&sim->kit, &err);
     release_answered(sim);
     sim->up = false;
@@ -339,6 +343,7 @@ static void clean_stop(Sim *sim)
         model_fail(&sim->model, "a clean stop left %" PRIu64 " records", sim->kit.opened.unapplied);
     }
     model_compare(&sim->model, &sim->kit, false);
+    sim_compact_check(&sim->model, &sim->kit);
     model_check_requests(&sim->model, &sim->kit);
     disk_sim_set_faults(sim->disk, &sim->faults);
 }
@@ -382,6 +387,10 @@ static void step(Sim *sim)
     if (sim->model.failed || !sim->up) return;
     release_answered(sim);
     readers_note(&sim->readers);
+    if (rng_below(&sim->rng, 3) == 0) {
+        trace(sim, "compact", sim_compact(&sim->compact, &sim->model, &sim->kit, &sim->rng), 0);
+        sim->kit.clock.boot_ns += 1000000;
+    }
     sim->kit.clock.wall_ms += rng_below(&sim->rng, 5);
     if (node_failed(sim)) restart(sim, true);
 }
@@ -422,6 +431,7 @@ static void last_words(Sim *sim)
     Err err = {0};
     ErrCode code = node_kit_put(&sim->kit, STR("files"), STR("last"), STR("words"), &err);
     if (code != OK) model_fail(&sim->model, "no progress: %s", err_info(code)->name);
+    if (!sim->model.failed) sim_compact_check(&sim->model, &sim->kit);
 }
 
 /* One seed; true if all went well. */
@@ -453,6 +463,7 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     *hash = sim->hash;
     *acknowledged += sim->model.acknowledged;
     readers_close(&sim->readers);
+    sim_compact_close(&sim->compact);
     if (sim->up) node_kit_drop(&sim->kit);
     model_deinit(&sim->model);
     disk_free(sim->older);

@@ -418,6 +418,46 @@ static void test_failed_step(void **state)
     check_truth(f);
 }
 
+/* An index made from what compaction left says the same, also of what was deleted and made anew. */
+static void test_rebuilt(void **state)
+{
+    Fixture *f = *state;
+    for (unsigned round = 0; round < 3; round++) {
+        Err err = {0};
+        old_and_deleted(f);
+        for (unsigned i = 0; i < FILES; i += 9 - round)
+            put(f, i);
+        for (unsigned i = 0; i < 5; i++)
+            put(f, i); /* CREATE behind a tombstone, then UPDATE of it */
+        apply_all(f);
+        checkpoint(f);
+        compact(f);
+        check_truth(f);
+        node_kit_drop(&f->kit);
+        f->up = false;
+        disk_sim_kill(f->disk);
+        assert_ok(index_remove(f->disk, &err), &err);
+        start(f, 50 + round);
+        check_files(f);
+        check_truth(f);
+        for (unsigned i = 0; i < FILES; i += 7) { /* nothing older shows behind what is deleted */
+            if (f->version[i] != 0) delete_file(f, i);
+        }
+        apply_all(f);
+        check_files(f);
+        check_truth(f);
+        for (unsigned i = 0; i < FILES; i++) {
+            if (f->version[i] != 0) delete_file(f, i);
+        }
+        apply_all(f);
+        BucketRecord bucket;
+        BucketStatRow stat;
+        assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
+        assert_ok(store_bucket_stat(f->kit.reader, bucket.uid, &stat, &err), &err);
+        assert_int_equal(stat.files, 0);
+    }
+}
+
 /* Killed, or without power, at any step. */
 static void test_crash_between_steps(void **state)
 {
@@ -469,6 +509,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damage_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rebuilt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_between_steps, setup, teardown),
     };
 
