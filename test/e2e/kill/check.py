@@ -1,7 +1,7 @@
 """Looks at the whole store after a restart and holds it against the oracle."""
 import threading
 
-from door import BadAnswer, Broken, Door
+from door import BadAnswer, Broken
 from load import list_files, read_file
 from oracle import Wrong
 
@@ -12,7 +12,7 @@ def read_all(oracle, server, files):
     errors = []
 
     def work():
-        door = Door(server.port, server.key())
+        door = server.door()
         try:
             while not errors:
                 try:
@@ -40,7 +40,7 @@ def read_all(oracle, server, files):
 def list_all(oracle, server):
     """Lists the bucket: each file of the oracle that exists is in it, and no other. Raises Wrong.
     Returns how many there are."""
-    door = Door(server.port, server.key())
+    door = server.door()
     listed = 0
     try:
         missing = {key for key, file in oracle.files.items() if file.value() is not None}

@@ -8,7 +8,7 @@ import threading
 import time
 from urllib.parse import quote
 
-from door import BadAnswer, Broken, Door
+from door import BadAnswer, Broken
 from oracle import File, Race, Shared, Value, Wrong
 
 BUCKET = 'files'
@@ -31,6 +31,10 @@ class Again(Wrong):
     """A read was refused for now: wrong unless the server is busy or stops."""
 
 
+class Failing(Wrong):
+    """An answer 5xx that says that the server can't: wrong unless its disk was taken away."""
+
+
 def target_of(key):
     """The address of a key."""
     return f'/v1/buckets/{BUCKET}/files/{quote(key, safe="/")}'
@@ -46,6 +50,8 @@ class Load:
         self.acknowledged = 0    # writes
         self.unanswered = 0      # connections that were cut with a request under way
         self.clean = False       # SIGTERM was sent: who gets no answer was not served
+        self.gone = False        # the disk was taken away: refusals are expected, lies are not
+        self.over = False        # each connection ends after its request
         self.failure = None      # the first thing that was wrong
         self.touched = set()     # Files that this round wrote to
         self.race = None         # the Race that is open
@@ -71,7 +77,8 @@ class Load:
         return sum(1 for worker in self.workers if not worker.is_alive())
 
     def join(self, timeout_s):
-        """Waits for all connections to end, then says what their contests came to."""
+        """Waits for all connections to end, then says what their contests came to. They end with
+        the server, or when `over` was set."""
         end = time.monotonic() + timeout_s
         for worker in self.workers:
             worker.join(max(0.0, end - time.monotonic()))
@@ -107,7 +114,7 @@ class Worker(threading.Thread):
         self.load = load
         self.number = number
         self.rng = random.Random(seed)
-        self.door = Door(server.port, server.key())
+        self.door = server.door()
         self.owned = load.oracle.owned[number]
         self.first = len(self.owned)
         self.made = 0       # keys of this round
@@ -118,11 +125,15 @@ class Worker(threading.Thread):
 
     def run(self):
         try:
-            while self.load.failure is None:
+            while self.load.failure is None and not self.load.over:
                 try:
                     self.step()
                 except Again:
                     time.sleep(BUSY_S)
+                except Failing as error:
+                    if self.load.gone:
+                        raise Broken(str(error), True) from None
+                    raise
         except Broken as error:
             if error.sent:
                 with self.load.lock:
@@ -199,7 +210,10 @@ class Worker(threading.Thread):
         if reply.status == 503 and code in LATER:
             time.sleep(BUSY_S)
             return None
-        raise Wrong(f'{method} {target} of {len(body)} bytes: {reply}')
+        if self.load.gone and reply.status >= 500 and code != 'root-failed':
+            unanswered()  # root-failed: it was not begun
+        raise (Failing if reply.status >= 500 else Wrong)(
+            f'{method} {target} of {len(body)} bytes: {reply}')
 
     def told(self, reply, value):
         """Takes the version out of a FILE and holds the rest against what was sent."""
@@ -329,11 +343,13 @@ class Worker(threading.Thread):
 
 
 def answer_of_read(door, target):
-    """The reply to a GET if it is 200 or 404. Raises Again or Wrong."""
+    """The reply to a GET if it is 200 or 404. Raises Again, Failing or Wrong."""
     reply = door.request('GET', target)
     if reply.status in (200, 404):
         return reply
-    raise (Again if reply.status == 503 and reply.code() in LATER else Wrong)(f'{target}: {reply}')
+    if reply.status == 503 and reply.code() in LATER:
+        raise Again(f'{target}: {reply}')
+    raise (Failing if reply.status >= 500 else Wrong)(f'{target}: {reply}')
 
 
 def read_file(door, key):

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import check
 import load
+from door import Door
 from oracle import Oracle, Wrong
 
 NAMED = '/v1/buckets/files/files/'
@@ -51,9 +52,9 @@ class Store(ThreadingHTTPServer):
         self.down = False
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
-    def key(self):
-        """The root key, as Server.key()."""
-        return 'ID.SECRET'
+    def door(self):
+        """A connection, as Server.door()."""
+        return Door(self.port, 'ID.SECRET')
 
     def crash(self):
         """Cuts all connections, then does what a crash of a lying store does."""
