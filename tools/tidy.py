@@ -49,6 +49,7 @@ BANNED = {
                'recvmsg sendfile epoll_create1 epoll_ctl epoll_wait poll select',
     'clock': 'time gettimeofday clock_gettime times clock',
     'process': 'abort system popen fork vfork',
+    'jumps': 'sigsetjmp siglongjmp _setjmp _longjmp',
 }
 TEST_BANNED = ('strings',)
 

@@ -1,6 +1,7 @@
 #include "blob/blobs_priv.h"
 
 #include "base/crc.h"
+#include "base/guard.h"
 #include "format/pack.h"
 #include <inttypes.h>
 #include <string.h>
@@ -169,4 +170,46 @@ void blob_reader_free(BlobReader *reader)
     if (reader == NULL) return;
     disk_close(reader->file);
     mem_free(reader);
+}
+
+/* ---- windows ---- */
+
+ErrCode blob_window_open(BlobReader *reader, uint64_t i, BlobWindow *out, Err *err)
+{
+    const BlobFooter *footer = &reader->footer;
+    ASSERT(i < footer->chunk_count);
+    if (footer->chunk_size > BLOB_WINDOW_MAX)
+        return err_set(err, ERR_BUSY, "chunks of %" PRIu32 " bytes are not mapped",
+                       footer->chunk_size);
+    BlobWindow window = {.offset = i * footer->chunk_size};
+    uint64_t most = BLOB_WINDOW_MAX / footer->chunk_size * footer->chunk_size;
+    window.len = (size_t)MIN(footer->plain_size - window.offset, most);
+    TRY(file_map_open(reader->file, window.offset, window.len, &window.map, err));
+    *out = window;
+    return OK;
+}
+
+ErrCode blob_window_verify(BlobReader *reader, const BlobWindow *window, size_t *good, Err *err)
+{
+    uint64_t i = window->offset / reader->footer.chunk_size;
+    ASSERT(window->map.data != NULL);
+    for (size_t at = 0; at < window->len; i++) {
+        ChunkRow row;
+        uint32_t crc = 0;
+        *good = at;
+        TRY(row_get(reader, i, &row, err));
+        ASSERT(row.stored_len <= window->len - at);
+        if (!guard_crc32c(window->map.data + at, row.stored_len, &crc))
+            return err_set(err, ERR_CORRUPT, "chunk %" PRIu64 " can't be read", i);
+        if (crc != row.crc)
+            return err_set(err, ERR_CORRUPT, "chunk %" PRIu64 " does not have its CRC", i);
+        at += row.stored_len;
+    }
+    *good = window->len;
+    return OK;
+}
+
+void blob_window_close(BlobWindow *window)
+{
+    file_map_close(&window->map);
 }

@@ -3,7 +3,7 @@
 #ifndef HOLDFAST_BLOB_BLOBS_H
 #define HOLDFAST_BLOB_BLOBS_H
 
-#include "disk/disk.h"
+#include "disk/file_map.h"
 #include "format/blob_file.h"
 #include "format/entry.h"
 
@@ -64,6 +64,26 @@ void blob_reader_free(BlobReader *reader);
  * which are random. */
 #define BLOB_PATH_MAX 80
 void blob_path(BodyId body, uint32_t extent, char out[BLOB_PATH_MAX]);
+
+#define BLOB_WINDOW_MAX (2 * MIB)
+
+/* Whole chunks of an extent, mapped (disk/file_map.h): verified once, they are what sendfile sends
+ * until the window is closed. Belongs to the thread that has the reader, which must outlive it. */
+typedef struct {
+    FileMap map;
+    uint64_t offset; /* of its first byte, in the extent and in its file */
+    size_t len;      /* bytes */
+} BlobWindow;
+
+/* Maps chunk number i and as many behind it as fit BLOB_WINDOW_MAX. ERR_BUSY: read them instead
+ * (no memory may be locked, chunks larger than a window, no such file descriptor). */
+MUST_USE ErrCode blob_window_open(BlobReader *reader, uint64_t i, BlobWindow *out, Err *err);
+/* Each chunk of it against its CRC32C; *good: bytes of the chunks before the first that fails.
+ * ERR_CORRUPT, also when a page can't be read; ERR_IO. */
+MUST_USE ErrCode blob_window_verify(BlobReader *reader, const BlobWindow *window, size_t *good,
+                                    Err *err);
+void blob_window_close(BlobWindow *window); /* closed already is fine */
+
 /* Unlinks an extent; OK if it is not there. Not synced: after a crash it may be back, an orphan. */
 MUST_USE ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err);
 /* Is there a file of that name? What it is, blob_reader_open() tells. */

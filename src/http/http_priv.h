@@ -24,6 +24,7 @@
 #define HEADERS_OUT_MAX (16 * KIB)
 #define SCRATCH_SIZE (16 * 1024) /* for what is read and dropped */
 #define PIECES_MAX 6
+#define TAIL_SIZE (4 * 1024) /* of a file: what waits for room in the socket is copied */
 
 _Static_assert(INPUT_SIZE > HTTP_HEAD_MAX, "a head that is too large must be seen to be so");
 
@@ -99,6 +100,7 @@ struct HttpRequest {
     char bottom[128]; /* framing headers and the empty line */
     size_t bottom_len;
     char chunk_line[24];
+    uint8_t *tail;            /* of a file, TAIL_SIZE bytes; NULL until needed */
     HttpWrittenFn written_fn; /* to be called when a pending write is done */
     bool written_due;         /* written_fn is to be called with written_code */
     ErrCode written_code;

@@ -214,10 +214,19 @@ static void outgoing_skip(Outgoing *out, size_t sent)
     }
 }
 
+/* A write of so many bytes is pending; the least rate gives it the time of rated bytes. */
+static void start_write_clock(HttpRequest *req, size_t bytes, size_t rated)
+{
+    const HttpServerOptions *options = &req->loop->server->options;
+    req->unsent = bytes;
+    req->unsent_ms = loop_now_ms(req->loop->loop);
+    req->write_end_ms = req->unsent_ms + options->io_timeout_ms +
+                        (uint64_t)rated * 1000 / options->rate_min_bytes_s;
+}
+
 /* One try at once; the rest, if any, is left to the loop. */
 static HttpWrite send_out(HttpRequest *req, Outgoing *out)
 {
-    const HttpServerOptions *options = &req->loop->server->options;
     Tcp *tcp = &req->conn->tcp;
     size_t sent = 0;
     if (out->total == 0) return HTTP_WRITE_DONE;
@@ -229,10 +238,7 @@ static HttpWrite send_out(HttpRequest *req, Outgoing *out)
     outgoing_skip(out, sent);
     if (out->total == 0) return HTTP_WRITE_DONE;
     tcp_write(tcp, out->pieces, out->count);
-    req->unsent = out->total;
-    req->unsent_ms = loop_now_ms(req->loop->loop);
-    req->write_end_ms = req->unsent_ms + options->io_timeout_ms +
-                        (uint64_t)out->total * 1000 / options->rate_min_bytes_s;
+    start_write_clock(req, out->total, out->total);
     return HTTP_WRITE_LATER;
 }
 
@@ -266,6 +272,7 @@ void http_respond_written(HttpRequest *req)
 void http_respond_free(HttpRequest *req)
 {
     buf_deinit(&req->body);
+    mem_free(TAKE(req->tail));
 }
 
 /* ---- whole answers ---- */
@@ -365,6 +372,17 @@ void http_respond_begin(HttpRequest *req, int status, uint64_t content_length)
     req->answer = ANSWER_BEGUN;
 }
 
+/* After bytes were all taken: DONE, or LATER if others are to have their turn first. */
+static HttpWrite end_turn(HttpRequest *req, size_t bytes)
+{
+    req->turn_bytes += bytes;
+    if (req->turn_bytes < TURN_MAX) return HTTP_WRITE_DONE;
+    req->turn_over = true;
+    req->written_code = OK;
+    http_conn_next_turn(req->conn);
+    return HTTP_WRITE_LATER;
+}
+
 HttpWrite http_respond_write(HttpRequest *req, Str data, HttpWrittenFn fn)
 {
     ASSERT(loop_is_mine(req->loop->loop) && req->answer == ANSWER_BEGUN);
@@ -383,13 +401,66 @@ HttpWrite http_respond_write(HttpRequest *req, Str data, HttpWrittenFn fn)
     req->written += data.len;
     HttpWrite result = send_out(req, &out);
     if (result == HTTP_WRITE_GONE) return result;
-    req->turn_bytes += data.len;
-    if (result == HTTP_WRITE_DONE && req->turn_bytes > TURN_MAX) {
-        req->turn_over = true;
-        req->written_code = OK;
-        http_conn_next_turn(req->conn);
-        result = HTTP_WRITE_LATER;
+    if (result == HTTP_WRITE_DONE) result = end_turn(req, data.len);
+    if (result == HTTP_WRITE_LATER) req->written_fn = fn;
+    return result;
+}
+
+/* The first bytes of what the socket has no room for now: copied, so that the caller need not keep
+ * it, and written when there is room, which is what calls written_fn. */
+static HttpWrite wait_for_room(HttpRequest *req, int fd, uint64_t offset, size_t len, size_t *taken)
+{
+    void *tail = req->tail;
+    if (tail == NULL && mem_take(TAIL_SIZE, &tail, NULL) != OK) return HTTP_WRITE_FAILED;
+    req->tail = tail;
+    size_t part = MIN(len, (size_t)TAIL_SIZE);
+    Tcp *tcp = &req->conn->tcp;
+    if (tcp_write_file(tcp, fd, offset, req->tail, part, NULL) != OK) return HTTP_WRITE_FAILED;
+    start_write_clock(req, part, buffers_size(req->loop->server->options.buffers));
+    http_count(HTTP_COUNT_BYTES_OUT, part);
+    req->written += part;
+    *taken += part;
+    return HTTP_WRITE_LATER;
+}
+
+/* Hands to the kernel what it takes; *full: it takes no more now. */
+static HttpWrite send_file(HttpRequest *req, int fd, uint64_t offset, size_t len, size_t *taken,
+                           bool *full)
+{
+    size_t sent = 0;
+    ErrCode code = tcp_send_file(&req->conn->tcp, fd, offset, len, &sent, NULL);
+    if (code == ERR_IO) return HTTP_WRITE_FAILED;
+    if (code != OK) {
+        http_conn_lost(req->conn, false);
+        return HTTP_WRITE_GONE;
     }
+    http_count(HTTP_COUNT_BYTES_OUT, sent);
+    req->written += sent;
+    *taken = sent;
+    *full = sent < len;
+    return HTTP_WRITE_DONE;
+}
+
+HttpWrite http_respond_file(HttpRequest *req, int fd, uint64_t offset, size_t len, size_t *taken,
+                            HttpWrittenFn fn)
+{
+    ASSERT(loop_is_mine(req->loop->loop) && req->answer == ANSWER_BEGUN);
+    ASSERT(req->written_fn == NULL && len > 0 && !req->chunked_out);
+    ASSERT(req->announced != HTTP_LENGTH_UNKNOWN && len <= req->announced - req->written);
+    *taken = 0;
+    if (req->gone) return HTTP_WRITE_GONE;
+    if (req->no_body_out) {
+        *taken = len;
+        return HTTP_WRITE_DONE;
+    }
+    bool full = false;
+    Outgoing out = {0};
+    outgoing_add_head(&out, req);
+    HttpWrite result = send_out(req, &out);
+    if (result == HTTP_WRITE_DONE) result = send_file(req, fd, offset, len, taken, &full);
+    if (result == HTTP_WRITE_DONE && full)
+        result = wait_for_room(req, fd, offset + *taken, len - *taken, taken);
+    if (result == HTTP_WRITE_DONE) result = end_turn(req, len);
     if (result == HTTP_WRITE_LATER) req->written_fn = fn;
     return result;
 }

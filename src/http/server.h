@@ -137,7 +137,8 @@ void http_respond_error(HttpRequest *req, ErrCode code, const char *detail);
 typedef enum {
     HTTP_WRITE_DONE,  /* all was taken; data is free again; fn is not called */
     HTTP_WRITE_LATER, /* fn will be called; data must stay until then */
-    HTTP_WRITE_GONE   /* the client is gone: end() or abort() */
+    HTTP_WRITE_GONE,  /* the client is gone: end() or abort() */
+    HTTP_WRITE_FAILED /* the file can't be read: abort() */
 } HttpWrite;
 /* code: OK, or ERR_ABORTED when the client is gone. */
 typedef void (*HttpWrittenFn)(HttpRequest *req, void *ctx, ErrCode code);
@@ -147,6 +148,13 @@ typedef void (*HttpWrittenFn)(HttpRequest *req, void *ctx, ErrCode code);
 void http_respond_begin(HttpRequest *req, int status, uint64_t content_length);
 /* The next piece (1 byte or more). One at a time: not before fn was called. */
 MUST_USE HttpWrite http_respond_write(HttpRequest *req, Str data, HttpWrittenFn fn);
+/* The next piece out of a file, not copied: len bytes (1 or more) of fd from offset on. *taken says
+ * how many of them are on their way, whatever is returned: DONE means all, LATER some or none, and
+ * the caller gives the rest again when fn was called; the file's bytes and fd itself are not looked
+ * at in between. The caller sees to it that they are in memory. Not for answers of unknown length.
+ */
+MUST_USE HttpWrite http_respond_file(HttpRequest *req, int fd, uint64_t offset, size_t len,
+                                     size_t *taken, HttpWrittenFn fn);
 /* Final. With fewer bytes than announced it is an abort. */
 void http_respond_end(HttpRequest *req);
 /* Final: the connection is reset, so that the client knows that it has not got it all. Before

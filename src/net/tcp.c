@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -272,6 +273,52 @@ ErrCode tcp_try_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count, size_t *
     if (got == UV_EAGAIN) got = 0;
     if (got < 0) return ERR_SYSTEM;
     *sent = (size_t)got;
+    return OK;
+}
+
+/* What sendfile says of the socket, not of the file. */
+static bool of_socket(int errno_value)
+{
+    return errno_value == EPIPE || errno_value == ECONNRESET || errno_value == ETIMEDOUT ||
+           errno_value == ENOTCONN || errno_value == ECONNABORTED;
+}
+
+ErrCode tcp_send_file(Tcp *tcp, int fd, uint64_t offset, size_t len, size_t *sent, Err *err)
+{
+    ASSERT(!tcp->writing && !tcp->closing && len > 0);
+    uv_os_fd_t out;
+    int status = uv_fileno((const uv_handle_t *)&tcp->uv, &out);
+    ASSERT(status == 0);
+    off_t at = (off_t)offset;
+    ssize_t got;
+    int saved;
+    do {
+        saved = fault_point("net.sendfile");
+        got = saved != 0 ? -1 : sendfile(out, fd, &at, len);
+        if (got < 0 && saved == 0) saved = errno;
+    } while (got < 0 && saved == EINTR);
+    if (got < 0 && saved == EAGAIN)
+        got = 0;
+    else if (got == 0)
+        return err_set(err, ERR_IO, "the file ends at %lld", (long long)at);
+    if (got < 0)
+        return err_set_errno(err, of_socket(saved) ? ERR_SYSTEM : ERR_IO, saved, "send a file");
+    *sent = (size_t)got;
+    return OK;
+}
+
+ErrCode tcp_write_file(Tcp *tcp, int fd, uint64_t offset, uint8_t *room, size_t len, Err *err)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t got = pread(fd, room + done, len - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return err_set_errno(err, ERR_IO, errno, "read a file to send");
+        if (got == 0) return err_set(err, ERR_IO, "the file to send is shorter than it was");
+        done += (size_t)got;
+    }
+    uv_buf_t piece = uv_buf_init((char *)room, (unsigned)len);
+    tcp_write(tcp, &piece, 1);
     return OK;
 }
 

@@ -71,6 +71,16 @@ void tcp_pause(Tcp *tcp);
 /* Sends what the kernel takes now, without waiting: *sent bytes of the count pieces. ErrCode is
  * ERR_SYSTEM if the connection is broken. Not while a write is pending. Fault point: net.write. */
 MUST_USE ErrCode tcp_try_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count, size_t *sent);
+/* Sends len bytes of the file fd from offset on without copying them, as many as the kernel takes
+ * now: *sent, 0 if there is no room. Not while a write is pending. Errors: ERR_SYSTEM: the
+ * connection is broken; ERR_IO: the file can't be read, or ends before. The process must
+ * ignore SIGPIPE. Fault point: net.sendfile. */
+MUST_USE ErrCode tcp_send_file(Tcp *tcp, int fd, uint64_t offset, size_t len, size_t *sent,
+                               Err *err);
+/* The same bytes by tcp_write(), later: they are read into room (len bytes, which stays until
+ * ops->written). This is how to wait for room after tcp_send_file(). ERR_IO: nothing is sent. */
+MUST_USE ErrCode tcp_write_file(Tcp *tcp, int fd, uint64_t offset, uint8_t *room, size_t len,
+                                Err *err);
 /* Sends all, later; pieces' bytes stay valid until ops->written. One at a time. */
 void tcp_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count);
 /* Bytes of the pending write that the kernel has not taken. */

@@ -10,10 +10,12 @@
  *   --keys K  --auth TEXT  --seed N
  *   --pid PID (several)           the server's processes: its CPU time per request
  *   --drain                       count their CPU until they are quiet again
+ *   --read                        copy bodies of GET into memory, as real clients do
  *
  * Prints one JSON object. A request fails if its status is not 2xx, its body has another length,
  * or its connection ends. Bodies of PUT are random bytes behind a stamp of their own, bodies of
- * GET beyond the first read are dropped in the kernel (MSG_TRUNC), so that the client is cheap. */
+ * GET beyond the first read are dropped in the kernel (MSG_TRUNC) without --read, so that the
+ * client is cheap. */
 #include "load_stats.h"
 
 #include <errno.h>
@@ -58,6 +60,7 @@ typedef struct {
     size_t pid_count;
     bool drain;
     bool scatter;
+    bool read;
 } Options;
 
 typedef struct {
@@ -235,7 +238,7 @@ static bool conn_receive(Conn *conn)
             n = recv(conn->fd, conn->in + conn->in_len, INPUT_SIZE - conn->in_len, MSG_DONTWAIT);
         } else {
             size_t want = conn->in_left < DROP_SIZE ? (size_t)conn->in_left : DROP_SIZE;
-            n = recv(conn->fd, drop, want, MSG_DONTWAIT | MSG_TRUNC);
+            n = recv(conn->fd, drop, want, MSG_DONTWAIT | (options.read ? 0 : MSG_TRUNC));
         }
         if (n < 0) return errno == EAGAIN;
         if (n == 0 || !conn->busy) return false;
@@ -321,7 +324,8 @@ static bool parse(int argc, char **argv)
         {"requests", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'},        {"size", 1, NULL, 'z'},
         {"path", 1, NULL, 'u'},     {"first", 1, NULL, 'f'},       {"keys", 1, NULL, 'k'},
         {"auth", 1, NULL, 'a'},     {"seed", 1, NULL, 'e'},        {"pid", 1, NULL, 'i'},
-        {"drain", 0, NULL, 'd'},    {"scatter", 0, NULL, 'x'},     {NULL, 0, NULL, 0}};
+        {"drain", 0, NULL, 'd'},    {"scatter", 0, NULL, 'x'},     {"read", 0, NULL, 'r'},
+        {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (c) {
         case 'p': options.port = (uint16_t)strtoul(optarg, NULL, 10); break;
@@ -346,6 +350,7 @@ static bool parse(int argc, char **argv)
             break;
         case 'd': options.drain = true; break;
         case 'x': options.scatter = true; break;
+        case 'r': options.read = true; break;
         default: return false;
         }
     }

@@ -128,7 +128,7 @@ static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
     ErrCode code = check_conditions(call, file, &status, &err);
     if (status == 412) code = err_set(&err, ERR_PRECONDITION, "the file is another version");
     if (code == OK && status == 0 && extents != NULL) {
-        rest_download(call, file, extents);
+        rest_download(call, file, extents, 0, file->row.size);
         return;
     }
     mem_free(extents);

@@ -107,6 +107,7 @@ void rest_metrics_register(void)
 {
     static atomic_flag registered = ATOMIC_FLAG_INIT;
     if (atomic_flag_test_and_set(&registered)) return;
+    download_metrics_register();
     for (int op = 0; op < REST_OP_COUNT; op++)
         register_op((RestOp)op);
     for (int code = 1; code < ERR_CODE_COUNT; code++) {

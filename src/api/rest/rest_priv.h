@@ -181,12 +181,15 @@ void rest_put_stored(RestCall *call);
 /* --- files_get.c, download.c --- */
 /* Looks the file up, again if its bytes moved meanwhile, and answers with it. */
 void rest_get_find(RestCall *call);
-/* Sends a file of extents (extent_count of them; heap memory, taken over). */
-void rest_download(RestCall *call, const RestFile *file, Extent *extents);
+/* Sends bytes from..end (from below end) of a file of extents (extent_count of them; heap memory,
+ * taken over). */
+void rest_download(RestCall *call, const RestFile *file, Extent *extents, uint64_t from,
+                   uint64_t end);
 void rest_download_free(Download *download); /* NULL is fine */
 
 /* --- metrics.c --- */
 void rest_metrics_register(void);
+void download_metrics_register(void);
 void rest_metrics_begin(void);
 void rest_metrics_end(const RestCall *call, uint64_t ns);
 

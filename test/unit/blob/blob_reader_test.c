@@ -2,8 +2,10 @@
 
 #include "base/crc.h"
 #include "base/fault.h"
+#include "base/guard.h"
 #include "base/rng.h"
 #include "blob/blobs_priv.h"
+#include "disk/posix.h"
 #include "format/pack.h"
 #include <errno.h>
 #include <string.h>
@@ -308,6 +310,86 @@ static void test_flipped_bits(void **state)
     assert_ok(blob_check(blobs, 1, LEN, &err), &err);
 }
 
+/* Verifies all of extent 2 of body n window by window; *windows of them are good, and *good bytes
+ * of the last that was looked at. */
+static ErrCode windows_check(Blobs *blobs, uint64_t n, size_t *windows, size_t *good, Err *err)
+{
+    AUTO(BlobReader, blob_reader_free) reader = NULL;
+    TRY(blob_reader_open(blobs, body_id(n), 2, &reader, err));
+    const BlobFooter *footer = blob_reader_footer(reader);
+    *windows = 0;
+    for (uint64_t at = 0; at < footer->plain_size; (*windows)++) {
+        BlobWindow window = {0};
+        TRY(blob_window_open(reader, at / footer->chunk_size, &window, err));
+        assert_int_equal(window.offset, at);
+        at += window.len;
+        ErrCode code = blob_window_verify(reader, &window, good, err);
+        blob_window_close(&window);
+        if (code != OK) return code;
+    }
+    return OK;
+}
+
+static void test_windows(void **state)
+{
+    Err err = {0};
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    AUTO(Blobs, blobs_free) blobs = NULL;
+    BlobsOptions options = {.chunk_size = CHUNK_SIZE_MIN};
+    size_t windows = 0;
+    size_t good = 0;
+    UNUSED(state);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_ok(blobs_open(disk, &options, &blobs, &err), &err);
+    guard_install(); /* cmocka has taken the signal for this test */
+    static const struct {
+        size_t len, windows;
+    } rows[] = {{1, 1},
+                {CHUNK_SIZE_MIN, 1},
+                {BLOB_WINDOW_MAX, 1},
+                {BLOB_WINDOW_MAX + 1, 2},
+                {3 * BLOB_WINDOW_MAX - 1, 3}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        blob_make(blobs, i, rows[i].len);
+        assert_ok(windows_check(blobs, i, &windows, &good, &err), &err);
+        assert_int_equal(windows, rows[i].windows);
+    }
+    /* The last file: a flipped bit in the second window, then a file cut short under the reader. */
+    char path[BLOB_PATH_MAX];
+    AUTO(File, disk_close) file = NULL;
+    uint8_t byte = 0;
+    blob_path(body_id(4), 2, path);
+    assert_ok(disk_open(disk, path, DISK_OPEN_WRITE, &file, &err), &err);
+    assert_ok(disk_read_all(file, BLOB_WINDOW_MAX + 70000, &byte, 1, &err), &err);
+    byte ^= 4;
+    assert_ok(disk_write(file, BLOB_WINDOW_MAX + 70000, &byte, 1, &err), &err);
+    assert_code(windows_check(blobs, 4, &windows, &good, &err), ERR_CORRUPT, &err);
+    assert_int_equal(windows, 1);
+    assert_int_equal(good, CHUNK_SIZE_MIN); /* chunk 1 of the window is bad */
+    byte ^= 4;
+    assert_ok(disk_write(file, BLOB_WINDOW_MAX + 70000, &byte, 1, &err), &err);
+    AUTO(BlobReader, blob_reader_free) reader = NULL;
+    BlobWindow window = {0};
+    assert_ok(blob_reader_open(blobs, body_id(4), 2, &reader, &err), &err);
+    assert_ok(blob_window_open(reader, 0, &window, &err), &err);
+    assert_ok(blob_window_verify(reader, &window, &good, &err), &err);
+    assert_ok(disk_truncate(file, BLOB_WINDOW_MAX / 2, &err), &err);
+    assert_code(blob_window_verify(reader, &window, &good, &err), ERR_CORRUPT, &err);
+    blob_window_close(&window);
+}
+
+/* The simulated disk has no descriptors, and some chunks are larger than a window. */
+static void test_windows_refused(void **state)
+{
+    Err err = {0};
+    size_t windows = 0;
+    size_t good = 0;
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+    blob_make(blobs, 1, 100000);
+    assert_code(windows_check(blobs, 1, &windows, &good, &err), ERR_BUSY, &err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +403,8 @@ int main(void)
         ON_SIM(test_wrong_length),
         ON_BOTH(test_rows_of_another_form),
         ON_SIM(test_flipped_bits),
+        cmocka_unit_test(test_windows),
+        ON_SIM(test_windows_refused),
     };
     return cmocka_run_group_tests_name("blob_reader", tests, NULL, NULL);
 }

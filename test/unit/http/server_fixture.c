@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ typedef struct {
     uint64_t done;
     bool last;
     uint8_t *piece;
+    int fd; /* of what is sent as a file; 0: none */
     Str body;
 } Job;
 
@@ -36,6 +38,7 @@ static void job_end(HttpRequest *req, void *ctx)
     assert_ptr_equal(job->req, req);
     atomic_fetch_add(&job->fixture->ends, 1);
     loop_timer_free(job->timer);
+    if (job->fd > 0) close(job->fd);
     mem_free(job->piece);
     mem_free(job);
 }
@@ -141,6 +144,43 @@ static void write_more(HttpRequest *req, void *ctx, ErrCode code)
     http_respond_end(req);
 }
 
+/* The file's bytes, again and again; each time as many as are announced, or the client takes. */
+static void send_more(HttpRequest *req, void *ctx, ErrCode code)
+{
+    Job *job = ctx;
+    HttpWrite result = HTTP_WRITE_DONE;
+    if (code != OK) failed(job, code);
+    while (code == OK && job->done < job->total && result == HTTP_WRITE_DONE) {
+        uint64_t from = job->done % FIXTURE_FILE_SIZE;
+        size_t len = (size_t)MIN(FIXTURE_FILE_SIZE - from, job->total - job->done);
+        size_t taken = SIZE_MAX;
+        result = http_respond_file(req, job->fd, from, len, &taken, send_more);
+        assert_true(taken <= len && (result != HTTP_WRITE_DONE || taken == len));
+        job->done += taken;
+    }
+    if (result == HTTP_WRITE_LATER) return;
+    if (result == HTTP_WRITE_FAILED) {
+        failed(job, ERR_IO);
+        http_respond_abort(req);
+    } else {
+        http_respond_end(req);
+    }
+}
+
+/* size: bytes the file has; what is sent thinks that it has FIXTURE_FILE_SIZE. */
+static void begin_file(Job *job, size_t size)
+{
+    char name[] = "/tmp/holdfast-server-XXXXXX";
+    AUTO(uint8_t, mem_free) bytes = mem_new(FIXTURE_FILE_SIZE);
+    random_bytes(1, bytes, FIXTURE_FILE_SIZE);
+    job->fd = mkstemp(name);
+    assert_true(job->fd > 0);
+    assert_int_equal(unlink(name), 0);
+    assert_int_equal(write(job->fd, bytes, size), size);
+    http_respond_begin(job->req, 200, job->total);
+    send_more(job->req, job, OK);
+}
+
 static void begin_stream(Job *job, bool chunked)
 {
     job->piece = mem_new(STREAM_PIECE);
@@ -226,6 +266,10 @@ static void on_request(void *ctx, HttpRequest *req)
         http_respond_error(req, ERR_FORBIDDEN, "no");
     } else if (str_eq(path, STR("/stream"))) {
         begin_stream(job, false);
+    } else if (str_eq(path, STR("/file"))) {
+        begin_file(job, FIXTURE_FILE_SIZE);
+    } else if (str_eq(path, STR("/short-file"))) {
+        begin_file(job, FIXTURE_FILE_SIZE / 2);
     } else if (str_eq(path, STR("/chunks"))) {
         begin_stream(job, true);
     } else if (str_eq(path, STR("/later"))) {
@@ -247,6 +291,7 @@ void fixture_open(Fixture *f, void (*change)(HttpServerOptions *options))
 {
     Err err;
     memset(f, 0, sizeof *f);
+    signal(SIGPIPE, SIG_IGN); /* which sendfile raises, unlike send */
     log_init(STDERR_FILENO, LOG_TEXT, LOG_ERROR);
     for (unsigned i = 0; i < 2; i++) {
         assert_ok(loop_open(i, &f->loops[i], &err), &err);

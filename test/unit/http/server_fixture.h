@@ -9,6 +9,7 @@
 
 #define FIXTURE_BUFFERS 4
 #define FIXTURE_BUFFER_SIZE (256 * 1024)
+#define FIXTURE_FILE_SIZE ((size_t)700001) /* of random_bytes(1): /file?N sends N bytes of it */
 
 typedef struct {
     Loop *loops[2];
