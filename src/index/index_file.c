@@ -5,6 +5,7 @@
  * new pages. */
 #include "index/index_file.h"
 
+#include "base/fault.h"
 #include "index/page_sum.h"
 #include <string.h>
 
@@ -18,6 +19,8 @@ enum {
     HEADER_APPLICATION_ID = 68,
     HEADER_BYTES = 100,
 };
+#define WAL_NEW_NAME VFS_WAL_NAME ".new"
+#define COPY_LEN (1 * MIB)
 #define HEADER_MAGIC "SQLite format 3" /* and its NUL: 16 bytes */
 
 static uint32_t get_be(const uint8_t *p, size_t len)
@@ -118,12 +121,50 @@ ErrCode index_file_look(Disk *disk, Err *err)
     return OK;
 }
 
+/* Writes the log of an earlier process anew, whole. It may stand in the page cache only, even if a
+ * sync of it returns OK now: an earlier one may have failed. SQLite would then move pages of it
+ * into index.db, and a loss of power in between would leave index.db half moved and no log to end
+ * it. */
+static ErrCode renew_wal(Disk *disk, uint64_t size, Err *err)
+{
+    DiskStat stat;
+    AUTO(File, disk_close) source = NULL;
+    AUTO(File, disk_close) target = NULL;
+    AUTO(void, mem_free) bytes = NULL;
+    TRY(mem_take(COPY_LEN, &bytes, err));
+    TRY(disk_stat(disk, WAL_NEW_NAME, &stat, err));
+    if (stat.exists) TRY(disk_unlink(disk, WAL_NEW_NAME, err));
+    TRY(disk_open(disk, VFS_WAL_NAME, DISK_OPEN_READ, &source, err));
+    TRY(disk_open(disk, WAL_NEW_NAME, DISK_OPEN_CREATE, &target, err));
+    for (uint64_t at = 0; at < size; at += COPY_LEN) {
+        size_t len = (size_t)MIN(size - at, COPY_LEN);
+        TRY(disk_read_all(source, at, bytes, len, err));
+        TRY(disk_write(target, at, bytes, len, err));
+    }
+    TRY(disk_sync(target, err));
+    return disk_rename_durable(disk, WAL_NEW_NAME, VFS_WAL_NAME, err);
+}
+
+/* None is left after a clean stop. On a full disk the log stays as it is: what a failed sync of it
+ * and a loss of power in the next checkpoint could spoil is a view, and its checksums would tell.
+ */
+static ErrCode settle_wal(Disk *disk, Err *err)
+{
+    DiskStat stat;
+    TRY(disk_stat(disk, VFS_WAL_NAME, &stat, err));
+    if (!stat.exists || stat.size == 0 || fault_planted("trust-page-cache")) return OK;
+    ErrCode code = renew_wal(disk, stat.size, err);
+    if (code == ERR_NO_SPACE) return disk_unlink(disk, WAL_NEW_NAME, err);
+    return code == OK ? OK : err_wrap(err, code, "write %s anew", VFS_WAL_NAME);
+}
+
 ErrCode index_file_ensure(Disk *disk, Vfs *vfs, bool *created, Err *err)
 {
     DiskStat stat;
     TRY(disk_stat(disk, VFS_MAIN_NAME, &stat, err));
     if (stat.exists) {
         TRY(index_file_look(disk, err));
+        TRY(settle_wal(disk, err));
     } else {
         TRY(remove_wal(disk, err));
         TRY(create(disk, vfs, err));

@@ -43,51 +43,19 @@ void wal_free(Wal *wal)
     mem_free(wal);
 }
 
-/* What was read may be in the page cache only (kill -9): it counts when this is done. */
-static ErrCode tail_make_durable(Wal *wal, const WalScanned *scanned, Err *err)
-{
-    if (scanned->last_path[0] == '\0' || fault_planted("count-page-cache")) return OK;
-    AUTO(File, disk_close) file = NULL;
-    TRY(disk_open(wal->disk, scanned->last_path, DISK_OPEN_WRITE, &file, err));
-    TRY(disk_sync(file, err));
-    DiskStat stat;
-    TRY(disk_stat(wal->disk, WAL_SEGMENTS, &stat, err));
-    if (stat.exists) TRY(disk_sync_dir(wal->disk, WAL_SEGMENTS, err));
-    return disk_sync_dir(wal->disk, "", err);
-}
-
-/* Copies the torn tail. The same copy from an open that did not come to its end is as good. */
-static ErrCode tail_quarantine(Wal *wal, const WalScanned *scanned, const WalOpened *opened,
-                               Err *err)
-{
-    if (!opened->torn) return OK;
-    AUTO(File, disk_close) file = NULL;
-    AUTO(void, mem_free) bytes = NULL;
-    char path[DISK_PATH_MAX];
-    int len = snprintf(path, sizeof path, WAL_QUARANTINE "/segment_%" PRIu64 "_at_%" PRIu64 ".torn",
-                       opened->torn_at.segment, opened->torn_at.offset);
-    ASSERT(len > 0 && (size_t)len < sizeof path);
-    TRY(disk_open(wal->disk, scanned->last_path, DISK_OPEN_READ, &file, err));
-    TRY(mem_take((size_t)opened->torn_bytes, &bytes, err));
-    TRY(disk_read_all(file, opened->torn_at.offset, bytes, (size_t)opened->torn_bytes, err));
-    ErrCode code = disk_create_durable(wal->disk, path, str_of(bytes, (size_t)opened->torn_bytes),
-                                       err);
-    return code == ERR_EXISTS ? OK : code;
-}
-
 /* Everything that opening changes on the disk. */
 static ErrCode begin_new_segment(Wal *wal, const WalScanned *scanned, const WalOpened *opened,
                                  Err *err)
 {
-    TRY(tail_make_durable(wal, scanned, err));
     TRY(disk_mkdir_durable(wal->disk, WAL_SEGMENTS, err));
     TRY(disk_mkdir_durable(wal->disk, WAL_QUARANTINE, err));
     if (scanned->duplicate) {
         TRY(disk_rename_durable(wal->disk, WAL_ACTIVE, WAL_QUARANTINE "/wal.active.second-name",
                                 err));
     }
-    TRY(tail_quarantine(wal, scanned, opened, err));
+    TRY(wal_tail_quarantine(wal, scanned, opened, err));
     TRY(wal_spares_adopt(wal, err));
+    TRY(wal_tail_make_durable(wal, scanned, opened, err));
     return wal_segment_begin(wal, 0, err);
 }
 

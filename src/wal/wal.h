@@ -57,11 +57,12 @@ typedef struct {
     WalPos end; /* where the valid log ended */
 } WalOpened;
 
-/* Reads and verifies the whole log, replays it through fn, makes the tail durable (files and
- * directories synced, before anything may count on it), moves a torn tail to quarantine/, and opens
- * a new segment with a CHECKPOINT; nothing is ever appended to a segment of an earlier process.
- * Errors: ERR_CORRUPT: damage at or below an attested position (names file and offset; nothing was
- * changed); ERR_FORMAT_VERSION; ERR_FOREIGN: segments of another root; ERR_IO, ERR_NO_SPACE. */
+/* Reads and verifies the whole log, replays it through fn, makes the tail durable (by new writes,
+ * if nothing attests it, before anything may count on it: wal_tail.c), moves a torn tail to
+ * quarantine/, and opens a new segment with a CHECKPOINT; nothing is ever appended to a segment of
+ * an earlier process. Errors: ERR_CORRUPT: damage at or below an attested position (names file and
+ * offset; nothing was changed); ERR_FORMAT_VERSION; ERR_FOREIGN: segments of another root; ERR_IO,
+ * ERR_NO_SPACE. */
 MUST_USE ErrCode wal_open(Disk *disk, const WalOptions *options, WalReplayFn fn, void *ctx,
                           Wal **out, WalOpened *opened, Err *err);
 /* Clean stop: syncs and attests what was appended. Then wal_free(). */

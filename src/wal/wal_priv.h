@@ -2,6 +2,7 @@
  *   wal.c          open and close, appending
  *   wal_write.c    the batch: frames, padding, one write, one sync; attestation
  *   wal_segment.c  spares, rotation, cutting
+ *   wal_tail.c     its end at start: torn, or not attested
  *   wal_scan.c     the log as found at start: verification, attestation, torn tails
  *   wal_read.c     the table of segments, reading by position, stats
  *   wal_state.c    what each CHECKPOINT says of every shard */
@@ -121,6 +122,10 @@ void wal_metrics_register(void);
 MUST_USE ErrCode wal_segment_begin(Wal *wal, size_t need, Err *err);
 /* Keeps the spares found at start that fit, unlinks the others. */
 MUST_USE ErrCode wal_spares_adopt(Wal *wal, Err *err);
+/* Number of a spare of size bytes that is durable: a ready one, or made now. Whoever takes it uses
+ * it up. */
+MUST_USE ErrCode wal_spare_take(Wal *wal, uint64_t size, uint64_t *number, Err *err);
+void wal_spare_path(uint64_t number, char out[DISK_PATH_MAX]);
 /* Path of a closed segment. */
 void wal_segment_path(uint64_t id, char out[DISK_PATH_MAX]);
 /* "segment_7.wal" -> 7; 0 for any other name. */
@@ -130,11 +135,21 @@ uint64_t wal_segment_id(const char *name);
 /* What the scan found beyond what Wal and WalOpened hold. */
 typedef struct {
     char last_path[DISK_PATH_MAX]; /* of the newest segment; "" without any */
-    bool duplicate;                /* WAL_ACTIVE is a second name of the newest closed segment */
+    WalPos attested; /* everything before was synced: the highest place that a frame says */
+    bool duplicate;  /* WAL_ACTIVE is a second name of the newest closed segment */
 } WalScanned;
 /* Reads and verifies all, replays, fills segments, shards, header, batch.start. Changes nothing. */
 MUST_USE ErrCode wal_scan(Wal *wal, WalReplayFn fn, void *ctx, WalOpened *opened,
                           WalScanned *scanned, Err *err);
+
+/* wal_tail.c; after wal_scan(). */
+/* Copies a torn tail to quarantine/. The same copy from an open that did not come to its end is as
+ * good. */
+MUST_USE ErrCode wal_tail_quarantine(Wal *wal, const WalScanned *scanned, const WalOpened *opened,
+                                     Err *err);
+/* What was read counts when this is done: everything up to opened->end is durable. */
+MUST_USE ErrCode wal_tail_make_durable(Wal *wal, const WalScanned *scanned, const WalOpened *opened,
+                                       Err *err);
 
 /* wal_read.c */
 void wal_segments_metric_register(void);

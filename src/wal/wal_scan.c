@@ -463,6 +463,7 @@ static ErrCode scan_run(Scan *scan, WalScanned *scanned, Err *err)
     }
     if (scan->count == 0) return OK;
     const ScanSegment *newest = &scan->segments[scan->count - 1];
+    scanned->attested = scan->attested;
     memcpy(scanned->last_path, newest->path, sizeof scanned->last_path);
     wal->header = newest->header;
     wal->has_active = scan->has_active;

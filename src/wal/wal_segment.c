@@ -32,7 +32,7 @@ uint64_t wal_segment_id(const char *name)
     return id;
 }
 
-static void spare_path(uint64_t number, char out[DISK_PATH_MAX])
+void wal_spare_path(uint64_t number, char out[DISK_PATH_MAX])
 {
     int len = snprintf(out, DISK_PATH_MAX, WAL_SPARE_PREFIX "%" PRIu64, number);
     ASSERT(len > 0 && len < DISK_PATH_MAX);
@@ -61,7 +61,7 @@ static ErrCode write_zeros(File *file, uint64_t size, Err *err)
 static ErrCode spare_make(Wal *wal, uint64_t number, uint64_t size, Err *err)
 {
     char path[DISK_PATH_MAX];
-    spare_path(number, path);
+    wal_spare_path(number, path);
     AUTO(File, disk_close) file = NULL;
     ErrCode code = disk_open(wal->disk, path, DISK_OPEN_CREATE, &file, err);
     if (code == OK) {
@@ -79,8 +79,7 @@ static ErrCode spare_make(Wal *wal, uint64_t number, uint64_t size, Err *err)
     return code == OK ? OK : err_wrap(err, code, "make a spare segment");
 }
 
-/* Number of a spare of size bytes: a ready one, or made now. */
-static ErrCode spare_take(Wal *wal, uint64_t size, uint64_t *out, Err *err)
+ErrCode wal_spare_take(Wal *wal, uint64_t size, uint64_t *out, Err *err)
 {
     lock_take(&wal->lock);
     bool ready = wal->spare_count > 0 && size == wal->options.segment_size;
@@ -157,7 +156,7 @@ static ErrCode names_move(Wal *wal, uint64_t spare, Err *err)
         wal->has_active = false;
     }
     TRY(pass("wal.rotate", err));
-    spare_path(spare, from);
+    wal_spare_path(spare, from);
     TRY(disk_rename_durable(wal->disk, from, WAL_ACTIVE, err));
     return pass("wal.rotate", err);
 }
@@ -194,9 +193,9 @@ ErrCode wal_segment_begin(Wal *wal, size_t need, Err *err)
     };
     TRY(head_compose(wal, need, &header, &head, err));
     uint64_t spare;
-    TRY(spare_take(wal, header.capacity, &spare, err));
+    TRY(wal_spare_take(wal, header.capacity, &spare, err));
     char path[DISK_PATH_MAX];
-    spare_path(spare, path);
+    wal_spare_path(spare, path);
     AUTO(File, disk_close) file = NULL;
     ErrCode code = disk_open(wal->disk, path, DISK_OPEN_WRITE, &file, err);
     if (code != OK) {
@@ -250,7 +249,7 @@ static ErrCode spare_adopt(Wal *wal, uint64_t number, Err *err)
 {
     char path[DISK_PATH_MAX];
     DiskStat stat;
-    spare_path(number, path);
+    wal_spare_path(number, path);
     TRY(disk_stat(wal->disk, path, &stat, err));
     if (number >= wal->next_spare) wal->next_spare = number + 1;
     if (stat.size != wal->options.segment_size || wal->spare_count >= spares_kept(wal)) {
@@ -342,7 +341,7 @@ static ErrCode segment_release(Wal *wal, const WalSegment *segment, Err *err)
     lock_take(&wal->lock);
     uint64_t number = wal->next_spare++;
     lock_give(&wal->lock);
-    spare_path(number, to);
+    wal_spare_path(number, to);
     TRY(disk_rename_durable(wal->disk, path, to, err));
     TRY(pass("wal.cut", err));
     TRY(head_erase(wal, to, err));

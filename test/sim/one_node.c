@@ -37,7 +37,6 @@ typedef struct {
     NodeKitOptions options;
     bool up;
     bool crashed_open; /* the last opening was cut off before it succeeded */
-    bool sync_faults;  /* a sync failed: only a loss of power tells what is on the disk */
     bool lazy;         /* little is applied: restarts find much of the log */
     Model model;
     Readers readers;
@@ -294,7 +293,7 @@ static void restart(Sim *sim, bool power)
     DamageBounds bounds = damage_bounds(sim);
     node_kit_drop(&sim->kit);
     sim->up = false;
-    if (power || sim->sync_faults)
+    if (power)
         disk_sim_crash(sim->disk);
     else
         disk_sim_kill(sim->disk);
@@ -392,7 +391,7 @@ static void step(Sim *sim)
         sim->kit.clock.boot_ns += 1000000;
     }
     sim->kit.clock.wall_ms += rng_below(&sim->rng, 5);
-    if (node_failed(sim)) restart(sim, true);
+    if (node_failed(sim)) restart(sim, rng_below(&sim->rng, 2) == 0);
 }
 
 static void draw_options(Sim *sim)
@@ -408,7 +407,6 @@ static void draw_options(Sim *sim)
     if (rng_below(&sim->rng, 4) == 0) sim->faults.write_error = 3000;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.no_space = 3000;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.sync_error = 10000;
-    sim->sync_faults = sim->faults.sync_error > 0 || sim->faults.write_error > 0;
 }
 
 static void print_options(const Sim *sim)

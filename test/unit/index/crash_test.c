@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "crash_states.h"
+#include "disk/sim.h"
 #include "index_kit.h"
 #include "testing.h"
 #include <stdio.h>
@@ -295,12 +296,69 @@ static void test_planted(void **state)
     assert_true(failed > 0);
 }
 
+/* The sync of the log fails, and the kernel takes its pages for clean. The process is killed, the
+ * next one sees all batches and moves them into index.db; power fails before it is done with that.
+ * OK, or what is wrong then. */
+static ErrCode after_failed_sync(uint64_t seed, uint64_t stop_at, Err *err)
+{
+    static const SimDiskFaults none;
+    AUTO(Disk, disk_free) disk = NULL;
+    TRY(disk_sim_new(seed, &disk, err));
+    Oracle oracle = {0};
+    kit_init(&oracle.kit, seed);
+    Index *index = NULL;
+    TRY(open_index(disk, &index, err));
+    for (unsigned i = 0; i < 3; i++)
+        TRY(kit_batch(&oracle.kit, index, err));
+    TRY(checkpoint(&oracle, index, err));
+    for (unsigned i = 0; i < 3; i++)
+        TRY(kit_batch(&oracle.kit, index, err));
+    disk_sim_set_faults(disk, &(SimDiskFaults){.sync_error = 1000000});
+    ASSERT(index_checkpoint(index, NULL) != OK);
+    disk_sim_kill(disk); /* the Index finds its files dead, as if it were killed */
+    index_free(index);
+    disk_sim_set_faults(disk, &none);
+    TRY(open_index(disk, &index, err));
+    disk_sim_stop_at(disk, stop_at);
+    ErrCode ignored = index_checkpoint(index, NULL);
+    UNUSED(ignored); /* it was stopped, or not */
+    disk_sim_crash(disk);
+    index_free(index);
+    TRY(open_index(disk, &index, err));
+    ErrCode code = kit_compare_range(&oracle.kit, index, oracle.durable, 6, NULL, err);
+    index_free(index);
+    return code;
+}
+
+static unsigned failed_syncs_lost(void)
+{
+    unsigned lost = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        Err err = {0};
+        ErrCode code = after_failed_sync(seed, seed % 10, &err);
+        if (code != OK) print_message("seed %ju: %s\n", (uintmax_t)seed, err_text(&err));
+        lost += code != OK;
+    }
+    return lost;
+}
+
+static void test_failed_sync(void **state)
+{
+    UNUSED(state);
+    assert_int_equal(failed_syncs_lost(), 0);
+    fault_plant("trust-page-cache", true);
+    unsigned lost = failed_syncs_lost();
+    fault_reset();
+    assert_true(lost > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crash_states),
         cmocka_unit_test(test_histories),
         cmocka_unit_test(test_planted),
+        cmocka_unit_test(test_failed_sync),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ typedef struct {
     unsigned opens;
     unsigned rotations;
     unsigned cuts;
+    unsigned failed_syncs;
 } Run;
 
 static ErrCode run_open(Run *run, Err *err)
@@ -66,13 +67,29 @@ static ErrCode run_stopped(Run *run, Err *err)
     return run_open(run, err);
 }
 
+/* A sync fails, and the kernel takes the pages for clean, whether they reached the disk or not. The
+ * process ends by a kill: the page cache still shows all of them. */
+static ErrCode run_failed_sync(Run *run, Err *err)
+{
+    Kit *kit = &run->kit;
+    TRY(kit_append(kit, (ShardId)rng_below(&run->rng, KIT_SHARDS), rng_below(&run->rng, 6000),
+                   err));
+    disk_sim_set_faults(run->disk, &(SimDiskFaults){.sync_error = 1000000});
+    ErrCode code = rng_below(&run->rng, 4) == 0 ? kit_rotate(kit, err) : kit_sync(kit, err);
+    disk_sim_set_faults(run->disk, &(SimDiskFaults){0});
+    if (code == OK) return err_set(err, ERR_CORRUPT, "the sync did not fail");
+    run->failed_syncs++;
+    run_end(run, false);
+    return run_open(run, err);
+}
+
 static ErrCode run_step(Run *run, Err *err)
 {
     Kit *kit = &run->kit;
     ShardId shard = (ShardId)rng_below(&run->rng, KIT_SHARDS);
     WalStats stats;
     wal_stats(kit->wal, &stats);
-    switch (rng_below(&run->rng, 17)) {
+    switch (rng_below(&run->rng, 18)) {
     case 0:
     case 1:
     case 2:
@@ -87,6 +104,7 @@ static ErrCode run_step(Run *run, Err *err)
     case 11: return wal_prepare_spare(kit->wal, err);
     case 12: return run_stopped(run, err);
     case 13: wal_note(kit->wal, shard, run->opens, run->opens / 2); return OK;
+    case 14: return run_failed_sync(run, err);
     default: return kit_sync(kit, err);
     }
 }
@@ -139,8 +157,9 @@ static bool model_finds(const char *planted)
 
 static void test_planted(void **state)
 {
-    static const char *const planted[] = {"ack-before-sync", "reuse-stale-spare",
-                                          "count-page-cache", "skip-dir-sync", "skip-sync"};
+    static const char *const planted[] = {"ack-before-sync",  "reuse-stale-spare",
+                                          "count-page-cache", "skip-dir-sync",
+                                          "skip-sync",        "trust-page-cache"};
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(planted); i++) {
         if (!model_finds(planted[i])) fail_msg("%s was not found", planted[i]);
