@@ -34,10 +34,10 @@ from process import Died, Failed, Server  # noqa: E402
 CONNECTIONS = 8
 CUTS_EACH = 17             # of one recording
 LIVES = 3                  # processes of the server in one recording
-LOAD_WRITES = (120, 450)   # acknowledged in one load, least and most
+LOAD_WRITES = (80, 300)   # acknowledged in one load, least and most
 SILENCE_S = (1.1, 1.3)     # the store cuts its log
 SIZES = ('64KiB', '1MiB')  # of segments
-BATCHES = (40, 200)        # until the server dies with a batch of its log written and not synced
+BATCHES = (30, 150)        # until the server dies with a batch of its log written and not synced
 RECOVERY_CUTS = 0.2        # of the cuts: while a server of the recording starts
 CROWDED_CUTS = 0.4         # of the cuts: where several writes are not flushed
 CROWD = 3                  # or more of them

@@ -34,11 +34,10 @@ from process import Died, Failed, Server  # noqa: E402
 
 CONNECTIONS = 8
 ACKNOWLEDGED_MIN = 100  # writes before a cut that counts
-FRESH_EVERY = 12        # cuts on one file system
-FULL_EVERY = 6          # cuts from one look at everything to the next
+FRESH_EVERY = 12        # cuts on one file system; after the last everything is looked at
 SIZES = ('64KiB', '1MiB')  # of segments
 # How a round goes, and how often; the load before the cut in acknowledged writes, least and most.
-KINDS = {'load': (10, 100, 300), 'long': (4, 600, 1500), 'silent': (3, 100, 200),
+KINDS = {'load': (10, 100, 300), 'long': (3, 600, 1200), 'silent': (3, 100, 200),
          'settled': (3, 100, 300), 'stop': (3, 100, 300)}
 SILENCE_S = (0.9, 1.3)  # about when the store cuts its log, least and most
 KILL_S = 0.03           # the server lives on without a disk for at most so long
@@ -207,7 +206,7 @@ class Cutter:
             again = self.recovery_cuts - again
         replayed = self.start_ready(self.rng.choice(SIZES))
         counts = load.acknowledged >= ACKNOWLEDGED_MIN and (load.unanswered > 0 or kind == 'stop')
-        full = (self.on_this + 1) % FULL_EVERY == 0
+        full = self.on_this + 1 == FRESH_EVERY
         read, listed = check(self.oracle, self.server, load.touched | touched, full)
         self.kill()
         self.server.check_log()

@@ -19,7 +19,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CUTS = 100       # within which a bug is found
 MINUTES = 2.0    # of one bug
 ENDS_S = 20      # after a signal
-DIRECTORIES = os.path.join(tempfile.gettempdir(), 'holdfast-power-*')
 BUGS = {
     'shutdown': (('ack-before-sync', 'xfs'), ('skip-dir-sync', 'ext4'), ('skip-pack-sync', 'xfs'),
                  ('skip-blob-sync', 'ext4')),
@@ -29,14 +28,16 @@ BUGS = {
 
 
 class Rig:
-    """A rig that runs; what it prints is kept in `said`. before: a statement that it begins with."""
+    """A rig that runs; what it prints is kept in `said`. before: a statement that it begins with;
+    directory: where it makes its own."""
 
-    def __init__(self, name, *options, before='pass'):
+    def __init__(self, name, *options, before='pass', directory=None):
         program = (f'import sys; sys.path.insert(0, {HERE!r}); import os, {name}; {before}; '
                    f'sys.exit({name}.start())')
         self.process = subprocess.Popen(
             [sys.executable, '-c', program, *options], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=os.environ | {'TMPDIR': directory or tempfile.gettempdir()})
         self.said = ''
 
     def end(self, timeout_s):
@@ -59,8 +60,8 @@ def finds(name, binary, bug, kind):
     return f'not found; exit status {status}: {rig.said[-300:]}', ''
 
 
-def leftovers():
-    """Loop devices, mounts and processes of rigs that are there now."""
+def leftovers(directory):
+    """Loop devices, mounts and processes that use something in a directory."""
     found = []
     for path in glob.glob('/sys/block/loop*/loop/backing_file'):
         try:
@@ -76,31 +77,28 @@ def leftovers():
                 found += file.read().split('\0')
         except OSError:
             pass
-    return {path for path in found if 'holdfast-power-' in path}
+    return {path for path in found if path.startswith(directory)}
 
 
 def cleans_up(name, binary, number):
     """Does the rig end with a signal, and everything of it? What is wrong, or ''."""
-    before = leftovers()  # of others that run now
-    directories = set(glob.glob(DIRECTORIES))
-    rig = Rig(name, '--binary', binary)
-    time.sleep(4)
-    rig.process.send_signal(number)
-    try:
-        rig.end(ENDS_S)
-    except subprocess.TimeoutExpired:
-        rig.process.kill()
-        return f'it still runs {ENDS_S} s later'
-    end = time.monotonic() + ENDS_S
-    while leftovers() - before:
-        if time.monotonic() > end:
-            return f'left behind: {leftovers() - before}'
-        time.sleep(0.1)
-    for path in set(glob.glob(DIRECTORIES)) - directories:
-        os.rmdir(path)  # all that SIGKILL leaves; it is empty
-        if number == signal.SIGTERM:
-            return f'left behind: {path}'
-    return ''
+    with tempfile.TemporaryDirectory() as directory:
+        rig = Rig(name, '--binary', binary, directory=directory)
+        time.sleep(4)
+        busy = leftovers(directory)
+        rig.process.send_signal(number)
+        try:
+            rig.end(ENDS_S)
+        except subprocess.TimeoutExpired:
+            rig.process.kill()
+            return f'it still runs {ENDS_S} s later'
+        end = time.monotonic() + ENDS_S
+        while leftovers(directory) and time.monotonic() < end:
+            time.sleep(0.1)
+        left = leftovers(directory)
+        if number == signal.SIGTERM:  # SIGKILL leaves an empty directory
+            left.update(os.listdir(directory))
+        return f'left behind: {left}' if left or not busy else ''
 
 
 def needs_root(name, binary):
