@@ -232,7 +232,9 @@ static ErrCode check_format(Dec *dec, Err *err)
     return OK;
 }
 
-ErrCode entry_decode(Str data, bool check_body, Entry *out, Err *err)
+/* The fields; *reserved: its reserved bytes. */
+static ErrCode entry_fields(Str data, Entry *out, unsigned *op_out, uint64_t *reserved_out,
+                            Err *err)
 {
     Dec dec = dec_of(data.ptr, data.len);
     TRY(check_format(&dec, err));
@@ -263,21 +265,49 @@ ErrCode entry_decode(Str data, bool check_body, Entry *out, Err *err)
     entry.extents = dec_view(&dec, (size_t)entry.extent_count * EXTENT_LEN);
     entry.inline_body = dec_view(&dec, body_len);
     ASSERT(dec_done(&dec));
-    Sha256 checksum = checksum_of(data, attrs_len + entry.extents.len);
+    *out = entry;
+    *op_out = op;
+    *reserved_out = reserved;
+    return OK;
+}
+
+/* What the fields say, once they are known to be those that were written. */
+static ErrCode entry_judge(Entry *entry, unsigned op, uint64_t reserved, Err *err)
+{
+    if (reserved != 0) return err_set(err, ERR_CORRUPT, "reserved bytes are not zero");
+    TRY(entry_check_op(op, entry->flags, err));
+    entry->op = (Op)op;
+    return entry_check(entry, entry->inline_body.len, err);
+}
+
+ErrCode entry_decode(Str data, bool check_body, Entry *out, Err *err)
+{
+    Entry entry;
+    unsigned op = 0;
+    uint64_t reserved = 0;
+    TRY(entry_fields(data, &entry, &op, &reserved, err));
+    Sha256 checksum = checksum_of(data, entry.attrs.len + entry.extents.len);
     if (!sha256_eq(&checksum, &entry.checksum))
         return err_set(err, ERR_CORRUPT, "checksum of entry %u/%" PRIu64 " is wrong", entry.shard,
                        entry.lsn);
-
-    if (reserved != 0) return err_set(err, ERR_CORRUPT, "reserved bytes are not zero");
-    TRY(entry_check_op(op, entry.flags, err));
-    entry.op = (Op)op;
-    TRY(entry_check(&entry, body_len, err));
+    TRY(entry_judge(&entry, op, reserved, err));
     if (check_body && (entry.flags & ENTRY_FLAG_DIGEST_KNOWN) != 0 && entry.extent_count == 0) {
-        Sha256 digest = sha256_of(entry.inline_body.ptr, body_len);
+        Sha256 digest = sha256_of(entry.inline_body.ptr, entry.inline_body.len);
         if (!sha256_eq(&digest, &entry.body_digest))
             return err_set(err, ERR_CORRUPT, "body of entry %u/%" PRIu64 " is not what was written",
                            entry.shard, entry.lsn);
     }
+    *out = entry;
+    return OK;
+}
+
+ErrCode entry_parse(Str data, Entry *out, Err *err)
+{
+    Entry entry;
+    unsigned op = 0;
+    uint64_t reserved = 0;
+    TRY(entry_fields(data, &entry, &op, &reserved, err));
+    TRY(entry_judge(&entry, op, reserved, err));
     *out = entry;
     return OK;
 }

@@ -88,6 +88,8 @@ void entry_encode_head(const Entry *entry, Enc *enc);
  * and the checksum, and with check_body the inline body against its digest.
  * Errors: ERR_CORRUPT; ERR_FORMAT_VERSION for a newer format or an unknown operation. */
 MUST_USE ErrCode entry_decode(Str data, bool check_body, Entry *out, Err *err);
+/* The same without looking at checksum and digest, for bytes that entry_decode() has verified. */
+MUST_USE ErrCode entry_parse(Str data, Entry *out, Err *err);
 /* The key, or an empty Str. */
 Str entry_key(const Entry *entry);
 /* Extent i of entry (i < extent_count). */

@@ -170,16 +170,18 @@ static unsigned wal_recycled(uint64_t segment_size)
 
 static ErrCode open_store(Node *node, Err *err)
 {
-    StoreOptions options = {.root = node->root,
-                            .wal_segment_size = node->options.segment_size,
-                            .wal_spares = WAL_SPARES,
-                            .wal_recycled = wal_recycled(node->options.segment_size),
-                            .index_cache_bytes = node->options.index_cache_bytes,
-                            .clock = clock_real(),
-                            .seed = rng_u64(&node->rng),
-                            .progress = on_progress,
-                            .rebuilding = on_rebuilding,
-                            .progress_ctx = node};
+    StoreOptions options = {
+        .root = node->root,
+        .wal_segment_size = node->options.segment_size,
+        .wal_spares = WAL_SPARES,
+        .wal_recycled = wal_recycled(node->options.segment_size),
+        .verify_threads = (unsigned)MIN(default_loops(), (size_t)WAL_THREADS_MAX),
+        .index_cache_bytes = node->options.index_cache_bytes,
+        .clock = clock_real(),
+        .seed = rng_u64(&node->rng),
+        .progress = on_progress,
+        .rebuilding = on_rebuilding,
+        .progress_ctx = node};
     StoreOpened opened;
     uint64_t start = clock_boot_ns(clock_real());
     rest_set_phase(node->rest, "replaying");

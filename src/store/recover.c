@@ -57,7 +57,7 @@ static ErrCode check_joint(const StoreShard *s, const Entry *entry, const Frame 
 static ErrCode replay_entry(Store *store, const Frame *frame, Str payload, Err *err)
 {
     Entry entry;
-    TRY(entry_decode(payload, false, &entry, err));
+    TRY(entry_parse(payload, &entry, err)); /* the Wal has verified it */
     StoreShard *s = store_shard(store, entry.shard);
     TRY(check_joint(s, &entry, frame, err));
     if (entry.lsn <= s->applied_lsn) return OK;
@@ -188,6 +188,7 @@ ErrCode store_recover(Store *store, StoreOpened *opened, Err *err)
                           .segment_size = store->options.wal_segment_size,
                           .spares = store->options.wal_spares,
                           .recycled = store->options.wal_recycled,
+                          .verify_threads = store->options.verify_threads,
                           .clock = store->options.clock,
                           .rng = &store->rng};
     ErrCode code = wal_open(store->disk, &options, on_record, store, &store->wal, &opened->wal,

@@ -33,6 +33,7 @@ typedef struct {
     unsigned wal_recycled; /* see WalOptions */
     uint32_t chunk_size;
     uint64_t pack_size;
+    unsigned verify_threads;    /* of the log, at start; see WalOptions */
     uint64_t index_cache_bytes; /* per connection */
     Clock *clock;
     uint64_t seed; /* of ids of segments, packs, table levels */

@@ -26,6 +26,8 @@
 
 typedef struct Wal Wal;
 
+#define WAL_THREADS_MAX 8 /* that verify the log at start */
+
 #define WAL_SEGMENT_SIZE_DEFAULT (1 * MIB)
 #define WAL_BATCH_MAX                                                                              \
     (4 * MIB) /* bytes one group commit may hold; a batch never spans segments                     \
@@ -33,10 +35,11 @@ typedef struct Wal Wal;
 
 typedef struct {
     Uuid root;
-    uint64_t incarnation;  /* must be higher than at every earlier open */
-    uint64_t segment_size; /* bytes, 64 KiB..1 GiB, multiple of 4096; 0: 1 MiB */
-    unsigned spares;       /* segments kept ready, 0..64 */
-    unsigned recycled;     /* as spares when the log is cut, 0..64; at least as many as spares */
+    uint64_t incarnation;    /* must be higher than at every earlier open */
+    uint64_t segment_size;   /* bytes, 64 KiB..1 GiB, multiple of 4096; 0: 1 MiB */
+    unsigned spares;         /* segments kept ready, 0..64 */
+    unsigned recycled;       /* as spares when the log is cut, 0..64; at least as many as spares */
+    unsigned verify_threads; /* that read the log at start, 1..8; 0: 1 */
     Clock *clock;
     Rng *rng; /* for segment uuids; owned by the caller, used by the writer thread */
 } WalOptions;

@@ -3,6 +3,7 @@
  *   wal_write.c    the batch: frames, padding, one write, one sync; attestation
  *   wal_segment.c  spares, rotation, cutting
  *   wal_tail.c     its end at start: torn, or not attested
+ *   wal_ahead.c    closed segments verified by several threads before they are replayed
  *   wal_scan.c     the log as found at start: verification, attestation, torn tails
  *   wal_read.c     the table of segments, reading by position, stats
  *   wal_state.c    what each CHECKPOINT says of every shard */
@@ -150,6 +151,31 @@ MUST_USE ErrCode wal_tail_quarantine(Wal *wal, const WalScanned *scanned, const 
 /* What was read counts when this is done: everything up to opened->end is durable. */
 MUST_USE ErrCode wal_tail_make_durable(Wal *wal, const WalScanned *scanned, const WalOpened *opened,
                                        Err *err);
+
+/* wal_ahead.c */
+/* A closed segment, to be verified from its header up to limit. */
+typedef struct {
+    char path[DISK_PATH_MAX];
+    SegmentHeader header;
+    uint64_t limit;
+} WalAheadSegment;
+typedef struct {
+    Frame frame;
+    Str payload; /* an entry's is verified with its body */
+    uint64_t offset;
+    uint64_t next; /* where it ends */
+} WalAheadFrame;
+typedef struct WalAhead WalAhead;
+/* Begins to verify the segments (copied) with so many threads, the caller's included. NULL: not
+ * worth it (one thread, few or large segments). */
+WalAhead *wal_ahead_new(Disk *disk, const WalAheadSegment *segments, size_t count,
+                        unsigned threads);
+/* Segment `at`, counted from 0, each asked for once in rising order: all frames in it, until the
+ * next call. False: something in it is not sound or could not be read; what, is not told. */
+bool wal_ahead_get(WalAhead *ahead, size_t at, const WalAheadFrame **frames, size_t *count);
+/* Ends the threads. NULL is fine. */
+void wal_ahead_free(WalAhead *ahead);
+AUTO_DEFINE(WalAhead, wal_ahead_free);
 
 /* wal_read.c */
 void wal_segments_metric_register(void);

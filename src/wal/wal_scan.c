@@ -41,6 +41,7 @@ typedef struct {
     size_t count;
     size_t capacity;
     WalPos attested; /* highest that a frame says */
+    WalAhead *ahead; /* NULL: one thread does all */
 
     /* the segment being read, and the part of it in memory */
     const ScanSegment *segment;
@@ -53,6 +54,7 @@ typedef struct {
 
 static void scan_deinit(Scan *scan)
 {
+    wal_ahead_free(scan->ahead);
     disk_close(scan->file);
     mem_free(scan->segments);
     mem_free(scan->window);
@@ -285,13 +287,14 @@ static ErrCode step_at(Scan *scan, uint64_t offset, uint64_t limit, ScanStep *st
 }
 
 /* Updates the shards' states and hands the record on. */
-static ErrCode deliver(Scan *scan, const Frame *frame, Str payload, Err *err)
+static ErrCode deliver(Scan *scan, const Frame *frame, Str payload, bool verified, Err *err)
 {
     WalShards *shards = &scan->wal->shards;
     switch (frame->kind) {
     case FRAME_ENTRY: {
         Entry entry;
-        TRY(entry_decode(payload, true, &entry, err));
+        TRY(verified ? entry_parse(payload, &entry, err)
+                     : entry_decode(payload, true, &entry, err));
         wal_shards_entry(shards, &entry);
         break;
     }
@@ -325,6 +328,24 @@ static void scan_attest(Scan *scan, WalPos durable)
     if (wal_pos_cmp(durable, scan->attested) > 0) scan->attested = durable;
 }
 
+/* A sound frame of the segment being read: what it attests, and its record. */
+static ErrCode take_frame(Scan *scan, const WalAheadFrame *found, bool verified, Err *err)
+{
+    const Frame *frame = &found->frame;
+    bool first = found->offset == SEGMENT_HEADER_LEN;
+    if (first != (frame->kind == FRAME_CHECKPOINT)) {
+        return err_set(err, ERR_CORRUPT, "offset %" PRIu64 ": %s checkpoint", found->offset,
+                       first ? "the segment begins without a" : "misplaced");
+    }
+    scan_attest(scan, frame->durable);
+    if (first) { /* the head was synced before the file got its name */
+        scan_attest(scan,
+                    (WalPos){scan->segment->header.id, ALIGN_UP(found->next, (uint64_t)WAL_BLOCK)});
+    }
+    ErrCode code = deliver(scan, frame, found->payload, verified, err);
+    return code == OK ? OK : err_wrap(err, code, "offset %" PRIu64, found->offset);
+}
+
 /* Reads frames up to limit or the first bad place: *end. */
 static ErrCode scan_frames(Scan *scan, uint64_t limit, uint64_t *end, Err *err)
 {
@@ -334,18 +355,8 @@ static ErrCode scan_frames(Scan *scan, uint64_t limit, uint64_t *end, Err *err)
         TRY(step_at(scan, offset, limit, &step, err));
         if (!step.sound) break;
         if (step.is_frame) {
-            bool first = offset == SEGMENT_HEADER_LEN;
-            if (first != (step.frame.kind == FRAME_CHECKPOINT)) {
-                return err_set(err, ERR_CORRUPT, "offset %" PRIu64 ": %s checkpoint", offset,
-                               first ? "the segment begins without a" : "misplaced");
-            }
-            scan_attest(scan, step.frame.durable);
-            if (first) { /* the head was synced before the file got its name */
-                scan_attest(scan, (WalPos){scan->segment->header.id,
-                                           ALIGN_UP(step.next, (uint64_t)WAL_BLOCK)});
-            }
-            ErrCode code = deliver(scan, &step.frame, step.payload, err);
-            if (code != OK) return err_wrap(err, code, "offset %" PRIu64, offset);
+            WalAheadFrame found = {step.frame, step.payload, offset, step.next};
+            TRY(take_frame(scan, &found, false, err));
         }
         offset = step.next;
     }
@@ -430,14 +441,36 @@ static ErrCode tail_judge(Scan *scan, uint64_t end, Err *err)
     return OK;
 }
 
+static uint64_t segment_limit(const Scan *scan, size_t i)
+{
+    bool newest = i + 1 == scan->count;
+    return newest ? scan->segments[i].header.capacity : scan->segments[i + 1].header.prev_end;
+}
+
+/* What was verified ahead, or else, as it is found now: up to limit or the first bad place. */
+static ErrCode segment_frames(Scan *scan, size_t i, uint64_t *end, Err *err)
+{
+    const WalAheadFrame *frames = NULL;
+    size_t count = 0;
+    uint64_t limit = segment_limit(scan, i);
+    if (i + 1 == scan->count || scan->ahead == NULL ||
+        !wal_ahead_get(scan->ahead, i, &frames, &count)) {
+        return scan_frames(scan, limit, end, err);
+    }
+    for (size_t k = 0; k < count; k++)
+        TRY(take_frame(scan, &frames[k], true, err));
+    *end = limit;
+    return OK;
+}
+
 static ErrCode scan_segment(Scan *scan, size_t i, Err *err)
 {
     const ScanSegment *segment = &scan->segments[i];
     bool newest = i + 1 == scan->count;
-    uint64_t limit = newest ? segment->header.capacity : scan->segments[i + 1].header.prev_end;
+    uint64_t limit = segment_limit(scan, i);
     uint64_t end;
     TRY(segment_open(scan, segment, err));
-    TRY(scan_frames(scan, limit, &end, err));
+    TRY(segment_frames(scan, i, &end, err));
     if (end == SEGMENT_HEADER_LEN) {
         return err_set(err, ERR_CORRUPT,
                        "damaged at offset %" PRIu64 ", in the head, which was durable", end);
@@ -452,11 +485,28 @@ static ErrCode scan_segment(Scan *scan, size_t i, Err *err)
     return OK;
 }
 
+/* The closed segments; the newest one is judged, not only verified. */
+static void begin_ahead(Scan *scan)
+{
+    unsigned threads = MAX(scan->wal->options.verify_threads, 1U);
+    if (threads == 1 || scan->count < 2) return;
+    size_t count = scan->count - 1;
+    WalAheadSegment *segments = mem_new_array(count, sizeof *segments);
+    for (size_t i = 0; i < count; i++) {
+        segments[i].header = scan->segments[i].header;
+        segments[i].limit = segment_limit(scan, i);
+        memcpy(segments[i].path, scan->segments[i].path, sizeof segments[i].path);
+    }
+    scan->ahead = wal_ahead_new(scan->wal->disk, segments, count, threads);
+    mem_free(segments);
+}
+
 static ErrCode scan_run(Scan *scan, WalScanned *scanned, Err *err)
 {
     Wal *wal = scan->wal;
     TRY(list_segments(scan, err));
     TRY(read_headers(scan, scanned, err));
+    begin_ahead(scan);
     for (size_t i = 0; i < scan->count; i++) {
         ErrCode code = scan_segment(scan, i, err);
         if (code != OK) return err_wrap(err, code, "%s", scan->segments[i].path);
