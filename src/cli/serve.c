@@ -177,6 +177,8 @@ static ErrCode serve_until_end(Serve *serve, Err *err)
                            .threads = (unsigned)config->threads,
                            .segment_size = config->segment_size,
                            .index_cache_bytes = config->index_cache,
+                           .compact_rate = config->compact_rate,
+                           .compact_dead_percent = (unsigned)config->compact_dead,
                            .connections_max = (size_t)connections,
                            .access_log = config->access_log != 0};
     sigset_t signals;

@@ -20,6 +20,8 @@ typedef struct {
     uint64_t threads; /* 0: one a processor, at most 8 */
     uint64_t segment_size;
     uint64_t index_cache;
+    uint64_t compact_rate;
+    uint64_t compact_dead;
     uint64_t connections;
     uint64_t drain_timeout_ms;
     uint64_t log_format; /* ConfigLogFormat */

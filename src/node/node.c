@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "control/local/local.h"
 #include "disk/posix.h"
+#include "node/background.h"
 #include "node/root_key.h"
 #include "node/workers.h"
 
@@ -17,6 +18,7 @@
 #define DISK_WORKERS "8"    /* threads that write and read bodies */
 #define MUTATIONS_MAX 65536 /* waiting for the core */
 #define APPLY_DELAY_MS 250
+#define COMPACT_LOOK_FIRST_MS (3600ULL * 1000)
 #define WAL_SPARES 2
 #define WAL_RECYCLED_BYTES (48 * MIB) /* of segments kept as spares when the log is cut */
 #define WAL_RECYCLED_MAX 48
@@ -37,6 +39,7 @@ struct Node {
     Buckets *buckets;
     Workers *workers;
     Service *service;
+    Background *background;
     uint64_t logged_ns; /* when progress was last told */
     uint64_t replayed_records;
 };
@@ -232,6 +235,25 @@ static void tell_failed(void *ctx, const Err *err)
     workers_fail(((Node *)ctx)->workers, err);
 }
 
+static bool is_busy(void *ctx)
+{
+    UNUSED(ctx);
+    return rest_in_flight() > 0;
+}
+
+static ErrCode open_background(Node *node, Err *err)
+{
+    BackgroundOptions options = {.store = node->store,
+                                 .workers = node->workers,
+                                 .clock = clock_real(),
+                                 .busy = is_busy,
+                                 .ctx = node,
+                                 .compact = {.dead_percent = node->options.compact_dead_percent,
+                                             .look_first_ms = COMPACT_LOOK_FIRST_MS},
+                                 .compact_rate = node->options.compact_rate};
+    return background_open(&options, &node->background, err);
+}
+
 static ErrCode open_service(Node *node, Err *err)
 {
     node->buckets = buckets_new();
@@ -260,7 +282,7 @@ static ErrCode open_service(Node *node, Err *err)
                      .failed = ask_failed,
                      .fail = tell_failed};
     rest_publish(node->rest, node->service, &rest);
-    return OK;
+    return open_background(node, err);
 }
 
 /* --- life --- */
@@ -329,6 +351,7 @@ ErrCode node_stop(Node *node, uint32_t timeout_ms, Err *err)
         LOG(WARN, "node.drain_timeout", "connections=%zu", http_server_connections(node->http));
     }
     close_doors(node);
+    background_close(TAKE(node->background));
     if (workers_failed(node->workers)) {
         return err_set(err, ERR_ROOT_FAILED, "%s had failed; the log is left as it is",
                        node->options.data);
@@ -342,6 +365,7 @@ void node_free(Node *node)
 {
     if (node == NULL) return;
     close_doors(node);
+    background_close(node->background);
     workers_free(node->workers);
     service_free(node->service);
     buckets_free(node->buckets);

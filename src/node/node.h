@@ -17,6 +17,8 @@ typedef struct {
     unsigned threads; /* loops; 0: one a processor, at most 8 */
     uint64_t segment_size;
     uint64_t index_cache_bytes; /* per thread */
+    uint64_t compact_rate;      /* bytes a second; 0: no compaction */
+    unsigned compact_dead_percent;
     size_t connections_max;
     bool access_log;
 } NodeOptions;

@@ -11,6 +11,7 @@
 #define POP_MAX 1024       /* items taken from a queue at once */
 #define ATTEST_AFTER_MS 10 /* of silence */
 #define SPACE_EVERY_MS 1000
+#define NS_PER_MS 1000000ULL
 #define SNAPSHOT_EVERY_NS (100ULL * 1000 * 1000)
 /* Index rows per batch that are worth no more waiting. */
 #define APPLY_ENOUGH STORE_APPLY_BATCH
@@ -40,6 +41,10 @@ struct Workers {
     _Atomic bool gathering; /* the applier waits for more */
     _Atomic bool applier_stopping; /* later: what holds writers back ends by the applier's work */
     _Atomic size_t in_flight;
+    void (*job)(void *ctx); /* of workers_run_on_applier() */
+    void *job_ctx;
+    _Atomic bool job_posted;
+    Wake job_done;
     Lock lock; /* LOCK_RANK_STORE: the snapshot */
     EngineShardStatus *shards;
     size_t shard_count;
@@ -259,14 +264,29 @@ static void checkpoint(Workers *workers)
         workers->apply_waits = false;
 }
 
+/* Does what another thread has handed over; true if there was something. */
+static bool run_job(Workers *workers)
+{
+    if (!atomic_load(&workers->job_posted)) return false;
+    workers->job(workers->job_ctx);
+    atomic_store(&workers->job_posted, false);
+    wake_set(&workers->job_done);
+    if (store_wants_checkpoint(workers->store)) checkpoint(workers);
+    return true;
+}
+
 /* Waits until there is enough for a batch, but not longer than apply_delay_ms: a row of a small
  * batch costs twice what a row of a large one does. */
 static void gather(Workers *workers)
 {
     atomic_store(&workers->gathering, true);
-    if (store_backlog(workers->store) < APPLY_ENOUGH) {
-        /* It goes on whether more came or not. */
-        (void)wake_wait(&workers->applier_wake, (int)workers->options.apply_delay_ms);
+    uint64_t end = clock_boot_ns(workers->options.clock) +
+                   workers->options.apply_delay_ms * NS_PER_MS;
+    while (store_backlog(workers->store) < APPLY_ENOUGH) {
+        uint64_t now = clock_boot_ns(workers->options.clock);
+        if (now >= end) break;
+        bool woken = wake_wait(&workers->applier_wake, (int)((end - now) / NS_PER_MS) + 1);
+        if (!woken || !run_job(workers)) break; /* it was the time, or there is enough */
     }
     atomic_store(&workers->gathering, false);
 }
@@ -305,7 +325,8 @@ static void applier_run(void *arg)
         workers_look_at_space(workers);
         prepare_spares(workers);
         bool woken = wake_wait(&workers->applier_wake, SPACE_EVERY_MS);
-        if (woken) gather(workers);
+        bool worked = run_job(workers);
+        if (woken && (!worked || store_backlog(workers->store) > 0)) gather(workers);
         size_t applied;
         do { /* after a full batch more waits already */
             applied = apply(workers);
@@ -320,6 +341,21 @@ static void applier_run(void *arg)
 }
 
 /* --- from other threads --- */
+
+bool workers_run_on_applier(Workers *workers, void (*fn)(void *ctx), void *ctx)
+{
+    if (atomic_load(&workers->applier_stopping)) return false;
+    ASSERT(!atomic_load(&workers->job_posted));
+    workers->job = fn;
+    workers->job_ctx = ctx;
+    atomic_store(&workers->job_posted, true);
+    wake_set(&workers->applier_wake);
+    while (atomic_load(&workers->job_posted)) {
+        bool woken = wake_wait(&workers->job_done, 1000);
+        UNUSED(woken); /* the flag tells */
+    }
+    return true;
+}
 
 ErrCode workers_submit(void *ctx, Mutation *mutation)
 {
@@ -403,6 +439,7 @@ ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
     queue_on_wake(workers->to_log, wake_set, &workers->writer_wake);
     queue_on_wake(workers->mutations, wake_set, &workers->core_wake);
     queue_on_wake(workers->logged, wake_set, &workers->core_wake);
+    wake_init(&workers->job_done);
     workers_look_at_space(workers);
     ErrCode code = open_engine(workers, err);
     if (code == OK) code = thread_start(&workers->writer, "wal-writer", writer_run, workers, err);
@@ -459,6 +496,7 @@ void workers_free(Workers *workers)
     wake_deinit(&workers->core_wake);
     wake_deinit(&workers->writer_wake);
     wake_deinit(&workers->applier_wake);
+    wake_deinit(&workers->job_done);
     lock_deinit(&workers->lock);
     mem_free(workers);
 }

@@ -42,6 +42,10 @@ void workers_fail(Workers *workers, const Err *err);
 size_t workers_shards(Workers *workers, EngineShardStatus *out, size_t max);
 /* Mutations taken and not answered, as of a moment ago. */
 size_t workers_in_flight(const Workers *workers);
+/* Runs fn(ctx) on the applier's thread between its batches and waits for its end. False: the
+ * applier is stopping, fn was not and will not be called. One thread at a time, and it must be
+ * joined before workers_close(). */
+bool workers_run_on_applier(Workers *workers, void (*fn)(void *ctx), void *ctx);
 
 /* Clean stop: refuses new mutations, answers what is under way, applies everything, leaves nothing
  * to replay. The doors' readers must be closed. Then workers_free(). */

@@ -121,6 +121,11 @@ void rest_metrics_register(void)
     metric_set(&build, 1);
 }
 
+int64_t rest_in_flight(void)
+{
+    return metric_value(&in_flight);
+}
+
 void rest_metrics_begin(void)
 {
     metric_add(&in_flight, 1);

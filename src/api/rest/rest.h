@@ -42,6 +42,8 @@ void rest_publish(Rest *rest, Service *service, const RestNode *node);
 void rest_set_access_log(Rest *rest, bool on);
 /* /readyz says no from now on. */
 void rest_drain(Rest *rest);
+/* Requests under way in this process. Any thread. */
+int64_t rest_in_flight(void);
 /* Closes the reader of a loop, on its thread; no request is left on it. */
 void rest_close_reader(Rest *rest, unsigned loop_index);
 

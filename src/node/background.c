@@ -1,0 +1,159 @@
+#include "node/background.h"
+
+#include <stdatomic.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/thread.h"
+#include "base/wake.h"
+
+#define PIECE_BYTES (256 * KIB) /* read between two looks at the time */
+#define IDLE_MS 1000            /* nothing to do: look again then */
+#define BUSY_PART 4             /* of compaction's rate while clients are served */
+#define NS_PER_MS 1000000ULL
+
+struct Background {
+    BackgroundOptions options;
+    Compactor *compactor;
+    uint64_t compact_at_ns; /* the next piece */
+    Thread thread;
+    Wake wake;
+    _Atomic bool stopping;
+};
+
+static Metric retired = {.kind = METRIC_GAUGE,
+                         .name = "holdfast_compacted_packs",
+                         .help = "Packs that were compacted since the start.",
+                         .labels = ""};
+static Metric moved = {.kind = METRIC_GAUGE,
+                       .name = "holdfast_compaction_moved_bytes",
+                       .help = "Bytes that compaction wrote anew since the start.",
+                       .labels = ""};
+static Metric freed = {.kind = METRIC_GAUGE,
+                       .name = "holdfast_compaction_freed_bytes",
+                       .help = "Bytes of packs that were unlinked after compaction.",
+                       .labels = ""};
+
+static void register_metrics(void)
+{
+    static bool done; /* main only, once a process */
+    if (done) return;
+    done = true;
+    metric_register(&retired);
+    metric_register(&moved);
+    metric_register(&freed);
+}
+
+static uint64_t now_ns(const Background *b)
+{
+    return clock_boot_ns(b->options.clock);
+}
+
+/* --- compaction --- */
+
+typedef struct {
+    Background *background;
+    CompactStep *step;
+    ErrCode code;
+    Err err;
+} StepJob;
+
+static void run_step(void *ctx)
+{
+    StepJob *job = ctx;
+    job->code = store_compact(job->background->options.store, job->step, &job->err);
+}
+
+/* The applier's part; what became of it goes back to the Compactor. */
+static void hand_step(Background *b)
+{
+    StepJob job = {.background = b, .step = compactor_step(b->compactor)};
+    if (!workers_run_on_applier(b->options.workers, run_step, &job)) job.code = ERR_SHUTTING_DOWN;
+    compactor_done(b->compactor, job.code);
+    if (job.code == OK || job.code == ERR_SHUTTING_DOWN || job.code == ERR_BUSY) return;
+    LOG(WARN, "compact.failed", "error=" LOG_STR, LOG_CSTR(err_text(&job.err)));
+}
+
+/* How long a piece of so many bytes is to take, in nanoseconds. */
+static uint64_t compact_rest_ns(Background *b, uint64_t bytes)
+{
+    if (atomic_load(workers_full(b->options.workers))) return 0;
+    uint64_t rate = b->options.compact_rate;
+    if (b->options.busy(b->options.ctx)) rate = MAX(rate / BUSY_PART, (uint64_t)1);
+    return bytes * 1000 / rate * NS_PER_MS;
+}
+
+static void compact(Background *b)
+{
+    Err err = {0};
+    CompactTurn turn = COMPACT_NOTHING;
+    uint64_t read = 0;
+    DiskSpace space = {0};
+    ErrCode code = disk_space(store_disk(b->options.store), &space, &err);
+    if (code == OK) {
+        code = compactor_work(b->compactor, PIECE_BYTES, space.free, &turn, &read, &err);
+    }
+    if (code != OK) LOG(WARN, "compact.failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    if (turn == COMPACT_STEP) hand_step(b);
+    CompactStatus status;
+    store_compact_status(b->options.store, &status);
+    metric_set(&retired, (int64_t)status.packs_retired);
+    metric_set(&moved, (int64_t)status.bytes_moved);
+    metric_set(&freed, (int64_t)status.bytes_freed);
+    bool idle = code != OK || turn == COMPACT_NOTHING;
+    b->compact_at_ns = now_ns(b) + (idle ? IDLE_MS * NS_PER_MS : compact_rest_ns(b, read));
+}
+
+/* --- the thread --- */
+
+/* Milliseconds until at, rounded up. */
+static int wait_ms(uint64_t now, uint64_t at)
+{
+    return at <= now ? 0 : (int)MIN((at - now + NS_PER_MS - 1) / NS_PER_MS, (uint64_t)IDLE_MS);
+}
+
+static void background_run(void *arg)
+{
+    Background *b = arg;
+    while (!atomic_load(&b->stopping)) {
+        uint64_t now = now_ns(b);
+        int ms = IDLE_MS;
+        if (store_failed(b->options.store)) {
+            b->compact_at_ns = UINT64_MAX; /* views stand still */
+        } else if (b->options.compact_rate > 0) {
+            if (now >= b->compact_at_ns) compact(b);
+            ms = MIN(ms, wait_ms(now, b->compact_at_ns));
+        }
+        if (ms > 0 && wake_wait(&b->wake, ms)) continue;
+    }
+}
+
+/* --- life --- */
+
+ErrCode background_open(const BackgroundOptions *options, Background **out, Err *err)
+{
+    ASSERT(options->busy != NULL);
+    Background *b = mem_new(sizeof *b);
+    b->options = *options;
+    wake_init(&b->wake);
+    register_metrics();
+    ErrCode code = compactor_open(options->store, &options->compact, &b->compactor, err);
+    if (code == OK) code = thread_start(&b->thread, "background", background_run, b, err);
+    if (code != OK) {
+        background_close(b);
+        return code;
+    }
+    *out = b;
+    return OK;
+}
+
+void background_close(Background *b)
+{
+    if (b == NULL) return;
+    atomic_store(&b->stopping, true);
+    wake_set(&b->wake);
+    thread_join(&b->thread);
+    compactor_free(b->compactor);
+    wake_deinit(&b->wake);
+    mem_free(b);
+}
