@@ -12,6 +12,7 @@ static const Command commands[] = {
     {"bucket", "create|list|remove [NAME]", "makes, names and removes buckets", command_bucket},
     {"admin", "status|wal|shards", "tells how the server is", command_admin},
     {"config", "[check FILE|docs]", "prints and checks settings of the server", command_config},
+    {"recover", "--rebuild WHAT DIR", "makes a part of a stopped directory again", command_recover},
     {"version", "", "prints the version", command_version},
 };
 

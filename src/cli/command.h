@@ -31,6 +31,7 @@ int command_cat(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_rm(int argc, char **argv);
+int command_recover(int argc, char **argv);
 int command_bucket(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_admin(int argc, char **argv);

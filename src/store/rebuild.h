@@ -2,6 +2,8 @@
  * happens when"). The root must not be served: the caller holds its lock. One thread.
  *
  *   index   from packs and blobs; how far, and the chain's joint, from the log
+ *   packs   damaged ones: what is whole is copied to new ones, what the log holds is taken from it
+ *   wal     from the index and what is whole of the old log, under a new root uuid
  *
  * Each builds beside what is there, syncs, moves the old to quarantine/, then puts the new in its
  * place: killed anywhere, run again. */
@@ -16,6 +18,10 @@
 typedef enum {
     REBUILD_LOST_ENTRIES = 1, /* shard: lsns from..to are in no pack, and the log begins later */
     REBUILD_DAMAGED_PACK,     /* pack: len bytes from offset are no good */
+    REBUILD_DAMAGED_FILE,     /* bucket, key, version: its body, at pack and offset, is lost; it
+                                 stays listed */
+    REBUILD_DAMAGED_LOG,      /* path: len bytes from offset are no good */
+    REBUILD_LOST_TAIL         /* shard: from lsn `from` on (to `to`; 0: nobody knows) */
 } RebuildLossKind;
 
 typedef struct {
@@ -24,8 +30,12 @@ typedef struct {
     Lsn from;
     Lsn to;
     uint64_t pack;
+    const char *path; /* in the root; a view */
     uint64_t offset;
     uint64_t len;
+    BucketUid bucket;
+    Str key; /* a view */
+    VersionId version;
 } RebuildLoss;
 
 typedef struct {
@@ -38,7 +48,11 @@ typedef struct {
     void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
     /* May be NULL. */
     void (*loss)(void *ctx, const RebuildLoss *loss);
+    /* Log: brings the control store from the uuid options->root has to this one; done again, it
+     * does nothing. NULL: there is none. */
+    ErrCode (*follow)(void *ctx, Uuid root, Err *err);
     void *ctx;
+    uint64_t seed; /* log: of the new uuids */
 } RebuildOptions;
 
 typedef struct {
@@ -47,7 +61,9 @@ typedef struct {
     uint64_t applied;       /* of these: without doubles and those the log gives again */
     uint64_t resumed;       /* of these: by an earlier run that was cut off */
     uint64_t lost_entries;  /* lsns that nobody holds */
+    uint64_t left_out;      /* lsns that are in no pack because compaction left them out */
     uint64_t damaged_bytes; /* of packs; what stood there may be in the log, or of no use */
+    uint64_t damaged_files; /* whose body is in no pack and no longer in the log */
     bool log_damaged;       /* the log can't be read to its end: `holdfast recover --rebuild wal` */
     bool log_absent;
 } RebuildReport;
@@ -61,6 +77,18 @@ MUST_USE ErrCode rebuild_index(Disk *disk, const RebuildOptions *options, Rebuil
 /* The same for who has packs and blobs open; the index must be closed. */
 MUST_USE ErrCode rebuild_index_of(Disk *disk, Packs *packs, Blobs *blobs,
                                   const RebuildOptions *options, RebuildReport *report, Err *err);
+/* Makes a log for a root that is alone: under a new root uuid (root.json, and follow() for the
+ * control store), with what is whole of the old one and joins index.db, and a SNAPSHOT entry for
+ * each shard. Errors: ERR_PRECONDITION: the log is whole; ERR_CORRUPT: accept_loss is not set, or
+ * index.db is no good or behind the packs: nothing was changed; as above. */
+MUST_USE ErrCode rebuild_wal(Disk *disk, const RebuildOptions *options, RebuildReport *report,
+                             Err *err);
+/* Was that cut off when it could no longer be taken back? Then only it may be run. */
+MUST_USE ErrCode rebuild_wal_unfinished(Disk *disk, bool *unfinished, Err *err);
+/* Copies what is whole of damaged packs to new ones, takes from the log what it still holds, points
+ * index.db there, moves the damaged packs to quarantine/. index.db must be good: ERR_CORRUPT. */
+MUST_USE ErrCode rebuild_packs(Disk *disk, const RebuildOptions *options, RebuildReport *report,
+                               Err *err);
 /* Is index.db missing from a root whose packs prove that there was one? */
 MUST_USE ErrCode rebuild_index_missing(Disk *disk, Packs *packs, bool *missing, Err *err);
 /* Unlinks what a rebuild that was cut off left behind, once index.db is good; else does nothing. */

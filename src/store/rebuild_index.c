@@ -270,7 +270,7 @@ static ErrCode check_losses(const Build *build, Err *err)
     if (report->lost_entries == 0 || build->refs.options->accept_loss) return OK;
     return err_set(err, ERR_CORRUPT,
                    "%" PRIu64 " changes are in no pack, and the log no longer holds them; nothing "
-                   "was changed; `holdfast recover --rebuild index --accept-loss DIR` goes on "
+                   "was changed; `holdfast recover --rebuild index --yes DIR` goes on "
                    "without them",
                    report->lost_entries);
 }
@@ -299,8 +299,11 @@ ErrCode rebuild_index(Disk *disk, const RebuildOptions *options, RebuildReport *
 {
     AUTO(Packs, packs_free) packs = NULL;
     AUTO(Blobs, blobs_free) blobs = NULL;
-    PacksOptions packs_options = {.root = options->root.uuid, .clock = options->clock};
-    BlobsOptions blobs_options = {.root = options->root.uuid};
+    bool unfinished = false;
+    TRY(rebuild_wal_unfinished(disk, &unfinished, err));
+    if (unfinished) return rebuild_wal_first(err);
+    PacksOptions packs_options = {.root = root_storage(&options->root), .clock = options->clock};
+    BlobsOptions blobs_options = {.root = root_storage(&options->root)};
     TRY(packs_open(disk, &packs_options, &packs, err));
     TRY(blobs_open(disk, &blobs_options, &blobs, err));
     return rebuild_index_of(disk, packs, blobs, options, report, err);

@@ -57,6 +57,8 @@ void rebuild_refs_order(RebuildRefs *refs);
 /* Renames path, durably, to the first free quarantine/NAME.N; *moved false: it is not there. */
 MUST_USE ErrCode rebuild_quarantine(Disk *disk, const char *path, const char *name, bool *moved,
                                     Err *err);
+/* Sets err: a rebuild of the log was cut off, and must be run to its end first. */
+ErrCode rebuild_wal_first(Err *err);
 void rebuild_progress(const RebuildOptions *options, const char *what, uint64_t done,
                       uint64_t total);
 void rebuild_loss(const RebuildOptions *options, const RebuildLoss *loss);

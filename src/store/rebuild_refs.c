@@ -122,7 +122,7 @@ ErrCode rebuild_refs_read(RebuildRefs *refs, Disk *disk, Err *err)
     TRY(pack_walk_list(disk, &refs->packs, &refs->pack_count, err));
     for (size_t i = 0; i < refs->pack_count; i++) {
         PackRead read = {.refs = refs, .pack = (uint32_t)i};
-        PackWalkOptions walk = {.root = refs->options->root.uuid,
+        PackWalkOptions walk = {.root = root_storage(&refs->options->root),
                                 .record = add_record,
                                 .bad = note_damage,
                                 .ctx = &read};
@@ -230,8 +230,21 @@ static void take_all(RebuildRefs *refs)
     }
 }
 
+/* Compaction takes what is needed no longer out of the packs, and leaves a hole in their numbers.
+ * From then on a lsn that no pack holds proves nothing, unless there is damage where it may have
+ * stood. */
+static bool gaps_are_explained(const RebuildRefs *refs)
+{
+    size_t n = refs->pack_count;
+    return n > 0 && refs->packs[n - 1] != n && refs->report->damaged_bytes == 0;
+}
+
 static void tell_lost(RebuildRefs *refs, ShardId shard, Lsn from, Lsn to)
 {
+    if (gaps_are_explained(refs)) {
+        refs->report->left_out += to - from + 1;
+        return;
+    }
     RebuildLoss loss = {.kind = REBUILD_LOST_ENTRIES, .shard = shard, .from = from, .to = to};
     refs->report->lost_entries += to - from + 1;
     rebuild_loss(refs->options, &loss);
@@ -260,19 +273,9 @@ static void find_lost(RebuildRefs *refs, ShardId shard, const RebuildRef *items,
     if (next <= end) tell_lost(refs, shard, next, end);
 }
 
-/* Compaction takes what is needed no longer out of the packs, and leaves a hole in their numbers.
- * From then on a lsn that no pack holds proves nothing, unless there is damage where it may have
- * stood. */
-static bool all_expected(const RebuildRefs *refs)
-{
-    if (refs->report->damaged_bytes > 0) return true;
-    return refs->pack_count == 0 || refs->packs[refs->pack_count - 1] == refs->pack_count;
-}
-
 static void find_all_lost(RebuildRefs *refs, bool log_good)
 {
     size_t at = 0;
-    if (!all_expected(refs)) return;
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
         const RebuildShard *shard = &refs->shards[i];
         if (!shard->seen) continue;

@@ -14,7 +14,9 @@ ErrCode root_save(Disk *disk, const RootInfo *info, Err *err)
     AUTO_BUF(out, ROOT_JSON_MAX);
     char root[37];
     char cluster[37];
+    char storage[37];
     uuid_text(info->uuid, root);
+    uuid_text(root_storage(info), storage);
     uuid_text(info->cluster, cluster);
     JsonWriter json;
     json_writer_init(&json, &out);
@@ -22,6 +24,7 @@ ErrCode root_save(Disk *disk, const RootInfo *info, Err *err)
     json_member_u64(&json, "format", ROOT_FORMAT);
     json_member_cstr(&json, "root_uuid", root);
     json_member_cstr(&json, "cluster_uuid", cluster);
+    json_member_cstr(&json, "storage_uuid", storage);
     json_member_u64(&json, "incarnation", info->incarnation);
     json_member_u64(&json, "feature_level", info->feature_level);
     json_member_time_ms(&json, "created_at", info->created_ms);
@@ -48,6 +51,7 @@ static ErrCode root_decode(Str text, RootInfo *out, Err *err)
     RootInfo info = {0};
     Str root;
     Str cluster;
+    Str storage;
     Str created;
     TRY(json_get_str(json, "root_uuid", &root, err));
     TRY(json_get_str(json, "cluster_uuid", &cluster, err));
@@ -60,9 +64,11 @@ static ErrCode root_decode(Str text, RootInfo *out, Err *err)
                        FEATURE_LEVEL);
     }
     TRY(json_check_seal(text, err));
+    TRY(json_get_str(json, "storage_uuid", &storage, err));
     info.feature_level = (uint32_t)level;
     if (!uuid_parse(root, &info.uuid) || !uuid_parse(cluster, &info.cluster) ||
-        !date_parse_rfc3339(created, &info.created_ms) || id128_is_zero(info.uuid)) {
+        !uuid_parse(storage, &info.storage) || !date_parse_rfc3339(created, &info.created_ms) ||
+        id128_is_zero(info.uuid)) {
         return err_set(err, ERR_INVALID, "a uuid or time is malformed");
     }
     *out = info;

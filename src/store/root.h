@@ -18,7 +18,15 @@ typedef struct {
     uint64_t incarnation;
     uint64_t created_ms;
     uint32_t feature_level;
+    Uuid storage; /* what packs name; zero: uuid. Stays when the root gets another uuid, because its
+                     log was rebuilt */
 } RootInfo;
+
+/* The uuid that packs name. */
+static inline Uuid root_storage(const RootInfo *info)
+{
+    return id128_is_zero(info->storage) ? info->uuid : info->storage;
+}
 
 /* Locks the directory and reads root.json, or makes it in a directory that holds nothing else (but
  * "lost+found" and "lock"). who: what a second process is told ("pid 123, http 127.0.0.1:9001").

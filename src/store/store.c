@@ -63,11 +63,19 @@ static ErrCode open_index(Store *store, StoreOpened *opened, Err *err)
 static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
 {
     const StoreOptions *o = &store->options;
+    bool unfinished = false;
+    TRY(rebuild_wal_unfinished(store->disk, &unfinished, err));
+    if (unfinished) {
+        return err_set(err, ERR_CORRUPT,
+                       "a rebuild of the log was cut off: run `holdfast recover --rebuild wal DIR` "
+                       "again");
+    }
     TRY(risk_open(store->disk, o->clock, o->root.incarnation, &store->risk, err));
-    PacksOptions packs = {.root = o->root.uuid, .pack_size = o->pack_size, .clock = o->clock};
+    PacksOptions packs = {
+        .root = root_storage(&o->root), .pack_size = o->pack_size, .clock = o->clock};
     ErrCode code = packs_open(store->disk, &packs, &store->packs, err);
     if (code != OK) return err_wrap(err, code, "open packs");
-    BlobsOptions blobs = {.root = o->root.uuid, .chunk_size = o->chunk_size};
+    BlobsOptions blobs = {.root = root_storage(&o->root), .chunk_size = o->chunk_size};
     code = blobs_open(store->disk, &blobs, &store->blobs, err);
     if (code != OK) return err_wrap(err, code, "open blobs");
     code = open_index(store, opened, err);

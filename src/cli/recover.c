@@ -1,0 +1,380 @@
+/* holdfast recover: makes a view of a stopped data directory again. */
+#include "cli/command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "cli/progress.h"
+#include "cli/show.h"
+#include "control/local/local.h"
+#include "disk/posix.h"
+#include "store/rebuild.h"
+#include "text/json.h"
+
+#define NAME "recover"
+#define LOSSES_MAX 10000 /* printed */
+#define LINE_EVERY_MS 5000
+#define BAR_WIDTH 30
+
+static const char help_text[] =
+    "usage: holdfast recover --rebuild index|packs|wal [--yes] [--json] [--quiet] DIR\n"
+    "\n"
+    "Makes one part of DIR, a data directory that no server uses, again from the others. The old\n"
+    "one goes to DIR/quarantine. Cut off anywhere, run it again.\n"
+    "\n"
+    "  --rebuild index  index.db, from packs and blobs; the log says how far they must reach. A\n"
+    "                   server does the same at start when index.db is missing or unreadable\n"
+    "  --rebuild packs  damaged packs: what is whole goes to new ones, what the log still holds\n"
+    "                   is taken from it. A file whose body nobody holds stays listed, and GET\n"
+    "                   says file-damaged\n"
+    "  --rebuild wal    a log that is lost or damaged: a new one from index.db and what is whole\n"
+    "                   of the old one and joins it, under a new identity of this directory.\n"
+    "                   What was acknowledged behind that is lost: the first lsn of each shard\n"
+    "                   that may be is told. Only for a directory that is its only copy. Needs\n"
+    "                   --yes\n"
+    "\n"
+    "  --yes            goes on though something is lost for good (also: --accept-loss). Without\n"
+    "                   it such a run tells what, changes nothing and ends with 6\n"
+    "  --json           one JSON object a line: each loss, then the summary\n"
+    "  --quiet          no progress\n"
+    "\n"
+    "Ends with 0 if nothing is lost, with 6 if something is, with 4 if the log is whole.\n"
+    "\n"
+    "example:\n"
+    "  holdfast recover --rebuild index ./data\n"
+    "  holdfast recover --rebuild wal --yes ./data\n";
+
+typedef ErrCode (*RebuildFn)(Disk *disk, const RebuildOptions *options, RebuildReport *report,
+                             Err *err);
+
+static const struct {
+    const char *name;
+    RebuildFn run;
+} kinds[] = {{"index", rebuild_index}, {"packs", rebuild_packs}, {"wal", rebuild_wal}};
+
+typedef struct {
+    const char *dir;
+    const char *kind;
+    RebuildFn rebuild;
+    bool accept;
+    bool json;
+    bool quiet;
+    bool wal;
+    Disk *disk;
+    RootInfo root;
+    Rng rng;
+    Progress progress;
+    uint64_t told_ms;
+    const char *told_what;
+    uint64_t losses;
+} Run;
+
+/* --- the command line --- */
+
+static bool find_kind(Run *run, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (strcmp(kinds[i].name, name) != 0) continue;
+        run->kind = kinds[i].name;
+        run->rebuild = kinds[i].run;
+        run->wal = kinds[i].run == rebuild_wal;
+        return true;
+    }
+    return false;
+}
+
+/* *done: the command is over, with what is returned. */
+static int read_args(int argc, char **argv, Run *run, bool *done)
+{
+    *done = true;
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+            fputs(help_text, stdout);
+            return 0;
+        }
+        if (strcmp(arg, "--rebuild") == 0) {
+            if (i + 1 == argc || !find_kind(run, argv[++i]))
+                return command_usage(NAME, "--rebuild index, packs or wal");
+        } else if (strcmp(arg, "--accept-loss") == 0 || strcmp(arg, "--yes") == 0) {
+            run->accept = true;
+        } else if (strcmp(arg, "--json") == 0) {
+            run->json = true;
+        } else if (strcmp(arg, "--quiet") == 0) {
+            run->quiet = true;
+        } else if (arg[0] == '-') {
+            return command_usage(NAME, "there is no option %s", arg);
+        } else if (run->dir != NULL) {
+            return command_usage(NAME, "one directory at a time, not also %s", arg);
+        } else {
+            run->dir = arg;
+        }
+    }
+    if (run->kind == NULL) return command_usage(NAME, "--rebuild what?");
+    if (run->dir == NULL) return command_usage(NAME, "which directory?");
+    *done = false;
+    return 0;
+}
+
+/* --- what is seen of it --- */
+
+/* A bar on a terminal; else a line now and then. */
+static void show_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+    Run *run = ctx;
+    char bar[BAR_WIDTH + 1];
+    if (run->quiet || total == 0) return;
+    uint64_t now = progress_elapsed_ms(&run->progress);
+    bool news = run->told_what != what || done == total;
+    if (!news && now - run->told_ms < (run->progress.shown ? PROGRESS_EVERY_MS : LINE_EVERY_MS))
+        return;
+    run->told_ms = now;
+    run->told_what = what;
+    if (!run->progress.shown) {
+        fprintf(stderr, "holdfast " NAME ": %s: %" PRIu64 " of %" PRIu64 "\n", what, done, total);
+        return;
+    }
+    size_t full = (size_t)((double)done / (double)total * BAR_WIDTH);
+    memset(bar, '.', BAR_WIDTH);
+    memset(bar, '#', MIN(full, (size_t)BAR_WIDTH));
+    bar[BAR_WIDTH] = '\0';
+    fprintf(stderr, "\r%-24s [%s] %3u %%\x1b[K", what, bar,
+            (unsigned)((double)done / (double)total * 100));
+    fflush(stderr);
+    run->progress.line = true;
+}
+
+static const char *loss_name(RebuildLossKind kind)
+{
+    switch (kind) {
+    case REBUILD_LOST_ENTRIES: return "lost-entries";
+    case REBUILD_DAMAGED_PACK: return "damaged-pack";
+    case REBUILD_DAMAGED_FILE: return "damaged-file";
+    case REBUILD_DAMAGED_LOG: return "damaged-log";
+    case REBUILD_LOST_TAIL: return "lost-tail";
+    }
+    return "?";
+}
+
+static ErrCode print_line(Run *run, Buf *line, Err *err)
+{
+    TRY(buf_append(line, "\n", 1, err));
+    progress_clear(&run->progress);
+    if (fwrite(line->data, 1, line->len, stdout) < line->len)
+        return err_set(err, ERR_IO, "write to stdout");
+    return OK;
+}
+
+static ErrCode loss_json(Run *run, const RebuildLoss *loss, Err *err)
+{
+    AUTO_BUF(line, 64 * KIB);
+    char version[VERSION_ID_TEXT_LEN + 1];
+    JsonWriter json;
+    json_writer_init(&json, &line);
+    json_write_object_begin(&json);
+    json_member_cstr(&json, "loss", loss_name(loss->kind));
+    if (loss->kind == REBUILD_LOST_ENTRIES || loss->kind == REBUILD_LOST_TAIL) {
+        json_member_u64(&json, "shard", loss->shard);
+        json_member_u64(&json, "from", loss->from);
+        json_member_u64(&json, "to", loss->to);
+    } else {
+        if (loss->path != NULL) json_member_cstr(&json, "path", loss->path);
+        if (loss->path == NULL) json_member_u64(&json, "pack", loss->pack);
+        json_member_u64(&json, "offset", loss->offset);
+        if (loss->len > 0) json_member_u64(&json, "length", loss->len);
+    }
+    if (loss->kind == REBUILD_DAMAGED_FILE) {
+        version_id_text(loss->version, version);
+        json_member_u64(&json, "bucket_uid", loss->bucket);
+        json_member_str(&json, "key", loss->key);
+        json_member_cstr(&json, "version", version);
+    }
+    json_write_object_end(&json);
+    TRY(json_writer_end(&json, err));
+    return print_line(run, &line, err);
+}
+
+static ErrCode loss_text(Run *run, const RebuildLoss *loss, Err *err)
+{
+    AUTO_BUF(line, 64 * KIB);
+    switch (loss->kind) {
+    case REBUILD_LOST_ENTRIES:
+        TRY(buf_printf(&line, err, "lost: shard %u, changes %" PRIu64 " to %" PRIu64, loss->shard,
+                       loss->from, loss->to));
+        break;
+    case REBUILD_LOST_TAIL:
+        TRY(buf_printf(&line, err, "may be lost: shard %u, changes from %" PRIu64, loss->shard,
+                       loss->from));
+        if (loss->to != 0) TRY(buf_printf(&line, err, " to %" PRIu64 " at least", loss->to));
+        break;
+    case REBUILD_DAMAGED_PACK:
+        TRY(buf_printf(&line, err, "damaged: packs/%" PRIu64 ".pack, %" PRIu64 " bytes at %" PRIu64,
+                       loss->pack, loss->len, loss->offset));
+        break;
+    case REBUILD_DAMAGED_LOG:
+        TRY(buf_printf(&line, err, "damaged: %s, %" PRIu64 " bytes at %" PRIu64, loss->path,
+                       loss->len, loss->offset));
+        break;
+    case REBUILD_DAMAGED_FILE:
+        TRY(buf_printf(&line, err, "lost: the body of bucket %" PRIu64 ", ", loss->bucket));
+        TRY(show_name_append(&line, loss->key, err));
+        break;
+    }
+    return print_line(run, &line, err);
+}
+
+static void show_loss(void *ctx, const RebuildLoss *loss)
+{
+    Run *run = ctx;
+    Err err = {0};
+    if (++run->losses > LOSSES_MAX) return; /* the summary counts all */
+    ErrCode code = run->json ? loss_json(run, loss, &err) : loss_text(run, loss, &err);
+    if (code != OK) fprintf(stderr, "holdfast " NAME ": %s\n", err_text(&err));
+}
+
+static ErrCode show_summary(Run *run, const RebuildReport *report, bool done, Err *err)
+{
+    AUTO_BUF(line, 4096);
+    if (!run->json) {
+        TRY(buf_printf(&line, err,
+                       "%s: %s; %" PRIu64 " records read, %" PRIu64 " used, %" PRIu64
+                       " changes lost, %" PRIu64 " files damaged",
+                       run->kind, done ? "rebuilt" : "nothing was changed", report->records,
+                       report->applied, report->lost_entries, report->damaged_files));
+        return print_line(run, &line, err);
+    }
+    JsonWriter json;
+    json_writer_init(&json, &line);
+    json_write_object_begin(&json);
+    json_member_cstr(&json, "rebuild", run->kind);
+    json_member_bool(&json, "done", done);
+    json_member_u64(&json, "packs", report->packs);
+    json_member_u64(&json, "records", report->records);
+    json_member_u64(&json, "applied", report->applied);
+    json_member_u64(&json, "resumed", report->resumed);
+    json_member_u64(&json, "lost_entries", report->lost_entries);
+    json_member_u64(&json, "left_out", report->left_out);
+    json_member_u64(&json, "damaged_bytes", report->damaged_bytes);
+    json_member_u64(&json, "damaged_files", report->damaged_files);
+    json_member_bool(&json, "log_damaged", report->log_damaged);
+    json_member_bool(&json, "log_absent", report->log_absent);
+    json_write_object_end(&json);
+    TRY(json_writer_end(&json, err));
+    return print_line(run, &line, err);
+}
+
+/* --- the control store --- */
+
+typedef struct {
+    const Run *run;
+    Uuid to;
+    ControlShard *rows;
+    size_t count;
+    Rng *rng;
+} Follow;
+
+/* The row of a shard under the root's new uuid: nobody's lineage, which unclean_epoch says. */
+static ErrCode follow_row(void *ctx, const ControlShard *row, Err *err)
+{
+    Follow *follow = ctx;
+    ControlShard next = *row;
+    ShardConfig *config = &next.config;
+    if (config->member_count != 1 || config->learner_count > 0) {
+        return err_set(err, ERR_PRECONDITION,
+                       "shard %u has other copies: this one is to be made anew from them",
+                       row->shard);
+    }
+    if (!id128_eq(config->members[0].root, follow->run->root.uuid) ||
+        id128_eq(config->members[0].root, follow->to)) {
+        return OK;
+    }
+    config->members[0] = (Member){.root = follow->to, .incarnation = 1};
+    config->parent_uid = config->cfg_uid;
+    config->cfg_uid = id128_random(follow->rng);
+    config->version++;
+    config->unclean_epoch++;
+    if (follow->count < SHARD_COUNT_MAX) follow->rows[follow->count++] = next;
+    return OK;
+}
+
+/* All rows in one write: killed before it, none is changed. */
+static ErrCode follow_root(void *ctx, Uuid to, Err *err)
+{
+    Run *run = ctx;
+    AUTO(Control, control_free) control = NULL;
+    AUTO(void, mem_free) memory = mem_new_array(SHARD_COUNT_MAX, sizeof(ControlShard));
+    Follow follow = {.run = run, .to = to, .rows = memory, .rng = &run->rng};
+    TRY(control_local_open(&run->disk, 1, &control, err));
+    TRY(control_each_shard(control, follow_row, &follow, err));
+    if (follow.count == 0) return OK;
+    return control_cas(control, follow.rows, follow.count, err);
+}
+
+/* Before anything is changed: is the root alone, and can the control store be read? */
+static ErrCode check_alone(Run *run, Err *err)
+{
+    AUTO(Control, control_free) control = NULL;
+    AUTO(void, mem_free) memory = mem_new_array(SHARD_COUNT_MAX, sizeof(ControlShard));
+    Follow follow = {.run = run, .rows = memory, .rng = &run->rng};
+    TRY(control_local_open(&run->disk, 1, &control, err));
+    return control_each_shard(control, follow_row, &follow, err);
+}
+
+/* --- the run --- */
+
+static ErrCode open_root(Run *run, Err *err)
+{
+    DiskStat stat;
+    char who[64];
+    int len = snprintf(who, sizeof who, "pid %d, holdfast recover", (int)getpid());
+    TRY(disk_posix_open_existing(run->dir, &run->disk, err));
+    TRY(disk_stat(run->disk, ROOT_FILE, &stat, err));
+    if (!stat.exists)
+        return err_set(err, ERR_NOT_FOUND, "it has no " ROOT_FILE ": no data directory");
+    return root_open(run->disk, str_of(who, (size_t)len), &run->rng, clock_real(), &run->root, err);
+}
+
+static ErrCode recover(Run *run, bool *lost, Err *err)
+{
+    RebuildReport report = {0};
+    Err ignored = {0};
+    ErrCode code = open_root(run, err);
+    if (code == OK && run->wal) code = check_alone(run, err);
+    if (code != OK) return err_wrap(err, code, "%s", run->dir);
+    RebuildOptions options = {.root = run->root,
+                              .clock = clock_real(),
+                              .accept_loss = run->accept,
+                              .progress = show_progress,
+                              .loss = show_loss,
+                              .follow = follow_root,
+                              .ctx = run,
+                              .seed = rng_u64(&run->rng)};
+    code = run->rebuild(run->disk, &options, &report, err);
+    *lost = report.lost_entries + report.damaged_files > 0 || (run->wal && code == OK);
+    ErrCode shown = show_summary(run, &report, code == OK, code == OK ? err : &ignored);
+    if (code == OK) return shown;
+    return err_wrap(err, code, "%s", run->dir);
+}
+
+int command_recover(int argc, char **argv)
+{
+    Run run = {0};
+    Err err = {0};
+    bool done = false;
+    bool lost = false;
+    int status = read_args(argc, argv, &run, &done);
+    if (done) return status;
+    /* Test builds fail where this says; in others it must not be set. */
+    if (fault_configure(getenv("HOLDFAST_FAULT"), &err) != OK) return command_fail(NAME, &err);
+    rng_init_system(&run.rng);
+    progress_init(&run.progress, run.quiet);
+    ErrCode code = recover(&run, &lost, &err);
+    progress_clear(&run.progress);
+    disk_free(run.disk);
+    if (code != OK) return command_fail(NAME, &err);
+    return lost ? err_info(ERR_CORRUPT)->exit_status : 0;
+}
