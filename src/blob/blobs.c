@@ -84,8 +84,7 @@ static ErrCode name_list_add(void *ctx, const char *name, bool is_dir, Err *err)
     return OK;
 }
 
-/* "ID.NUMBER" as blob_path() writes it, in the directory dir. */
-static bool blob_name_parse(const char *dir, const char *name, BodyId *body, uint32_t *extent)
+bool blob_name_parse(const char *dir, const char *name, BodyId *body, uint32_t *extent)
 {
     Str id;
     Str number;

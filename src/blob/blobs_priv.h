@@ -19,6 +19,8 @@ struct Blobs {
 
 /* staging/BODY.EXTENT.tmp */
 void blob_staging_path(BodyId body, uint32_t extent, char out[BLOB_PATH_MAX]);
+/* "ID.NUMBER" as blob_path() writes it, in the directory dir. */
+bool blob_name_parse(const char *dir, const char *name, BodyId *body, uint32_t *extent);
 /* Makes the directory of body's extents, durable with its parents. ERR_NO_SPACE, ERR_IO. */
 MUST_USE ErrCode blob_leaf_make(Blobs *blobs, BodyId body, Err *err);
 

@@ -35,6 +35,7 @@ int command_recover(int argc, char **argv);
 int command_bucket(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_admin(int argc, char **argv);
+int command_fsck(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 #endif

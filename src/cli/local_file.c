@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -226,6 +228,28 @@ ErrCode local_make_dirs(const char *path, Err *err)
     TRY(local_stat(path, true, &type, NULL, err));
     if (type != LOCAL_DIR) return err_set(err, ERR_EXISTS, "there is a file, not a directory");
     return OK;
+}
+
+ErrCode local_temp_dir(const char *base, char *out, Err *err)
+{
+    if (base == NULL) base = getenv("TMPDIR");
+    if (base == NULL || base[0] == '\0') base = "/tmp";
+    int len = snprintf(out, PATH_MAX, "%s/holdfast-XXXXXX", base);
+    if (len < 0 || len >= PATH_MAX) return err_set(err, ERR_BAD_NAME, "%.80s is too long", base);
+    if (mkdtemp(out) == NULL) return FAIL(err, errno, "make a directory in %s", base);
+    return OK;
+}
+
+void local_temp_dir_remove(const char *path)
+{
+    DIR *dir = opendir(path);
+    if (dir == NULL) return;
+    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        bool own = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+        if (own) unlinkat(dirfd(dir), entry->d_name, 0);
+    }
+    closedir(dir);
+    rmdir(path);
 }
 
 /* ---- writing ---- */

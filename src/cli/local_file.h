@@ -52,6 +52,12 @@ MUST_USE ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalType
  * no directory; ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
 MUST_USE ErrCode local_make_dirs(const char *path, Err *err);
 
+/* Makes an empty directory of its own below base (NULL: $TMPDIR or /tmp), named at out (PATH_MAX
+ * bytes). ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
+MUST_USE ErrCode local_temp_dir(const char *base, char *out, Err *err);
+/* Removes it with the regular files in it; what can't be removed stays. */
+void local_temp_dir_remove(const char *path);
+
 /* ---- writing ---- */
 #define LOCAL_TEMP_SIZE 32
 

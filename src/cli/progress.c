@@ -78,16 +78,22 @@ bool progress_due(const Progress *progress)
     return progress->shown && now_ms() - progress->last_ms >= PROGRESS_EVERY_MS;
 }
 
+void progress_print(Progress *progress, const char *line)
+{
+    if (!progress->shown) return;
+    /* To the first column, the text, and whatever the old line had beyond it goes. */
+    fprintf(stderr, "\r%s\x1b[K", line);
+    fflush(stderr);
+    progress->last_ms = now_ms();
+    progress->line = true;
+}
+
 void progress_show(Progress *progress, ProgressState *state)
 {
     char line[PROGRESS_LINE_SIZE];
     if (!progress->shown) return;
     state->elapsed_ms = progress_elapsed_ms(progress);
-    /* To the first column, the text, and whatever the old line had beyond it goes. */
-    fprintf(stderr, "\r%s\x1b[K", progress_format(state, line));
-    fflush(stderr);
-    progress->last_ms = now_ms();
-    progress->line = true;
+    progress_print(progress, progress_format(state, line));
 }
 
 void progress_clear(Progress *progress)

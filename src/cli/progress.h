@@ -35,6 +35,8 @@ uint64_t progress_elapsed_ms(const Progress *progress);
 bool progress_due(const Progress *progress);
 /* Writes the line over the old one; state->elapsed_ms is filled in. */
 void progress_show(Progress *progress, ProgressState *state);
+/* The same for a line of another form. */
+void progress_print(Progress *progress, const char *line);
 /* Takes the line away, before other text. */
 void progress_clear(Progress *progress);
 

@@ -116,6 +116,20 @@ static ErrCode root_create(Disk *disk, Rng *rng, Clock *clock, RootInfo *out, Er
     return OK;
 }
 
+ErrCode root_read(Disk *disk, RootInfo *out, Err *err)
+{
+    AUTO(char, mem_free) text = NULL;
+    size_t len = 0;
+    TRY(disk_read_file(disk, ROOT_FILE, ROOT_JSON_MAX, &text, &len, err));
+    ErrCode code = root_decode(str_of(text, len), out, err);
+    if (code == ERR_INVALID || code == ERR_CORRUPT) {
+        return err_wrap(err, ERR_CORRUPT,
+                        ROOT_FILE " is damaged; put a copy of it back (it names this root and "
+                                  "changes little)");
+    }
+    return code == OK ? OK : err_wrap(err, code, "%s", ROOT_FILE);
+}
+
 ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Err *err)
 {
     char holder[128] = "";
@@ -129,14 +143,5 @@ ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Er
     DiskStat stat;
     TRY(disk_stat(disk, ROOT_FILE, &stat, err));
     if (!stat.exists) return root_create(disk, rng, clock, out, err);
-    AUTO(char, mem_free) text = NULL;
-    size_t len = 0;
-    TRY(disk_read_file(disk, ROOT_FILE, ROOT_JSON_MAX, &text, &len, err));
-    code = root_decode(str_of(text, len), out, err);
-    if (code == ERR_INVALID || code == ERR_CORRUPT) {
-        return err_wrap(err, ERR_CORRUPT,
-                        ROOT_FILE " is damaged; put a copy of it back (it names this root and "
-                                  "changes little)");
-    }
-    return code == OK ? OK : err_wrap(err, code, "%s", ROOT_FILE);
+    return root_read(disk, out, err);
 }

@@ -33,6 +33,8 @@ static inline Uuid root_storage(const RootInfo *info)
  * Errors: ERR_IN_USE (names the holder); ERR_FORMAT_VERSION (newer release); ERR_CORRUPT;
  * ERR_FOREIGN: other files are there but no root.json. */
 MUST_USE ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Err *err);
+/* Reads root.json without locking or making anything. ERR_NOT_FOUND; else as root_open(). */
+MUST_USE ErrCode root_read(Disk *disk, RootInfo *out, Err *err);
 /* Writes info durably. */
 MUST_USE ErrCode root_save(Disk *disk, const RootInfo *info, Err *err);
 

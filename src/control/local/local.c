@@ -237,18 +237,41 @@ static ErrCode make_durable(Disk *disk, Err *err)
     return disk_sync_dir(disk, "", err);
 }
 
-static ErrCode read_disk(Disk *disk, State *state, Err *err)
+static ErrCode read_file(Disk *disk, State *state, Err *err)
 {
-    DiskStat stat;
-    TRY(disk_stat(disk, CONTROL_FILE, &stat, err));
-    if (!stat.exists) return OK; /* version 0 */
-    TRY(make_durable(disk, err));
     AUTO(char, mem_free) text = NULL;
     size_t len = 0;
     TRY(disk_read_file(disk, CONTROL_FILE, CONTROL_FILE_MAX, &text, &len, err));
     ErrCode code = decode(str_of(text, len), state, err);
     if (code == ERR_INVALID) code = ERR_CORRUPT;
     return code == OK ? OK : err_wrap(err, code, "%s", CONTROL_FILE);
+}
+
+static ErrCode read_disk(Disk *disk, State *state, Err *err)
+{
+    DiskStat stat;
+    TRY(disk_stat(disk, CONTROL_FILE, &stat, err));
+    if (!stat.exists) return OK; /* version 0 */
+    TRY(make_durable(disk, err));
+    return read_file(disk, state, err);
+}
+
+ErrCode control_local_look(Disk *disk, Uuid root, bool *exists, uint64_t *version,
+                           uint64_t *incarnation, Err *err)
+{
+    DiskStat stat;
+    AUTO(void, mem_free) memory = mem_new(sizeof(State));
+    State *state = memory;
+    TRY(disk_stat(disk, CONTROL_FILE, &stat, err));
+    ErrCode code = stat.exists ? read_file(disk, state, err) : OK;
+    const ControlRoot *row = find_root(state, root);
+    if (code == OK) {
+        *exists = stat.exists;
+        *version = state->version;
+        *incarnation = row == NULL ? 0 : row->incarnation;
+    }
+    state_deinit(state);
+    return code;
 }
 
 /* Writes next to all roots; in force when a majority has it durably. */

@@ -16,4 +16,10 @@
  * roots are opened again. */
 MUST_USE ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err *err);
 
+/* Reads the control.json of one root, without changing or syncing anything: is it whole? *exists
+ * false: there is none. *version, and *incarnation of root in it (0: it is not named there).
+ * Errors: ERR_CORRUPT, ERR_FORMAT_VERSION, ERR_IO. */
+MUST_USE ErrCode control_local_look(Disk *disk, Uuid root, bool *exists, uint64_t *version,
+                                    uint64_t *incarnation, Err *err);
+
 #endif

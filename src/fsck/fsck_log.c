@@ -1,0 +1,207 @@
+/* The log: its own chain, and the joints between it and the index, by the rules of store/recover.c.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fsck/fsck_priv.h"
+#include "wal/wal_walk.h"
+
+static const char *kind_name(WalBadKind kind)
+{
+    switch (kind) {
+    case WAL_BAD_HEADER: return "log-header";
+    case WAL_BAD_FRAME: return "log-record";
+    case WAL_BAD_MISSING: return "log-missing";
+    case WAL_BAD_FILE: return "log-segment";
+    case WAL_TORN: return "log-torn";
+    }
+    return "log";
+}
+
+static ErrCode log_bad(void *ctx, const WalBad *bad, Err *err)
+{
+    Fsck *fsck = ctx;
+    FsckLevel level = bad->kind == WAL_TORN ? FSCK_NOTE : FSCK_DAMAGE;
+    if (level == FSCK_DAMAGE) fsck->log_bad = true;
+    return fsck_say(fsck, level, kind_name(bad->kind), bad->path, bad->offset, bad->length, "", err,
+                    "%s", bad->text);
+}
+
+static ErrCode chain_bad(Fsck *fsck, const char *path, const Frame *frame, const Entry *entry,
+                         const char *text, Err *err)
+{
+    FsckOwner owner = fsck_owner(fsck, entry->bucket, entry_key(entry),
+                                 (VersionId){.term = entry->term, .lsn = entry->lsn}, entry->file);
+    char full[FSCK_TEXT_MAX];
+    snprintf(full, sizeof full, "shard %u lsn %" PRIu64 " %s", entry->shard, entry->lsn, text);
+    FsckFinding finding = {.level = FSCK_DAMAGE,
+                           .kind = "log-chain",
+                           .path = path,
+                           .offset = frame->pos.offset,
+                           .length = frame_total(frame->length),
+                           .owner = owner.key.len > 0 ? &owner : NULL,
+                           .text = full,
+                           .mend = ""};
+    return fsck_tell(fsck, &finding, err);
+}
+
+/* Extents that only the log names yet: they must be there, and are no orphans. */
+static ErrCode note_extents(Fsck *fsck, const Entry *entry, Err *err)
+{
+    FsckOwner owner = fsck_owner(fsck, entry->bucket, entry_key(entry),
+                                 (VersionId){.term = entry->term, .lsn = entry->lsn}, entry->file);
+    for (uint32_t i = 0; i < entry->extent_count; i++) {
+        Extent extent = extent_at(entry->extents, i);
+        uint8_t key[ROW_KEY_MAX];
+        uint8_t bytes[FSCK_OWNER_MAX];
+        size_t len = row_key_extent(key, extent.body, extent.number);
+        Enc enc = enc_of(bytes, sizeof bytes);
+        key[0] = 'x';
+        fsck_owner_encode(&owner, &enc);
+        ASSERT(!enc.failed);
+        TRY(scratch_put(fsck->scratch, str_of(key, len), str_of(bytes, enc.len), err));
+    }
+    return OK;
+}
+
+static ErrCode on_entry(Fsck *fsck, const char *path, const Frame *frame, Str payload, Err *err)
+{
+    Entry entry;
+    TRY(entry_decode(payload, false, &entry, err)); /* verified by the walk */
+    FsckTail *tail = &fsck->tails[entry.shard];
+    const AppliedRow *applied = &fsck->applied[entry.shard];
+    fsck_learn_bucket(fsck, entry.bucket, entry_key(&entry), entry.attrs);
+    bool joins = entry.lsn == tail->lsn + 1 && sha256_eq(&entry.prev_hash, &tail->hash);
+    if (tail->known && !joins) {
+        char text[96];
+        snprintf(text, sizeof text, "does not follow lsn %" PRIu64, tail->lsn); /* fits */
+        TRY(chain_bad(fsck, path, frame, &entry, text, err));
+    }
+    if (entry.lsn == applied->lsn && !sha256_eq(&entry.checksum, &applied->hash))
+        TRY(chain_bad(fsck, path, frame, &entry, "is not the entry that index.db has applied",
+                      err));
+    *tail = (FsckTail){.lsn = entry.lsn,
+                       .hash = entry.checksum,
+                       .known = true,
+                       .seen = true,
+                       .commit_lsn = tail->commit_lsn};
+    return entry.lsn > applied->lsn ? note_extents(fsck, &entry, err) : OK;
+}
+
+/* What a segment begins with must join what was before it, and the index. */
+static ErrCode on_state(Fsck *fsck, const char *path, const Frame *frame, const ReplicaState *state,
+                        Err *err)
+{
+    FsckTail *tail = &fsck->tails[state->shard];
+    const AppliedRow *applied = &fsck->applied[state->shard];
+    if (tail->known &&
+        (tail->lsn != state->last_lsn || !sha256_eq(&tail->hash, &state->last_hash))) {
+        TRY(fsck_say(fsck, FSCK_DAMAGE, "log-chain", path, frame->pos.offset,
+                     frame_total(frame->length), "", err,
+                     "shard %u: the segment begins behind lsn %" PRIu64
+                     ", the log before it ends at lsn %" PRIu64,
+                     state->shard, state->last_lsn, tail->lsn));
+    }
+    if (!tail->seen && fsck->index_whole && applied->lsn < state->last_lsn) {
+        TRY(fsck_say(fsck, FSCK_DAMAGE, "index-behind", path, frame->pos.offset,
+                     frame_total(frame->length), FSCK_MEND_INDEX, err,
+                     "shard %u: the log begins behind lsn %" PRIu64
+                     ", index.db is applied only up to lsn %" PRIu64,
+                     state->shard, state->last_lsn, applied->lsn));
+    }
+    *tail = (FsckTail){.lsn = state->last_lsn,
+                       .hash = state->last_hash,
+                       .known = true,
+                       .seen = true,
+                       .commit_lsn = MAX(tail->commit_lsn, state->commit_lsn)};
+    return OK;
+}
+
+static ErrCode on_checkpoint(Fsck *fsck, const char *path, const Frame *frame, Str payload,
+                             Err *err)
+{
+    CheckpointReader reader;
+    Err why = {0};
+    ErrCode code = checkpoint_open(payload, &reader, &why);
+    while (code == OK) {
+        ReplicaState state;
+        bool found = false;
+        code = checkpoint_next(&reader, &state, &found, &why);
+        if (code != OK) break;
+        if (!found) return OK;
+        TRY(on_state(fsck, path, frame, &state, err));
+    }
+    return fsck_say(fsck, FSCK_DAMAGE, "log-record", path, frame->pos.offset,
+                    frame_total(frame->length), "", err, "%s", err_text(&why));
+}
+
+static ErrCode on_truncate(Fsck *fsck, const char *path, const Frame *frame, Str payload, Err *err)
+{
+    Truncate truncate;
+    Err why = {0};
+    if (truncate_decode(payload, &truncate, &why) != OK) {
+        return fsck_say(fsck, FSCK_DAMAGE, "log-record", path, frame->pos.offset,
+                        frame_total(frame->length), "", err, "%s", err_text(&why));
+    }
+    FsckTail *tail = &fsck->tails[truncate.shard];
+    tail->lsn = truncate.from - 1;
+    tail->hash = truncate.hash;
+    tail->known = true;
+    tail->seen = true;
+    return OK;
+}
+
+static ErrCode log_record(void *ctx, const char *path, const Frame *frame, Str payload, Err *err)
+{
+    switch (frame->kind) {
+    case FRAME_ENTRY: return on_entry(ctx, path, frame, payload, err);
+    case FRAME_CHECKPOINT: return on_checkpoint(ctx, path, frame, payload, err);
+    case FRAME_TRUNCATE: return on_truncate(ctx, path, frame, payload, err);
+    case FRAME_STATE:
+    case FRAME_ATTEST:
+    case FRAME_PAD: return OK;
+    }
+    return OK;
+}
+
+static void log_read(void *ctx, uint64_t bytes)
+{
+    fsck_read(ctx, bytes);
+}
+
+/* The log must reach as far as the index, and as far as it says that was committed. */
+static ErrCode check_tails(Fsck *fsck, Err *err)
+{
+    for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
+        const FsckTail *tail = &fsck->tails[i];
+        Lsn applied = fsck->applied[i].lsn;
+        if (tail->lsn < applied) {
+            TRY(fsck_say(fsck, FSCK_DAMAGE, "log-short", "wal.active", 0, 0,
+                         "holdfast recover --rebuild wal", err,
+                         "shard %u: index.db is applied up to lsn %" PRIu64
+                         ", the log ends at lsn %" PRIu64,
+                         i, applied, tail->lsn));
+        } else if (tail->lsn < tail->commit_lsn) {
+            TRY(fsck_say(fsck, FSCK_DAMAGE, "log-short", "wal.active", 0, 0, "", err,
+                         "shard %u: lsn %" PRIu64 " was committed, the log ends at lsn %" PRIu64, i,
+                         tail->commit_lsn, tail->lsn));
+        }
+    }
+    return OK;
+}
+
+ErrCode fsck_check_log(Fsck *fsck, Err *err)
+{
+    WalWalkOptions options = {
+        .record = log_record, .bad = log_bad, .progress = log_read, .ctx = fsck};
+    WalWalked walked = {0};
+    if (fsck->root_known) options.root = fsck->root.uuid;
+    ErrCode code = wal_walk(fsck->disk, &options, &walked, err);
+    if (code != OK) TRY(fsck_unreadable(fsck, "wal.segments", code, err));
+    if (code == OK && walked.segments == 0 && fsck->report.files > 0 && walked.damages == 0) {
+        TRY(fsck_say(fsck, FSCK_DAMAGE, "log-missing", "wal.active", 0, 0,
+                     "holdfast recover --rebuild wal", err, "there is no log"));
+    }
+    return check_tails(fsck, err);
+}

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Damage: bytes of a real data directory are flipped, overwritten, zeroed and cut off at seeded
+places of every kind of file, and `holdfast fsck` must name each.
+
+    damage.py BINARY [--cases N] [--seed S] [TEST...]
+
+Prints `LAYER damage required= executed= failed=`: one test is one damaged place, or one of the
+functions below. A place that fsck does not name must be one of those that nobody reads, which
+damage_kit.py lists; how many of each there were is printed.
+"""
+import argparse
+import collections
+import os
+import random
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import damage_kit as kit  # noqa: E402
+
+CASES = 320
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def expect(got, wanted, what=''):
+    if got != wanted:
+        raise AssertionError(f'{what}: {got!r}, not {wanted!r}')
+
+
+def look(root, case):
+    """One damaged place: what fsck says of it, 'found' or the reason why it need not be."""
+    with kit.changed(case):
+        unread = kit.nobody_reads(root, case)
+        run = kit.fsck(root.data)
+    covers = [f for f in run.findings if f['file'] == case.name and kit.covers(f, case)]
+    if run.status == 6 and covers:
+        return 'found'
+    if run.status == 6:
+        others = [(f['kind'], f['file'], f['offset'], f['length']) for f in run.findings
+                  if f['level'] == 'damage']
+        if unread is not None or kit.named_elsewhere(case, run.findings):
+            return 'found'
+        raise AssertionError(f'{case}: named elsewhere: {others[:5]}')
+    expect(run.status, 0, f'{case}: {run.error}')
+    if covers and case.name == 'index.db-wal':
+        return 'a note: end of the index log'
+    if unread is None:
+        raise AssertionError(f'{case}: not found')
+    return unread
+
+
+def places(binary, work, cases, seed):
+    """The seeded places, over a directory of a clean stop and one of a kill -9."""
+    rng = random.Random(seed)
+    counts = collections.Counter()
+    failed = []
+    roots = [kit.Root(binary, os.path.join(work, name), stop) for name, stop in
+             (('stopped', True), ('killed', False))]
+    for number in range(cases):
+        root = roots[number % len(roots)]
+        case = kit.draw(root, rng, number)
+        try:
+            counts[(case.structure, look(root, case))] += 1
+        except Exception:
+            failed.append(number)
+            print(f'FAIL place {number} (--seed {seed}): {case}', flush=True)
+            traceback.print_exc(file=sys.stdout)
+    for root in roots:
+        run = kit.fsck(root.data)
+        expect((run.status, run.damages()), (0, []), 'restored')
+        expect(kit.tree_digest(root.data), root.digest, 'fsck changed something')
+    for (structure, outcome), count in sorted(counts.items()):
+        print(f'  {structure:14} {outcome:40} {count}')
+    return failed
+
+
+@test
+def clean_is_clean(binary, work):
+    """After a clean stop, after kill -9, twice, and in the middle of large bodies: 0 each time."""
+    root = kit.Root(binary, os.path.join(work, 'clean'), True)
+    for round_number in range(4):
+        server = root.serve()
+        kit.load(server, round_number + 10, 60)
+        server.kill() if round_number % 2 == 0 else server.stop()
+        before = kit.tree_digest(root.data)
+        run = kit.fsck(root.data)
+        expect((run.status, run.damages()), (0, []), f'round {round_number}')
+        expect(kit.tree_digest(root.data), before, 'fsck changed something')
+
+
+@test
+def in_use_is_refused(binary, work):
+    root = kit.Root(binary, os.path.join(work, 'used'), True)
+    server = root.serve()
+    run = kit.fsck(root.data)
+    expect(run.status, 4)
+    assert f'pid {server.process.pid}' in run.error, run.error
+    server.stop()
+    expect(kit.fsck(root.data).status, 0)
+    expect(kit.fsck(os.path.join(work, 'absent')).status, 3)
+    os.mkdir(os.path.join(work, 'empty'))
+    expect(kit.fsck(os.path.join(work, 'empty')).status, 3)
+    expect(os.listdir(os.path.join(work, 'empty')), [])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('binary', type=shlex.split)
+    parser.add_argument('--cases', type=int, default=CASES)
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--name', default='damage')
+    parser.add_argument('tests', nargs='*')
+    args = parser.parse_args()
+    kit.BINARY = [os.path.abspath(args.binary[0]), *args.binary[1:]]
+    work = tempfile.mkdtemp(prefix='holdfast-damage-')
+    executed = failed = 0
+    try:
+        chosen = [t for t in TESTS if not args.tests or t.__name__ in args.tests]
+        for function in chosen:
+            started = time.monotonic()
+            executed += 1
+            folder = os.path.join(work, function.__name__)
+            os.mkdir(folder)
+            try:
+                function(kit.BINARY, folder)
+                print(f'ok   {function.__name__} {time.monotonic() - started:.1f} s', flush=True)
+            except Exception:
+                failed += 1
+                print(f'FAIL {function.__name__}')
+                traceback.print_exc(file=sys.stdout)
+            shutil.rmtree(folder)
+        if not args.tests:
+            executed += args.cases
+            failed += len(places(kit.BINARY, work, args.cases, args.seed))
+    finally:
+        kit.end_all()
+        shutil.rmtree(work)
+    print(f'LAYER {args.name} required={len(TESTS) + args.cases} executed={executed} '
+          f'failed={failed}')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
