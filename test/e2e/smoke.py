@@ -152,7 +152,7 @@ def head_and_delete(server):
         expect(head.status, 200)
         expect(head.body, b'')
         expect(head.headers['Content-Length'], str(size))
-        expect(head.headers['Accept-Ranges'], 'none')
+        expect(head.headers['Accept-Ranges'], 'bytes')
         for name in got.headers:
             if name not in ('Date', 'X-Request-Id'):
                 expect(head.headers[name], got.headers[name], name)
@@ -372,6 +372,43 @@ def refusals(server):
     raw = raw_request(server, 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n'
                               'Content-Length: 2\r\n\r\n')
     expect(raw.split(b' ')[1], b'400')
+
+
+@test
+def ranges(server):
+    """Parts of small and large files; If-Range; what lies beyond."""
+    for size in (1, 1000, 65536, 300000, 5 << 20):
+        body = content(size)
+        key = f'range-{size}'
+        etag = server.put('files', key, body).headers['ETag']
+        modified = server.get('files', key).headers['Last-Modified']
+        spans = [('0-0', 0, 1), ('0-', 0, size), ('-1', size - 1, size), (f'-{size * 2}', 0, size),
+                 (f'{size // 2}-{size}', size // 2, size), (f'{size - 1}-', size - 1, size),
+                 (f'{size // 3}-{size // 2}', size // 3, size // 2 + 1),
+                 (f'0-{size // 2},{size // 3}-', 0, size)]
+        for text, begin, end in spans:
+            for validator in (None, etag, modified):
+                headers = {'Range': f'bytes={text}'}
+                if validator:
+                    headers['If-Range'] = validator
+                answer = server.get('files', key, headers=headers)
+                expect(answer.status, 206, text)
+                expect(answer.headers['Content-Range'], f'bytes {begin}-{end - 1}/{size}')
+                expect(answer.body == body[begin:end], True, f'{size}: {text}')
+        for headers in ({'Range': 'bytes=0-0', 'If-Range': '"other"'}, {'Range': 'lines=0-1'},
+                        {'Range': 'bytes=1-0'}, {'Range': 'bytes=0-0', 'If-Range': 'W/' + etag}):
+            answer = server.get('files', key, headers=headers)
+            expect((answer.status, answer.body == body), (200, True), headers)
+        answer = server.get('files', key, headers={'Range': f'bytes={size}-'})
+        expect_problem(answer, 416, 'range')
+        expect(answer.headers['Content-Range'], f'bytes */{size}')
+        answer = server.get('files', key, headers={'Range': 'bytes=0-0', 'If-None-Match': etag})
+        expect(answer.status, 304)
+        head = server.request('HEAD', server.name_path('files', key),
+                              headers={'Range': 'bytes=0-0'})
+        expect((head.status, head.headers['Content-Length']), (200, str(size)))
+    server.put('files', 'empty', b'')
+    expect(server.get('files', 'empty', headers={'Range': 'bytes=0-'}).status, 416)
 
 
 def form_of(parts, boundary=b'bound', end=b'--\r\n'):

@@ -27,6 +27,7 @@ struct Download {
     Piece pieces[PIECES];
     unsigned next; /* piece to fill */
     unsigned send; /* piece to send */
+    uint64_t from; /* the first that is sent */
     uint64_t sent; /* next byte of the file to send */
     bool busy;     /* a worker has fill and pieces[next] */
     bool cold;     /* the next bytes may have to be waited for: a worker fills */
@@ -42,6 +43,11 @@ struct Download {
 };
 
 static void step(Download *d);
+
+static int status(const Download *d)
+{
+    return d->call->partial ? 206 : 200;
+}
 
 void rest_download_free(Download *d)
 {
@@ -183,9 +189,9 @@ static void give_up(Download *d)
         rest_answer_error(call, code, &err);
         return;
     }
-    call->status = 200;
+    call->status = status(d);
     call->code = d->gone ? ERR_ABORTED : code;
-    call->bytes_out = d->sent;
+    call->bytes_out = d->sent - d->from;
     if (!d->gone) {
         LOG(ERROR, "http.failed", "request_id=" LOG_STR " code=%s error=" LOG_STR,
             LOG_ARG(http_request_id(call->req)), err_info(code)->slug, LOG_CSTR(err_text(&err)));
@@ -245,7 +251,7 @@ static void send_pieces(Download *d)
 {
     if (!d->begun) {
         rest_file_headers(d->call, &d->file, false);
-        http_respond_begin(d->call->req, 200, d->fill.end - d->sent);
+        http_respond_begin(d->call->req, status(d), d->fill.end - d->sent);
         d->begun = true;
     }
     while (!d->sending && !d->gone && d->code == OK) {
@@ -269,8 +275,8 @@ static void step(Download *d)
         return;
     }
     if (d->sent < d->fill.end || d->sending) return;
-    d->call->status = 200;
-    d->call->bytes_out = d->sent;
+    d->call->status = status(d);
+    d->call->bytes_out = d->sent - d->from;
     if (d->whole) service_whole(d->call->service, d->file.row.file, d->file.row.version);
     http_respond_end(d->call->req);
 }
@@ -305,6 +311,7 @@ void rest_download(RestCall *call, const RestFile *file, Extent *extents, uint64
     ASSERT(from < end);
     d->whole = from == 0 && end == file->row.size;
     d->cold = true; /* the extent is to be opened */
+    d->from = from;
     d->sent = from;
     d->fill = (Fill){.blobs = store_blobs(service_store(call->service)),
                      .buffers = call->rest->options.buffers,

@@ -143,7 +143,11 @@ void rest_file_headers(RestCall *call, const RestFile *file, bool for_write)
     date_format_http(row->updated_ms, date);
     http_header_add(req, "Last-Modified", str_from_cstr(date));
     http_header_add(req, "Content-Type", content_type(row));
-    http_header_add(req, "Accept-Ranges", STR("none"));
+    http_header_add(req, "Accept-Ranges", STR("bytes"));
+    if (call->partial) {
+        http_header_addf(req, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
+                         call->range_from, call->range_end - 1, row->size);
+    }
     digest_header(call, row);
     /* What strangers stored shall not run as a page of this server. */
     http_header_add(req, "X-Content-Type-Options", STR("nosniff"));

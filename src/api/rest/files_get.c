@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "http/conditions.h"
+#include "http/range.h"
 #include "text/dates.h"
 #include "text/uri.h"
 
@@ -120,6 +121,55 @@ void rest_damaged(RestCall *call, const RestFile *file, const char *place, uint6
     service_damaged(call->service, file->bucket, found);
 }
 
+/* If-Range: is the version that the client has a part of still this one? */
+static bool range_holds(RestCall *call, const RestFile *file)
+{
+    Str validator = http_request_header(call->req, STR("if-range"));
+    char etag[ETAG_MAX];
+    uint64_t date_ms = 0;
+    bool matches = false;
+    if (validator.ptr == NULL) return true;
+    if (date_parse_http(validator, &date_ms)) return file->row.updated_ms / 1000 == date_ms / 1000;
+    if (str_eq(validator, STR("*"))) return false; /* no validator */
+    file_row_etag(&file->row, etag);
+    return http_etag_match(validator, HTTP_COMPARE_STRONG, true, str_from_cstr(etag), &matches,
+                           NULL) == OK &&
+           matches;
+}
+
+/* Which bytes are asked for: all, or call->partial. ERR_RANGE: none of them is there. */
+static ErrCode choose_range(RestCall *call, const RestFile *file, Err *err)
+{
+    Str header = http_request_header(call->req, STR("range"));
+    uint64_t size = file->row.size;
+    call->partial = false;
+    call->range_from = 0;
+    call->range_end = size;
+    if (header.ptr == NULL || http_request_method(call->req) != HTTP_METHOD_GET ||
+        !range_holds(call, file)) {
+        return OK;
+    }
+    HttpRange kind = http_range_parse(header, size, &call->range_from, &call->range_end);
+    call->partial = kind == HTTP_RANGE_PART;
+    if (kind != HTTP_RANGE_BEYOND) return OK;
+    http_header_addf(call->req, "Content-Range", "bytes */%" PRIu64, size);
+    return err_set(err, ERR_RANGE, "the file has %" PRIu64 " bytes", size);
+}
+
+/* The small body that is in call->body, or of it what was asked for. */
+static void answer_body(RestCall *call)
+{
+    HttpRequest *req = call->req;
+    call->bytes_out = call->range_end - call->range_from;
+    if (!call->partial) {
+        http_respond_buf(req, 200, &call->body);
+        return;
+    }
+    http_respond(
+        req, 206,
+        str_slice(buf_str(&call->body), (size_t)call->range_from, (size_t)call->bytes_out));
+}
+
 static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
 {
     HttpRequest *req = call->req;
@@ -127,8 +177,9 @@ static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
     Err err = {0};
     ErrCode code = check_conditions(call, file, &status, &err);
     if (status == 412) code = err_set(&err, ERR_PRECONDITION, "the file is another version");
+    if (code == OK && status == 0) code = choose_range(call, file, &err);
     if (code == OK && status == 0 && extents != NULL) {
-        rest_download(call, file, extents, 0, file->row.size);
+        rest_download(call, file, extents, call->range_from, call->range_end);
         return;
     }
     mem_free(extents);
@@ -142,13 +193,11 @@ static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
         return;
     }
     rest_file_headers(call, file, false);
-    call->status = 200;
-    if (http_request_method(req) == HTTP_METHOD_HEAD) {
+    call->status = call->partial ? 206 : 200;
+    if (http_request_method(req) == HTTP_METHOD_HEAD)
         http_respond_head(req, 200, file->row.size);
-    } else {
-        call->bytes_out = call->body.len;
-        http_respond_buf(req, 200, &call->body);
-    }
+    else
+        answer_body(call);
 }
 
 void rest_get_find(RestCall *call)

@@ -100,6 +100,9 @@ struct RestCall {
     RestForm *form; /* NULL: the body is the content itself */
     Download *download;
     unsigned tries; /* look-ups so far */
+    bool partial;   /* the answer is bytes range_from..range_end of the content: 206 */
+    uint64_t range_from;
+    uint64_t range_end;
 };
 
 /* A file as it is told to clients. */
