@@ -56,8 +56,10 @@ static int print_verdict(const json_t *status)
     show_duration(number(status, "uptime_s") * 1000, up);
     show_size(free_bytes, space);
     if (is_true(status, "failed")) {
-        puts("failed: a storage root has failed and takes no writes; look at the server's log, "
-             "then restart it");
+        char cause[SHOW_NAME_SIZE];
+        printf("failed: a storage root has failed and takes no writes (%s); mend the cause, then "
+               "restart it\n",
+               text(status, "cause", cause));
         return err_info(ERR_ROOT_FAILED)->exit_status;
     }
     if (is_true(status, "draining")) {

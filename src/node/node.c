@@ -230,6 +230,11 @@ static bool ask_failed(void *ctx)
     return workers_failed(((Node *)ctx)->workers);
 }
 
+static void ask_cause(void *ctx, Err *out)
+{
+    workers_cause(((Node *)ctx)->workers, out);
+}
+
 static void tell_failed(void *ctx, const Err *err)
 {
     workers_fail(((Node *)ctx)->workers, err);
@@ -280,6 +285,7 @@ static ErrCode open_service(Node *node, Err *err)
                      .shards = ask_shards,
                      .in_flight = ask_in_flight,
                      .failed = ask_failed,
+                     .cause = ask_cause,
                      .fail = tell_failed};
     rest_publish(node->rest, node->service, &rest);
     return open_background(node, err);

@@ -10,6 +10,7 @@
 
 #define POP_MAX 1024       /* items taken from a queue at once */
 #define ATTEST_AFTER_MS 10 /* of silence */
+#define LOG_RETRY_MS 200   /* between two tries of a log without room */
 #define SPACE_EVERY_MS 1000
 #define NS_PER_MS 1000000ULL
 #define SNAPSHOT_EVERY_NS (100ULL * 1000 * 1000)
@@ -35,6 +36,7 @@ struct Workers {
     _Atomic bool full;
     _Atomic uint64_t room; /* bytes */
     _Atomic bool failed;
+    _Atomic bool log_waits; /* the log has no room for what it is to take */
     bool apply_waits;       /* the applier's: it could not go on for want of room, and said so */
     _Atomic bool refusing;  /* packs, index or a body failed: the engine is to refuse writes */
     _Atomic bool stopping;  /* core: drain and end */
@@ -45,11 +47,27 @@ struct Workers {
     void *job_ctx;
     _Atomic bool job_posted;
     Wake job_done;
-    Lock lock; /* LOCK_RANK_STORE: the snapshot */
+    Lock lock; /* LOCK_RANK_STORE: the snapshot, the cause */
+    Err cause; /* why the root failed, first of all reasons; code OK: it has not */
     EngineShardStatus *shards;
     size_t shard_count;
     uint64_t shards_ns; /* when the snapshot was made; the core's */
 };
+
+/* Before the root is said to have failed. */
+static void set_cause(Workers *workers, const Err *err)
+{
+    lock_take(&workers->lock);
+    if (workers->cause.code == OK) workers->cause = *err;
+    lock_give(&workers->lock);
+}
+
+void workers_cause(Workers *workers, Err *out)
+{
+    lock_take(&workers->lock);
+    *out = workers->cause;
+    lock_give(&workers->lock);
+}
 
 /* --- core --- */
 
@@ -92,7 +110,9 @@ static void publish(Workers *workers)
 {
     atomic_store(&workers->in_flight, engine_in_flight(workers->engine));
     if (engine_failed(workers->engine) && !atomic_exchange(&workers->failed, true)) {
-        LOG(ERROR, "root.failed", "error=" LOG_STR, "log or applier failed; no more writes");
+        Err cause;
+        workers_cause(workers, &cause);
+        LOG(ERROR, "root.failed", "error=" LOG_STR, LOG_CSTR(err_text(&cause)));
     }
     take_snapshot(workers);
     if (!workers->ready && engine_ready(workers->engine)) {
@@ -125,6 +145,7 @@ static void core_run(void *arg)
     Err err = {0};
     if (engine_start(workers->engine, &err) != OK) {
         LOG(ERROR, "node.start_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        set_cause(workers, &err);
         atomic_store(&workers->failed, true);
     }
     for (;;) {
@@ -150,34 +171,95 @@ static void core_run(void *arg)
 
 /* --- writer --- */
 
+static void log_failed(Workers *workers, const Err *err)
+{
+    LOG(ERROR, "wal.failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
+    set_cause(workers, err);
+}
+
+static ErrCode append_item(Workers *workers, LogItem *item, Err *err)
+{
+    if (item->record != NULL) return store_log_append(workers->store, item->record, err);
+    return store_log_state(workers->store, &item->state, err);
+}
+
+static void give_back(Workers *workers, void **items, size_t count, ErrCode code)
+{
+    if (count == 0) return;
+    for (size_t i = 0; i < count; i++)
+        ((LogItem *)items[i])->code = code;
+    ErrCode pushed = queue_push_all(workers->logged, items, count);
+    ASSERT(pushed == OK); /* as large as to_log: there is room */
+}
+
+/* The log has no room, or has it again: uploads are refused meanwhile. */
+static void set_log_waits(Workers *workers, bool waits, const Err *err)
+{
+    if (atomic_exchange(&workers->log_waits, waits) == waits) return;
+    if (waits)
+        LOG(WARN, "wal.waits", "error=" LOG_STR, LOG_CSTR(err_text(err)));
+    else
+        LOG(INFO, "wal.goes_on", "spares=%d", (int)!wal_needs_spare(store_wal(workers->store)));
+    workers_look_at_space(workers);
+    wake_set(&workers->core_wake);
+}
+
+/* After code of a call of the log: true when that call is to be made again, some time later: there
+ * was no room, and what the applier frees, or somebody else, may help. A stop ends the wait. */
+static bool wait_for_log(Workers *workers, ErrCode code, const Err *err)
+{
+    if (!store_log_waits(workers->store, code)) return false;
+    set_log_waits(workers, true, err);
+    if (atomic_load(&workers->stopping)) return false;
+    wake_set(&workers->applier_wake);
+    bool woken = wake_wait(&workers->writer_wake, LOG_RETRY_MS);
+    UNUSED(woken); /* either way it is tried again */
+    return true;
+}
+
+/* Syncs and gives back what was appended of items, as many as that, while the next one waits. */
+static size_t give_back_appended(Workers *workers, void **items, size_t count)
+{
+    if (count == 0 || store_log_sync(workers->store, NULL) != OK) return 0;
+    give_back(workers, items, count, OK);
+    return count;
+}
+
 /* One batch: everything that waited. */
 static void write_batch(Workers *workers, void **items, size_t count)
 {
     Err err = {0};
     ErrCode code = OK;
+    size_t from = 0; /* those before are given back */
     for (size_t i = 0; i < count && code == OK; i++) {
-        LogItem *item = items[i];
-        code = item->record != NULL ? store_log_append(workers->store, item->record, &err)
-                                    : store_log_state(workers->store, &item->state, &err);
+        do {
+            code = append_item(workers, items[i], &err);
+            if (store_log_waits(workers->store, code)) {
+                from += give_back_appended(workers, items + from, i - from);
+            }
+        } while (wait_for_log(workers, code, &err));
     }
-    if (code == OK) code = store_log_sync(workers->store, &err);
-    if (code != OK) {
-        LOG(ERROR, "wal.failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    while (code == OK) {
+        code = store_log_sync(workers->store, &err);
+        if (code == OK) break;
+        if (wait_for_log(workers, code, &err)) code = OK;
     }
-    for (size_t i = 0; i < count; i++) {
-        LogItem *item = items[i];
-        item->code = code;
-    }
-    ErrCode pushed = queue_push_all(workers->logged, items, count);
-    ASSERT(pushed == OK); /* as large as to_log: there is room */
+    if (code != OK) log_failed(workers, &err);
+    if (code == OK) set_log_waits(workers, false, NULL);
+    give_back(workers, items + from, count - from, code);
 }
 
 static void write_idle(Workers *workers)
 {
     Err err = {0};
-    if (store_log_needs_idle(workers->store) && store_log_idle(workers->store, &err) != OK) {
-        LOG(ERROR, "wal.failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-    }
+    if (!store_log_needs_idle(workers->store)) return;
+    ErrCode code = store_log_idle(workers->store, &err);
+    if (code == OK)
+        set_log_waits(workers, false, NULL);
+    else if (store_log_waits(workers->store, code))
+        set_log_waits(workers, true, &err);
+    else
+        log_failed(workers, &err);
 }
 
 /* Ends when its queue is closed and empty. */
@@ -188,7 +270,9 @@ static void writer_run(void *arg)
     for (;;) {
         bool closed = queue_is_closed(workers->to_log);
         size_t count = queue_pop(workers->to_log, items, POP_MAX);
-        int wait_ms = store_log_needs_idle(workers->store) ? ATTEST_AFTER_MS : -1;
+        int wait_ms = !store_log_needs_idle(workers->store) ? -1
+                      : atomic_load(&workers->log_waits)    ? LOG_RETRY_MS
+                                                            : ATTEST_AFTER_MS;
         if (count > 0)
             write_batch(workers, items, count);
         else if (closed)
@@ -217,7 +301,7 @@ void workers_look_at_space(void *arg)
         return;
     }
     uint64_t reserve = space_reserve(space.total);
-    bool full = space.free < reserve;
+    bool full = space.free < reserve || atomic_load(&workers->log_waits);
     atomic_store(&workers->room, full ? 0 : space.free - reserve);
     if (atomic_exchange(&workers->full, full) == full) return;
     if (full)
@@ -252,6 +336,7 @@ static void apply_trouble(Workers *workers, const Err *err)
     }
     if (atomic_exchange(&workers->refusing, true)) return;
     LOG(ERROR, "store.apply_failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
+    set_cause(workers, err);
     wake_set(&workers->core_wake);
 }
 
@@ -382,6 +467,7 @@ void workers_fail(Workers *workers, const Err *err)
 {
     if (atomic_exchange(&workers->refusing, true)) return;
     LOG(ERROR, "root.body_failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
+    set_cause(workers, err);
     wake_set(&workers->core_wake);
 }
 

@@ -36,6 +36,8 @@ const _Atomic uint64_t *workers_room(const Workers *workers);
 /* Measures the free space anew; it is measured now and then anyway. Any thread. */
 void workers_look_at_space(void *workers);
 bool workers_failed(const Workers *workers);
+/* Why it failed; code OK: it has not. Any thread. */
+void workers_cause(Workers *workers, Err *out);
 /* Any thread: the root failed (a body's sync); no more writes. Logged once. */
 void workers_fail(Workers *workers, const Err *err);
 /* Shards as of a moment ago; see engine_shards(). Any thread. */

@@ -132,7 +132,8 @@ ErrCode store_close(Store *store, Err *err)
     } while (applied > 0);
     if (!store->log_failed && table_count(store->table) == 0) {
         /* A fresh segment whose CHECKPOINT says all is applied: nothing to replay. */
-        TRY(wal_rotate(store->wal, err));
+        ErrCode code = wal_rotate(store->wal, err);
+        if (code != OK && !store_log_waits(store, code)) return code; /* else the log is kept */
     }
     store->dirty = true;
     TRY(store_checkpoint(store, err));
@@ -203,10 +204,17 @@ size_t store_backlog(const Store *store)
     return table_count(store->table);
 }
 
-/* Whatever the log refuses ends its use: an entry behind a missing one would break the chain. */
+bool store_log_waits(const Store *store, ErrCode code)
+{
+    bool passing = code == ERR_NO_SPACE || code == ERR_SYSTEM || code == ERR_NO_MEMORY;
+    return passing && !store->log_failed && !wal_failed(store->wal);
+}
+
+/* Whatever the log refuses for good ends its use: an entry behind a missing one would break the
+ * chain. */
 static ErrCode log_result(Store *store, ErrCode code)
 {
-    if (code != OK) store->log_failed = true;
+    if (code != OK && !store_log_waits(store, code)) store->log_failed = true;
     return code;
 }
 

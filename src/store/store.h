@@ -92,6 +92,10 @@ uint64_t store_backlog_bytes(const Store *store);
 MUST_USE ErrCode store_log_append(Store *store, Record *record, Err *err);
 MUST_USE ErrCode store_log_state(Store *store, const ReplicaState *state, Err *err);
 MUST_USE ErrCode store_log_sync(Store *store, Err *err);
+/* Is code, of the call of this group just made, one that passes (no space, descriptors, memory)?
+ * Then nothing was taken or lost, and the same call is to be made again, before any other append.
+ */
+bool store_log_waits(const Store *store, ErrCode code);
 /* After 10 ms of silence. */
 MUST_USE ErrCode store_log_idle(Store *store, Err *err);
 bool store_log_needs_idle(const Store *store);

@@ -75,7 +75,9 @@ void wal_free(Wal *wal); /* NULL is fine; syncs nothing, as if killed */
 /* Appends a sealed, encoded entry, given in two parts that are joined (head: header, attributes,
  * extents; body: the inline body; either may be empty), copied into the batch. *pos is where its
  * frame stands. Not durable until wal_sync(). Rotates first if it does not fit; an entry larger
- * than a segment gets one of its own. Errors: ERR_TOO_BIG (> ENTRY_MAX), ERR_IO, ERR_NO_SPACE. */
+ * than a segment gets one of its own. Errors: ERR_TOO_BIG (> ENTRY_MAX); ERR_NO_SPACE, ERR_SYSTEM,
+ * ERR_NO_MEMORY: it was not taken, and the call may be made again (here and in all that append or
+ * sync, as long as wal_failed() is false); ERR_IO. */
 MUST_USE ErrCode wal_append(Wal *wal, const Entry *entry, Str head, Str body, WalPos *pos,
                             Err *err);
 /* Appends a FRAME_STATE: what a replica promises: max_term, voted_for, config. Not durable until
@@ -88,7 +90,7 @@ MUST_USE ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err)
  * which one holds again must follow. */
 MUST_USE ErrCode wal_append_truncate(Wal *wal, const Truncate *truncate, Err *err);
 /* Writes the batch, padded to 4 KiB, and makes it durable with one sync. With nothing appended it
- * does nothing. */
+ * does nothing. ERR_NO_SPACE with wal_failed() false: nothing was given up, call again. */
 MUST_USE ErrCode wal_sync(Wal *wal, Err *err);
 /* Attests the last batch by an ATTEST record, synced, unless that is done: after 10 ms
  * of silence. */

@@ -135,14 +135,6 @@ static ErrCode stale_uuid(File *file, Uuid *uuid, Err *err)
     return OK;
 }
 
-/* Writes the head into the spare and syncs it. */
-static ErrCode head_store(File *file, const Buf *head, Err *err)
-{
-    TRY(disk_write(file, 0, head->data, head->len, err));
-    TRY(pass("wal.rotate", err));
-    return disk_sync(file, err);
-}
-
 /* Moves the names: the old active one into wal.segments, then the spare to wal.active. */
 static ErrCode names_move(Wal *wal, uint64_t spare, Err *err)
 {
@@ -159,6 +151,15 @@ static ErrCode names_move(Wal *wal, uint64_t spare, Err *err)
     wal_spare_path(spare, from);
     TRY(disk_rename_durable(wal->disk, from, WAL_ACTIVE, err));
     return pass("wal.rotate", err);
+}
+
+/* Syncs the head and moves the names. What fails here leaves a segment of which nobody knows what
+ * is on the disk. */
+static ErrCode head_install(Wal *wal, uint64_t spare, File *file, Err *err)
+{
+    TRY(pass("wal.rotate", err));
+    TRY(disk_sync(file, err));
+    return names_move(wal, spare, err);
 }
 
 /* The new segment is wal.active. */
@@ -207,8 +208,12 @@ ErrCode wal_segment_begin(Wal *wal, size_t need, Err *err)
         buf_clear(&head);
         TRY(head_compose(wal, need, &header, &head, err));
     }
-    code = head_store(file, &head, err);
-    if (code == OK) code = names_move(wal, spare, err);
+    code = disk_write(file, 0, head.data, head.len, err);
+    if (code == ERR_NO_SPACE) { /* nothing was synced or named: the spare is one as before */
+        if (header.capacity == wal->options.segment_size) spare_add(wal, spare);
+        return err_wrap(err, code, "begin a segment");
+    }
+    if (code == OK) code = head_install(wal, spare, file, err);
     if (code != OK) return wal_fail(wal, err, code, "begin a segment");
     segment_installed(wal, &header, head.len, TAKE(file));
     return OK;
@@ -344,9 +349,10 @@ static ErrCode segment_release(Wal *wal, const WalSegment *segment, Err *err)
     wal_spare_path(number, to);
     TRY(disk_rename_durable(wal->disk, path, to, err));
     TRY(pass("wal.cut", err));
-    TRY(head_erase(wal, to, err));
-    spare_add(wal, number);
-    return OK;
+    ErrCode code = head_erase(wal, to, err);
+    if (code == ERR_NO_SPACE) return disk_unlink(wal->disk, to, err); /* no spare, but room */
+    if (code == OK) spare_add(wal, number);
+    return code;
 }
 
 ErrCode wal_cut(Wal *wal, uint64_t keep_from_segment, Err *err)

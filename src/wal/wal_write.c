@@ -167,15 +167,17 @@ ErrCode wal_batch_add(Wal *wal, FrameKind kind, Str a, Str b, WalPos *pos, Err *
     return OK;
 }
 
-/* Puts the batch into the file and makes it durable. */
+/* Puts the batch into the file and makes it durable. ERR_NO_SPACE: of the write; nothing was
+ * synced, so the same bytes may be written to the same place again. */
 static ErrCode batch_store(Wal *wal, Err *err)
 {
     const WalBatch *batch = &wal->batch;
-    TRY(disk_write(wal->file, batch->start, batch->data, batch->len, err));
+    ErrCode code = disk_write(wal->file, batch->start, batch->data, batch->len, err);
+    if (code != OK) return code == ERR_NO_SPACE ? code : wal_fail(wal, err, code, "write");
     int saved = fault_point("wal.batch");
-    if (saved != 0) return err_set_errno(err, ERR_IO, saved, "fault point wal.batch");
-    if (fault_planted("ack-before-sync")) return OK;
-    return disk_sync(wal->file, err);
+    if (saved != 0) code = err_set_errno(err, ERR_IO, saved, "fault point wal.batch");
+    if (code == OK && !fault_planted("ack-before-sync")) code = disk_sync(wal->file, err);
+    return code == OK ? OK : wal_fail(wal, err, code, "sync");
 }
 
 ErrCode wal_flush(Wal *wal, Err *err)
@@ -185,13 +187,17 @@ ErrCode wal_flush(Wal *wal, Err *err)
     if (batch->len == 0) return OK;
     ASSERT(wal->has_active && batch->start % WAL_BLOCK == 0);
 
-    size_t pad = pad_len(batch->len);
+    size_t len = batch->len;
+    size_t pad = pad_len(len);
     pad_fill(batch_frame(wal, FRAME_PAD, 0), batch->data + batch->len, pad);
     batch->len += pad;
     ASSERT(batch->start + batch->len <= wal->header.capacity);
     uint64_t before = clock_boot_ns(wal->options.clock);
     ErrCode code = batch_store(wal, err);
-    if (code != OK) return wal_fail(wal, err, code, "group commit");
+    if (code != OK) {
+        batch->len = len; /* more records may come before the next try */
+        return err_wrap(err, code, "group commit");
+    }
     metric_observe(&sync_metric, clock_boot_ns(wal->options.clock) - before);
     if (batch->records > 0) metric_observe(&records_metric, batch->records);
     metric_observe(&bytes_metric, batch->len);

@@ -705,6 +705,7 @@ def failed_root(folder):
         while server.request('GET', '/readyz', key=None).status != 503 and time.monotonic() < end:
             time.sleep(0.02)
         expect(server.request('GET', '/readyz', key=None).json()['phase'], 'failed')
+        expect('blob' in server.request('GET', '/readyz', key=None).json()['cause'], True)
         expect_problem(server.put('files', 'small', b'other'), 503, 'root-failed')
         expect_problem(server.request('DELETE', server.name_path('files', 'small')), 503,
                        'root-failed')

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define SETTLE_MAX 1000000
+
 static void kit_log(void *ctx, LogItem *item)
 {
     NodeKit *kit = ctx;
@@ -112,12 +114,13 @@ void node_kit_append(NodeKit *kit, size_t max)
 {
     for (size_t i = 0; i < max && kit->log_first != NULL; i++) {
         LogItem *item = kit->log_first;
+        item->code = item->record != NULL ? store_log_append(kit->store, item->record, NULL)
+                                          : store_log_state(kit->store, &item->state, NULL);
+        if (store_log_waits(kit->store, item->code)) return; /* again at the next call */
         kit->log_first = item->next;
         if (kit->log_first == NULL) kit->log_last = NULL;
         kit->log_waiting--;
         item->next = NULL;
-        item->code = item->record != NULL ? store_log_append(kit->store, item->record, NULL)
-                                          : store_log_state(kit->store, &item->state, NULL);
         if (kit->batch_last == NULL)
             kit->batch_first = item;
         else
@@ -130,6 +133,7 @@ void node_kit_sync(NodeKit *kit)
 {
     if (kit->batch_first == NULL) return;
     ErrCode code = store_log_sync(kit->store, NULL);
+    if (store_log_waits(kit->store, code)) return; /* again at the next call */
     LogItem *item = kit->batch_first;
     kit->batch_first = NULL;
     kit->batch_last = NULL;
@@ -145,7 +149,8 @@ void node_kit_sync(NodeKit *kit)
 void node_kit_settle(NodeKit *kit)
 {
     engine_turn(kit->engine);
-    while (kit->log_first != NULL || kit->batch_first != NULL) {
+    for (unsigned i = 0; kit->log_first != NULL || kit->batch_first != NULL; i++) {
+        ASSERT(i < SETTLE_MAX); /* no room ever: nothing for this function */
         node_kit_append(kit, SIZE_MAX);
         node_kit_sync(kit);
     }

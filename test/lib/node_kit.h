@@ -40,11 +40,12 @@ MUST_USE ErrCode node_kit_open(NodeKit *kit, Disk *disk, const NodeKitOptions *o
 void node_kit_drop(NodeKit *kit);
 /* Clean stop. */
 MUST_USE ErrCode node_kit_close(NodeKit *kit, Err *err);
-/* The WAL writer: appends up to max waiting items to the batch. A failure is the items' code. */
+/* The WAL writer: appends up to max waiting items to the batch. A failure is the items' code, but
+ * for want of room or memory they wait for the next call, as in node_kit_sync(). */
 void node_kit_append(NodeKit *kit, size_t max);
 /* The WAL writer: syncs the batch and hands its items back to the engine; then a turn. */
 void node_kit_sync(NodeKit *kit);
-/* Pumps append, sync and turns until nothing moves. */
+/* Pumps append, sync and turns until nothing moves; without any room, for a while. */
 void node_kit_settle(NodeKit *kit);
 /* Waits until the engine is ready. ERR_ROOT_FAILED if it can't be. */
 MUST_USE ErrCode node_kit_ready(NodeKit *kit, Err *err);

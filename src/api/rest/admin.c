@@ -59,6 +59,7 @@ void rest_admin_status(RestCall *call)
                     now_ms < rest->started_ms ? 0 : (now_ms - rest->started_ms) / 1000);
     json_member_bool(&json, "draining", atomic_load(&rest->draining));
     json_member_bool(&json, "failed", rest->node.failed(rest->node.ctx));
+    rest_cause_json(rest, &json);
     root_json(&json, call->service);
     store_json(&json, &status, store_risk(service_store(call->service)));
     json_member_u64(&json, "buckets", buckets_count(service_buckets(call->service)));

@@ -23,6 +23,17 @@ static const char *phase_of(Rest *rest, Service *service)
     return service_ready(service) ? "serving" : "electing";
 }
 
+void rest_cause_json(Rest *rest, JsonWriter *json)
+{
+    Err cause = {0};
+    json_write_key(json, "cause");
+    if (rest->node.failed(rest->node.ctx)) rest->node.cause(rest->node.ctx, &cause);
+    if (cause.code != OK)
+        json_write_cstr(json, err_text(&cause));
+    else
+        json_write_null(json);
+}
+
 void rest_readyz(RestCall *call)
 {
     Rest *rest = call->rest;
@@ -35,6 +46,7 @@ void rest_readyz(RestCall *call)
     json_write_object_begin(&json);
     json_member_bool(&json, "ready", ready);
     json_member_cstr(&json, "phase", phase_of(rest, service));
+    if (service != NULL) rest_cause_json(rest, &json);
     json_member_u64(&json, "records", atomic_load(&rest->records));
     json_member_u64(&json, "bytes", atomic_load(&rest->bytes));
     json_write_object_end(&json);

@@ -12,8 +12,9 @@
 typedef struct {
     void *ctx;
     size_t (*shards)(void *ctx, EngineShardStatus *out, size_t max);
-    size_t (*in_flight)(void *ctx); /* mutations under way */
-    bool (*failed)(void *ctx);      /* no more writes */
+    size_t (*in_flight)(void *ctx);     /* mutations under way */
+    bool (*failed)(void *ctx);          /* no more writes */
+    void (*cause)(void *ctx, Err *out); /* why */
     /* A body could not be made durable: the root takes no more writes. */
     void (*fail)(void *ctx, const Err *err);
 } RestNode;

@@ -196,6 +196,10 @@ void download_metrics_register(void);
 void rest_metrics_begin(void);
 void rest_metrics_end(const RestCall *call, uint64_t ns);
 
+/* --- health.c --- */
+/* Member "cause": why the root failed, or null. */
+void rest_cause_json(Rest *rest, JsonWriter *json);
+
 /* --- handlers, named by rest.c --- */
 void rest_healthz(RestCall *call);
 void rest_readyz(RestCall *call);

@@ -3,10 +3,12 @@
  * share. */
 #include "testing.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/thread.h"
 #include "base/wake.h"
 #include "control/local/local.h"
@@ -218,11 +220,89 @@ static void test_refuses_when_stopped(void **state)
     tmp_dir_remove(n->dir);
 }
 
+typedef struct {
+    Submitter submitter;
+    ErrCode code;
+    _Atomic bool done;
+} OnePut;
+
+static void one_put_run(void *arg)
+{
+    OnePut *one = arg;
+    one->code = put(&one->submitter, "waits", "for room", false);
+    atomic_store(&one->done, true);
+}
+
+/* A log that can't be written for want of space keeps what it was given, uploads are refused
+ * meanwhile, and when there is room it goes on by itself. The same when the stop comes first. */
+static void check_no_space(bool room_comes)
+{
+    Node node = {.dir = tmp_dir_new()};
+    Node *n = &node;
+    Err err = {0};
+    Thread thread;
+    rng_init(&n->rng, 7);
+    start(n);
+    OnePut one = {.submitter = {.node = n}, .code = OK};
+    Submitter other = {.node = n};
+    wake_init(&one.submitter.wake);
+    wake_init(&other.wake);
+    fault_arm("disk.write", ENOSPC, 1, true);
+    assert_ok(thread_start(&thread, "submitter", one_put_run, &one, &err), &err);
+    for (int i = 0; i < 1000 && !atomic_load(workers_full(n->workers)); i++)
+        usleep(5000);
+    assert_true(atomic_load(workers_full(n->workers)));
+    usleep(300000); /* one more try */
+    assert_false(atomic_load(&one.done));
+    assert_int_equal(put(&other, "refused", "x", false), ERR_NO_SPACE);
+    assert_false(workers_failed(n->workers));
+    if (room_comes) fault_reset();
+    for (int i = 0; room_comes && i < 1000 && !atomic_load(&one.done); i++)
+        usleep(5000);
+    if (!room_comes) {
+        ErrCode code = workers_close(n->workers, &err);
+        assert_int_equal(code, ERR_NO_SPACE); /* it ends, and says why */
+    }
+    thread_join(&thread);
+    fault_reset();
+    assert_int_equal(one.code, room_comes ? OK : ERR_OUTCOME_UNKNOWN);
+    if (room_comes) {
+        for (int i = 0; i < 1000 && atomic_load(workers_full(n->workers)); i++)
+            usleep(5000);
+        assert_int_equal(put(&other, "taken", "x", false), OK);
+        stop(n);
+    } else {
+        workers_free(n->workers);
+        service_free(n->service);
+        buckets_free(n->buckets);
+        store_free(n->store);
+        control_free(n->control);
+        disk_free(n->disk);
+    }
+    wake_deinit(&one.submitter.wake);
+    wake_deinit(&other.wake);
+    tmp_dir_remove(n->dir);
+}
+
+static void test_no_space(void **state)
+{
+    UNUSED(state);
+    check_no_space(true);
+}
+
+static void test_no_space_at_the_end(void **state)
+{
+    UNUSED(state);
+    check_no_space(false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_refuses_when_stopped),
+        cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_no_space_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
