@@ -59,8 +59,8 @@ static void test_many(void **state)
     for (unsigned i = 0; i < 3 * KEYS; i++) {
         char key[16];
         char value[16];
-        (void)snprintf(key, sizeof key, "%05u", i * 7 % KEYS); /* fits, and so does value */
-        (void)snprintf(value, sizeof value, "%u", i);
+        snprintf(key, sizeof key, "%05u", i * 7 % KEYS); /* fits, and so does value */
+        snprintf(value, sizeof value, "%u", i);
         add(&pending, key, value);
     }
     pending_sort(&pending);
@@ -71,8 +71,8 @@ static void test_many(void **state)
             last++;
         char key[16];
         char value[16];
-        (void)snprintf(key, sizeof key, "%05u", i);
-        (void)snprintf(value, sizeof value, "%u", last);
+        snprintf(key, sizeof key, "%05u", i);
+        snprintf(value, sizeof value, "%u", last);
         if (i % 97 == 0) expect(&pending, i, key, value);
     }
     assert_true(pending.capacity >= 3 * KEYS);
