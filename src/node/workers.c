@@ -164,7 +164,7 @@ static void core_run(void *arg)
             if (engine_idle(workers->engine)) break;
         }
         /* While writers are held back, what lets them on is the applier's work. */
-        (void)wake_wait(&workers->core_wake, 1000); /* either way there may be work */
+        wake_wait(&workers->core_wake, 1000); /* either way there may be work */
     }
     mem_free(items);
 }

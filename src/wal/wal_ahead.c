@@ -161,7 +161,7 @@ static void helper_run(void *arg)
         bool over = ahead->stopping || ahead->next == ahead->count;
         lock_give(&ahead->lock);
         if (over) return;
-        (void)wake_wait(&helper->wake, -1); /* a slot is free, or it is over */
+        wake_wait(&helper->wake, -1); /* a slot is free, or it is over */
     }
 }
 
@@ -213,7 +213,7 @@ bool wal_ahead_get(WalAhead *ahead, size_t at, const WalAheadFrame **frames, siz
         lock_give(&ahead->lock);
         if (done) break;
         if (work(ahead)) continue;
-        (void)wake_wait(&ahead->done, -1); /* the state tells */
+        wake_wait(&ahead->done, -1); /* the state tells */
     }
     *frames = ahead->slots[at % ahead->slot_count].frames;
     *count = job->frame_count;
