@@ -13,6 +13,7 @@
 #define LOG_RETRY_MS 200   /* between two tries of a log without room */
 #define SPACE_EVERY_MS 1000
 #define NS_PER_MS 1000000ULL
+#define QUIET_ROUNDS 60 /* of SPACE_EVERY_MS */
 #define SNAPSHOT_EVERY_NS (100ULL * 1000 * 1000)
 /* Index rows per batch that are worth no more waiting. */
 #define APPLY_ENOUGH STORE_APPLY_BATCH
@@ -37,6 +38,7 @@ struct Workers {
     _Atomic uint64_t room; /* bytes */
     _Atomic bool failed;
     _Atomic bool log_waits; /* the log has no room for what it is to take */
+    unsigned quiet_rounds;  /* the applier's: seconds since it was woken */
     bool apply_waits;       /* the applier's: it could not go on for want of room, and said so */
     _Atomic bool refusing;  /* packs, index or a body failed: the engine is to refuse writes */
     _Atomic bool stopping;  /* core: drain and end */
@@ -403,6 +405,17 @@ static void save_risk(Workers *workers)
         LOG(WARN, "risk.not_saved", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
 }
 
+/* After a minute in which nothing was written, the disk has no use for the spares of a burst. */
+static void trim_spares(Workers *workers, bool woken)
+{
+    Err err = {0};
+    workers->quiet_rounds = woken ? 0 : workers->quiet_rounds + 1;
+    if (workers->quiet_rounds != QUIET_ROUNDS) return;
+    ErrCode code = wal_trim_spares(store_wal(workers->store), &err);
+    if (code == OK || code == ERR_BUSY) return;
+    LOG(WARN, "wal.spare_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+}
+
 static void applier_run(void *arg)
 {
     Workers *workers = arg;
@@ -421,6 +434,7 @@ static void applier_run(void *arg)
             if (store_wants_checkpoint(workers->store)) checkpoint(workers);
         } while (applied == STORE_APPLY_BATCH);
         if (!woken) checkpoint(workers); /* a second of silence */
+        trim_spares(workers, woken);
         save_risk(workers);
     }
 }

@@ -141,6 +141,11 @@ bool wal_needs_spare(Wal *wal);
  * thread. ERR_BUSY as for wal_cut(); ERR_NO_SPACE; ERR_IO, after which the Wal is failed. */
 MUST_USE ErrCode wal_prepare_spare(Wal *wal, Err *err);
 
+/* Unlinks the recycled spares beyond WalOptions.spares: for a background thread, when no burst is
+ * to be expected. Those that a crash brings back are adopted at the next start. ERR_BUSY as for
+ * wal_cut(); ERR_IO, after which the Wal is failed. */
+MUST_USE ErrCode wal_trim_spares(Wal *wal, Err *err);
+
 typedef struct {
     uint64_t first_segment; /* oldest kept */
     uint64_t active_segment;

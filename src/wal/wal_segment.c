@@ -317,6 +317,31 @@ ErrCode wal_prepare_spare(Wal *wal, Err *err)
     return code;
 }
 
+/* Takes a spare that is more than are made beforehand. */
+static bool spare_surplus(Wal *wal, uint64_t *number)
+{
+    lock_take(&wal->lock);
+    bool any = wal->spare_count > wal->options.spares;
+    if (any) *number = wal->spares[--wal->spare_count];
+    lock_give(&wal->lock);
+    return any;
+}
+
+ErrCode wal_trim_spares(Wal *wal, Err *err)
+{
+    TRY(wal_check_usable(wal, err));
+    if (!maintenance_begin(wal)) return err_set(err, ERR_BUSY, "the log is being cut");
+    ErrCode code = OK;
+    uint64_t number;
+    while (code == OK && spare_surplus(wal, &number)) {
+        char path[DISK_PATH_MAX];
+        wal_spare_path(number, path);
+        code = disk_unlink(wal->disk, path, err);
+    }
+    maintenance_end(wal);
+    return code == OK ? OK : wal_fail(wal, err, code, "remove a spare segment");
+}
+
 /* Zeroes the head of a recycled segment, so that no header in it tells of a log. */
 static ErrCode head_erase(Wal *wal, const char *path, Err *err)
 {

@@ -128,6 +128,25 @@ static void test_cut_recycles(void **state)
     assert_reopens(fixture);
 }
 
+/* What a burst left is given back, but for what is made beforehand anyway. */
+static void test_trim(void **state)
+{
+    Fixture *fixture = *state;
+    fixture->kit.options.recycled = 6;
+    assert_reopens(fixture);
+    fill_segments(fixture, 9);
+    uint64_t active = stats_of(fixture).active_segment;
+    assert_ok(kit_cut(&fixture->kit, active - 1, &fixture->err), &fixture->err);
+    assert_int_equal(spare_files(fixture), 6);
+    assert_ok(wal_trim_spares(fixture->kit.wal, &fixture->err), &fixture->err);
+    assert_int_equal(spare_files(fixture), 2);
+    assert_int_equal(stats_of(fixture).spares, 2);
+    assert_ok(wal_trim_spares(fixture->kit.wal, &fixture->err), &fixture->err);
+    assert_int_equal(spare_files(fixture), 2);
+    fill_segments(fixture, 3);
+    assert_reopens(fixture);
+}
+
 /* Cutting keeps up to `recycled`, though only `spares` are made beforehand. */
 static void test_cut_recycles_more(void **state)
 {
@@ -287,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rotation_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_recycles, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_recycles_more, setup, teardown),
         cmocka_unit_test_setup_teardown(test_giant, setup, teardown),
         cmocka_unit_test_setup_teardown(test_prepare, setup, teardown),
