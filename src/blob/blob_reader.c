@@ -130,17 +130,29 @@ static ErrCode table_verify(BlobReader *reader, Err *err)
     return OK;
 }
 
-ErrCode blob_reader_open(Blobs *blobs, BodyId body, uint32_t extent, BlobReader **out, Err *err)
+static ErrCode reader_open(Blobs *blobs, BodyId body, uint32_t extent, DiskOpenMode mode,
+                           BlobReader **out, Err *err)
 {
     char path[BLOB_PATH_MAX];
     AUTO(BlobReader, blob_reader_free) reader = mem_new(sizeof *reader);
     blob_path(body, extent, path);
-    TRY(disk_open(blobs->disk, path, DISK_OPEN_READ, &reader->file, err));
+    TRY(disk_open(blobs->disk, path, mode, &reader->file, err));
     ErrCode code = footer_read(reader, body, extent, err);
     if (code == OK) code = table_verify(reader, err);
     if (code != OK) return err_wrap(err, code, "open %s", path);
     *out = TAKE(reader);
     return OK;
+}
+
+ErrCode blob_reader_open(Blobs *blobs, BodyId body, uint32_t extent, BlobReader **out, Err *err)
+{
+    return reader_open(blobs, body, extent, DISK_OPEN_READ, out, err);
+}
+
+ErrCode blob_reader_open_direct(Blobs *blobs, BodyId body, uint32_t extent, BlobReader **out,
+                                Err *err)
+{
+    return reader_open(blobs, body, extent, DISK_OPEN_DIRECT, out, err);
 }
 
 const BlobFooter *blob_reader_footer(const BlobReader *reader)

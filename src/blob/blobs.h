@@ -51,6 +51,9 @@ void blob_writer_free(BlobWriter *writer);
  * not kept in memory: rows are read as needed. ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
 MUST_USE ErrCode blob_reader_open(Blobs *blobs, BodyId body, uint32_t extent, BlobReader **out,
                                   Err *err);
+/* The same past the page cache (DISK_OPEN_DIRECT), for scrub. */
+MUST_USE ErrCode blob_reader_open_direct(Blobs *blobs, BodyId body, uint32_t extent,
+                                         BlobReader **out, Err *err);
 const BlobFooter *blob_reader_footer(const BlobReader *reader);
 /* Plain bytes of chunk number i (below footer->chunk_count) into data (footer->chunk_size bytes of
  * room), verified against its CRC32C; *len bytes. ERR_CORRUPT, ERR_IO. */

@@ -10,12 +10,11 @@
 
 static const ClientSpec spec = {
     .name = "admin",
-    .usage = "admin status\nadmin risk\nadmin wal\nadmin shards",
-    .text =
-        "status: how the server is; its first line begins with ok, or says what is wrong.\n"
-        "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
-        "wal: the write-ahead log. shards: the state of each shard. --json gives the answer of\n"
-        "the REST interface.",
+    .usage = "admin status\nadmin risk\nadmin wal\nadmin shards\nadmin scrub",
+    .text = "status: how the server is; its first line begins with ok, or says what is wrong.\n"
+            "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
+            "wal: the write-ahead log. shards: the state of each shard. scrub: how far the\n"
+            "reading of all that is stored is. --json gives the answer of the REST interface.",
     .example = "  holdfast admin status\n  holdfast admin wal --json",
     .options = OPTION_JSON | OPTION_QUIET,
     .args_min = 1,
@@ -160,15 +159,35 @@ static int print_shards(const json_t *answer)
     return 0;
 }
 
+/* ---- scrub ---- */
+
+static int print_scrub(const json_t *scrub)
+{
+    char shown[SHOW_NAME_SIZE];
+    char done[SHOW_SIZE_SIZE];
+    char total[SHOW_SIZE_SIZE];
+    uint64_t bytes = number(scrub, "verified_bytes");
+    uint64_t of = number(scrub, "total_bytes");
+    bool ever = json_is_string(json_object_get(scrub, "last_full_at"));
+    printf("%-18s %s\n", "state", text(scrub, "state", shown));
+    printf("%-18s %" PRIu64 ", begun %s\n", "pass", number(scrub, "pass"),
+           text(scrub, "started_at", shown));
+    printf("%-18s %s of about %s (%.0f %%)\n", "verified", show_size(bytes, done),
+           show_size(of, total), of == 0 ? 100.0 : 100.0 * (double)bytes / (double)of);
+    printf("%-18s %s a second\n", "rate", show_size(number(scrub, "bytes_per_second"), done));
+    printf("%-18s %s\n", "last read through", ever ? text(scrub, "last_full_at", shown) : "never");
+    printf("%-18s %" PRIu64 " found in this pass\n", "damage", number(scrub, "damaged"));
+    return number(scrub, "damaged") > 0 ? err_info(ERR_FILE_DAMAGED)->exit_status : 0;
+}
+
 static const struct {
     const char *verb;
     const char *target;
     int (*print)(const json_t *answer);
 } views[] = {
-    {"status", "/v1/admin/status", print_status},
-    {"risk", "/v1/admin/risk", admin_risk_print},
-    {"wal", "/v1/admin/wal", print_wal},
-    {"shards", "/v1/admin/shards", print_shards},
+    {"status", "/v1/admin/status", print_status}, {"risk", "/v1/admin/risk", admin_risk_print},
+    {"wal", "/v1/admin/wal", print_wal},          {"shards", "/v1/admin/shards", print_shards},
+    {"scrub", "/v1/admin/scrub", print_scrub},
 };
 
 static int run(Session *session)
@@ -183,7 +202,7 @@ static int run(Session *session)
         session_json_line(answer);
         return 0;
     }
-    return command_usage(spec.name, "\"%s\" is not status, risk, wal or shards", verb);
+    return command_usage(spec.name, "\"%s\" is not status, risk, wal, shards or scrub", verb);
 }
 
 int command_admin(int argc, char **argv)

@@ -178,6 +178,9 @@ static ErrCode serve_until_end(Serve *serve, Err *err)
                            .segment_size = config->segment_size,
                            .index_cache_bytes = config->index_cache,
                            .compact_rate = config->compact_rate,
+                           .scrub_period_ms = config->scrub_period_ms,
+                           .scrub_rate_min = config->scrub_rate_min,
+                           .scrub_rate_max = config->scrub_rate_max,
                            .compact_dead_percent = (unsigned)config->compact_dead,
                            .connections_max = (size_t)connections,
                            .access_log = config->access_log != 0};

@@ -10,12 +10,17 @@
 #define PIECE_BYTES (256 * KIB) /* read between two looks at the time */
 #define IDLE_MS 1000            /* nothing to do: look again then */
 #define BUSY_PART 4             /* of compaction's rate while clients are served */
+#define PUT_OFF_MS 100          /* scrub beside clients: at most … */
+#define PUT_OFF_MAX 9           /* … so many times */
 #define NS_PER_MS 1000000ULL
 
 struct Background {
     BackgroundOptions options;
     Compactor *compactor;
     uint64_t compact_at_ns; /* the next piece */
+    Scrub *scrub;
+    uint64_t scrub_at_ns; /* the next piece */
+    unsigned put_off;     /* times that it was put off for clients */
     Thread thread;
     Wake wake;
     _Atomic bool stopping;
@@ -34,6 +39,23 @@ static Metric freed = {.kind = METRIC_GAUGE,
                        .help = "Bytes of packs that were unlinked after compaction.",
                        .labels = ""};
 
+static Metric verified = {.kind = METRIC_COUNTER,
+                          .name = "holdfast_scrub_verified_bytes_total",
+                          .help = "Bytes that scrub has read and verified.",
+                          .labels = ""};
+static Metric position = {.kind = METRIC_GAUGE,
+                          .name = "holdfast_scrub_position_bytes",
+                          .help = "Bytes of the pass under way that are verified.",
+                          .labels = ""};
+static Metric damaged = {.kind = METRIC_GAUGE,
+                         .name = "holdfast_scrub_damaged",
+                         .help = "Places and files that the pass found damaged.",
+                         .labels = ""};
+static Metric full_age = {.kind = METRIC_GAUGE,
+                          .name = "holdfast_scrub_last_full_age_seconds",
+                          .help = "Seconds since everything was last read through; -1: never.",
+                          .labels = ""};
+
 static void register_metrics(void)
 {
     static bool done; /* main only, once a process */
@@ -42,6 +64,10 @@ static void register_metrics(void)
     metric_register(&retired);
     metric_register(&moved);
     metric_register(&freed);
+    metric_register(&verified);
+    metric_register(&position);
+    metric_register(&damaged);
+    metric_register(&full_age);
 }
 
 static uint64_t now_ns(const Background *b)
@@ -104,6 +130,45 @@ static void compact(Background *b)
     b->compact_at_ns = now_ns(b) + (idle ? IDLE_MS * NS_PER_MS : compact_rest_ns(b, read));
 }
 
+/* --- scrub --- */
+
+static void show_scrub(Background *b)
+{
+    ScrubStatus status;
+    scrub_status(b->scrub, &status);
+    uint64_t now = clock_wall_ms(b->options.clock);
+    metric_set(&position, (int64_t)status.bytes_done);
+    metric_set(&damaged, (int64_t)status.damaged);
+    metric_set(&full_age, status.last_full_ms == 0
+                              ? -1
+                              : (int64_t)(now - MIN(now, status.last_full_ms)) / 1000);
+}
+
+static void scrub(Background *b)
+{
+    Err err = {0};
+    uint64_t read = 0;
+    uint64_t rest_ms = 0;
+    if (b->options.busy(b->options.ctx) && b->put_off < PUT_OFF_MAX) {
+        b->put_off++;
+        b->scrub_at_ns = now_ns(b) + PUT_OFF_MS * NS_PER_MS;
+        return;
+    }
+    b->put_off = 0;
+    if (scrub_work(b->scrub, PIECE_BYTES, &read, &rest_ms, &err) != OK) {
+        LOG(WARN, "scrub.failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        rest_ms = IDLE_MS;
+    }
+    metric_add(&verified, (int64_t)read);
+    show_scrub(b);
+    b->scrub_at_ns = now_ns(b) + rest_ms * NS_PER_MS;
+}
+
+Scrub *background_scrub(Background *b)
+{
+    return b->scrub;
+}
+
 /* --- the thread --- */
 
 /* Milliseconds until at, rounded up. */
@@ -124,6 +189,8 @@ static void background_run(void *arg)
             if (now >= b->compact_at_ns) compact(b);
             ms = MIN(ms, wait_ms(now, b->compact_at_ns));
         }
+        if (now >= b->scrub_at_ns) scrub(b);
+        ms = MIN(ms, wait_ms(now, b->scrub_at_ns));
         if (ms > 0 && wake_wait(&b->wake, ms)) continue;
     }
 }
@@ -138,6 +205,7 @@ ErrCode background_open(const BackgroundOptions *options, Background **out, Err 
     wake_init(&b->wake);
     register_metrics();
     ErrCode code = compactor_open(options->store, &options->compact, &b->compactor, err);
+    if (code == OK) code = scrub_open(options->store, &options->scrub, &b->scrub, err);
     if (code == OK) code = thread_start(&b->thread, "background", background_run, b, err);
     if (code != OK) {
         background_close(b);
@@ -154,6 +222,7 @@ void background_close(Background *b)
     wake_set(&b->wake);
     thread_join(&b->thread);
     compactor_free(b->compactor);
+    scrub_free(b->scrub);
     wake_deinit(&b->wake);
     mem_free(b);
 }

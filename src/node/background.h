@@ -11,6 +11,7 @@
 
 #include "node/workers.h"
 #include "store/compact.h"
+#include "store/scrub.h"
 
 typedef struct Background Background;
 
@@ -22,10 +23,13 @@ typedef struct {
     void *ctx;
     CompactOptions compact;
     uint64_t compact_rate; /* bytes read and written a second; 0: no compaction */
+    ScrubOptions scrub;    /* period_ms 0: no scrub */
 } BackgroundOptions;
 
 /* Starts the thread. ERR_SYSTEM. */
 MUST_USE ErrCode background_open(const BackgroundOptions *options, Background **out, Err *err);
+/* Any thread. */
+Scrub *background_scrub(Background *background);
 /* Ends it, before workers_close(); NULL is fine. */
 void background_close(Background *background);
 

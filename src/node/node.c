@@ -255,7 +255,10 @@ static ErrCode open_background(Node *node, Err *err)
                                  .ctx = node,
                                  .compact = {.dead_percent = node->options.compact_dead_percent,
                                              .look_first_ms = COMPACT_LOOK_FIRST_MS},
-                                 .compact_rate = node->options.compact_rate};
+                                 .compact_rate = node->options.compact_rate,
+                                 .scrub = {.period_ms = node->options.scrub_period_ms,
+                                           .rate_min = node->options.scrub_rate_min,
+                                           .rate_max = node->options.scrub_rate_max}};
     return background_open(&options, &node->background, err);
 }
 
@@ -287,8 +290,10 @@ static ErrCode open_service(Node *node, Err *err)
                      .failed = ask_failed,
                      .cause = ask_cause,
                      .fail = tell_failed};
+    TRY(open_background(node, err));
+    rest.scrub = background_scrub(node->background);
     rest_publish(node->rest, node->service, &rest);
-    return open_background(node, err);
+    return OK;
 }
 
 /* --- life --- */

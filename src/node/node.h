@@ -19,6 +19,9 @@ typedef struct {
     uint64_t index_cache_bytes; /* per thread */
     uint64_t compact_rate;      /* bytes a second; 0: no compaction */
     unsigned compact_dead_percent;
+    uint64_t scrub_period_ms; /* 0: no scrub */
+    uint64_t scrub_rate_min;  /* bytes a second */
+    uint64_t scrub_rate_max;
     size_t connections_max;
     bool access_log;
 } NodeOptions;

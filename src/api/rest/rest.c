@@ -24,6 +24,9 @@ ROW(row_bucket_list, BUCKET_LIST, RIGHT_LIST, true, rest_bucket_list);
 ROW(row_status, ADMIN, RIGHT_ADMIN, true, rest_admin_status);
 ROW(row_wal, ADMIN, RIGHT_ADMIN, true, rest_admin_wal);
 ROW(row_shards, ADMIN, RIGHT_ADMIN, true, rest_admin_shards);
+ROW(row_scrub, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub);
+ROW(row_scrub_start, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_start);
+ROW(row_scrub_pause, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_pause);
 ROW(row_risk, ADMIN, RIGHT_ADMIN, true, rest_admin_risk);
 ROW(row_healthz, HEALTH, 0, false, rest_healthz);
 ROW(row_readyz, HEALTH, 0, false, rest_readyz);
@@ -52,6 +55,9 @@ static const HttpRoute routes[] = {
     {HTTP_METHOD_GET, "/v1/admin/wal", &row_wal},
     {HTTP_METHOD_GET, "/v1/admin/shards", &row_shards},
     {HTTP_METHOD_GET, "/v1/admin/risk", &row_risk},
+    {HTTP_METHOD_GET, "/v1/admin/scrub", &row_scrub},
+    {HTTP_METHOD_POST, "/v1/admin/scrub/start", &row_scrub_start},
+    {HTTP_METHOD_POST, "/v1/admin/scrub/pause", &row_scrub_pause},
     {HTTP_METHOD_GET, "/healthz", &row_healthz},
     {HTTP_METHOD_HEAD, "/healthz", &row_healthz},
     {HTTP_METHOD_GET, "/readyz", &row_readyz},

@@ -7,6 +7,7 @@
 #include "auth/auth.h"
 #include "http/server.h"
 #include "service/service.h"
+#include "store/scrub.h"
 
 /* What administrators ask the node; called on loops. */
 typedef struct {
@@ -15,6 +16,7 @@ typedef struct {
     size_t (*in_flight)(void *ctx);     /* mutations under way */
     bool (*failed)(void *ctx);          /* no more writes */
     void (*cause)(void *ctx, Err *out); /* why */
+    Scrub *scrub;                       /* scrub_status() and scrub_pause() only */
     /* A body could not be made durable: the root takes no more writes. */
     void (*fail)(void *ctx, const Err *err);
 } RestNode;

@@ -218,6 +218,9 @@ void rest_bucket_list(RestCall *call);
 void rest_admin_status(RestCall *call);
 void rest_admin_wal(RestCall *call);
 void rest_admin_shards(RestCall *call);
+void rest_admin_scrub(RestCall *call);
+void rest_admin_scrub_start(RestCall *call);
+void rest_admin_scrub_pause(RestCall *call);
 void rest_admin_risk(RestCall *call);
 
 #endif

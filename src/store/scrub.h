@@ -1,0 +1,62 @@
+/* Scrub: what is stored is read again and verified, slowly, so that damage is found while a good
+ * copy still exists elsewhere.
+ *
+ *   packs   each from its first byte: marks, records by CRC, bodies by SHA-256, and the end that
+ * the index knows of files   the rows of the index in order: extents of large bodies (footer, chunk
+ * table, each chunk, SHA-256 of the whole), and which files a damaged pack has lost
+ *
+ * Reads go past the page cache (DISK_OPEN_DIRECT): it is the disk that is to be verified, not a
+ * copy in memory, and what clients read stays cached. Dropping pages behind the reads would verify
+ * cached copies and evict the clients' pages.
+ *
+ * Nothing is false damage: a pack or body that vanishes meanwhile is passed over, and what looks
+ * damaged counts only if its row still says so afterwards. Damage goes to Risk, with the file's
+ * name. Where it stands is kept in scrub.json (docs/format.md), so that a restart goes on. The
+ * background thread owns it; scrub_status() and scrub_pause() are for any thread. */
+#ifndef HOLDFAST_STORE_SCRUB_H
+#define HOLDFAST_STORE_SCRUB_H
+
+#include "store/store.h"
+
+#define SCRUB_FILE "scrub.json"
+
+typedef struct Scrub Scrub;
+
+typedef enum { SCRUB_WAITING = 1, SCRUB_PACKS, SCRUB_FILES } ScrubArea;
+
+typedef struct {
+    uint64_t period_ms; /* everything is read once in so long */
+    uint64_t rate_min;  /* bytes a second, while there is something to read */
+    uint64_t rate_max;
+} ScrubOptions;
+
+typedef struct {
+    ScrubArea area;
+    bool paused;
+    uint64_t pass;           /* number of the one under way or last ended, from 1 */
+    uint64_t started_ms;     /* of that pass, wall clock */
+    uint64_t last_full_ms;   /* when a pass last came to its end; 0: never */
+    uint64_t pack;           /* SCRUB_PACKS: in hand, or the last that was read */
+    uint64_t bytes_done;     /* verified in this pass */
+    uint64_t bytes_total;    /* about, of this pass */
+    uint64_t damaged;        /* places and files found damaged in this pass */
+    uint64_t bytes_verified; /* since the process began */
+    uint64_t rate;           /* bytes a second at which it goes on now */
+} ScrubStatus;
+
+/* Reads scrub.json; what is no good is begun anew. The store must outlive it. ERR_IO … */
+MUST_USE ErrCode scrub_open(Store *store, const ScrubOptions *options, Scrub **out, Err *err);
+/* Saves where it stands. NULL is fine. */
+void scrub_free(Scrub *scrub);
+/* Reads about `bytes` more; *read how many, *rest_ms how long to rest then (beside clients longer).
+ * Errors: what the index or the disk answered beside damage; it goes on with the next turn. */
+MUST_USE ErrCode scrub_work(Scrub *scrub, uint64_t bytes, uint64_t *read, uint64_t *rest_ms,
+                            Err *err);
+void scrub_status(Scrub *scrub, ScrubStatus *out);
+/* Stops it until it is let go on, over restarts too; the other way round, and a pass that waits for
+ * its time begins at once. */
+void scrub_pause(Scrub *scrub, bool paused);
+
+AUTO_DEFINE(Scrub, scrub_free);
+
+#endif
