@@ -262,7 +262,7 @@ static ErrCode one_pack(Fsck *fsck, uint64_t number, Err *err)
     PackWalkOptions options = {
         .record = on_record, .bad = on_bad, .progress = on_read, .ctx = &run};
     PackWalked walked = {0};
-    if (fsck->root_known) options.root = fsck->root.uuid;
+    if (fsck->root_known) options.root = root_storage(&fsck->root);
     path_of(number, run.path);
     run.pack->has_file = true;
     ErrCode code = pack_walk(fsck->disk, number, &options, &walked, err);

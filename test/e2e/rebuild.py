@@ -64,7 +64,7 @@ class Root:
         return Server(self.binary, self.data, self.log, OPTIONS)
 
     def verify(self, damaged=()):
-        """A server starts, twice, and every file reads back."""
+        """A server starts, twice, and every file reads back; then fsck finds nothing."""
         for _ in range(2):
             server = self.server().start()
             try:
@@ -85,6 +85,9 @@ class Root:
                 expect(server.stop(), 0, 'stop')
             finally:
                 server.end()
+        checked = subprocess.run([*self.binary, 'fsck', '--quiet', self.data], capture_output=True,
+                                 timeout=60, check=False)
+        expect(checked.returncode, 6 if damaged else 0, checked.stdout.decode()[:1000])
 
 
 class Template:
