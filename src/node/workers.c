@@ -347,7 +347,7 @@ static void checkpoint(Workers *workers)
     Err err = {0};
     if (store_checkpoint(workers->store, &err) != OK)
         apply_trouble(workers, &err);
-    else
+    else if (store_backlog(workers->store) == 0)
         workers->apply_waits = false;
 }
 

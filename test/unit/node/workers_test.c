@@ -247,6 +247,7 @@ static void check_no_space(bool room_comes)
     Submitter other = {.node = n};
     wake_init(&one.submitter.wake);
     wake_init(&other.wake);
+    usleep(500000); /* nothing is left to attest: what waits first is the change */
     fault_arm("disk.write", ENOSPC, 1, true);
     assert_ok(thread_start(&thread, "submitter", one_put_run, &one, &err), &err);
     for (int i = 0; i < 1000 && !atomic_load(workers_full(n->workers)); i++)
