@@ -108,7 +108,9 @@ ErrCode disk_sync(File *file, Err *err)
 {
     TRY(injected("disk.sync", "sync", file->path, err));
     if (fault_planted("skip-sync")) return OK;
-    return file->ops->sync(file, err);
+    ErrCode code = file->ops->sync(file, err);
+    if (code == ERR_IO && fault_planted("sync-again")) code = file->ops->sync(file, err);
+    return code == ERR_IO && fault_planted("ignore-eio") ? OK : code;
 }
 
 ErrCode disk_size(File *file, uint64_t *out, Err *err)

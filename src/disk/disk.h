@@ -13,7 +13,7 @@
  * Fault points (base/fault.h), in both drivers: disk.open, disk.read, disk.write, disk.sync,
  * disk.size, disk.truncate, disk.rename, disk.unlink, disk.mkdir, disk.sync_dir, disk.list,
  * disk.stat, disk.space, disk.lock. Planted bugs: skip-sync and skip-dir-sync return OK and do
- * nothing. */
+ * nothing; sync-again syncs once more what could not be synced, ignore-eio says that it could. */
 #ifndef HOLDFAST_DISK_DISK_H
 #define HOLDFAST_DISK_DISK_H
 

@@ -72,7 +72,7 @@ static int file_close(sqlite3_file *base)
 
 static ErrCode check_page(const uint8_t *page, uint32_t number, Err *err)
 {
-    if (page_sum_ok(page, number)) return OK;
+    if (page_sum_ok(page, number) || fault_planted("trust-pages")) return OK;
     return err_set(err, ERR_CORRUPT, "%s: page %u fails its checksum (it says page %u)",
                    VFS_MAIN_NAME, number, page_sum_number(page));
 }
@@ -166,27 +166,6 @@ static int file_write(sqlite3_file *base, const void *data, int amount, sqlite3_
     return code == OK ? SQLITE_OK : fail_write(file, SQLITE_IOERR_WRITE, &err);
 }
 
-static ErrCode truncate_node(VfsFile *file, uint64_t size, Err *err)
-{
-    VfsNode *node = file->node;
-    TRY(check_may_write(file, err));
-    if (!is_main(file)) vfs_sums_truncate(file->vfs, size);
-    atomic_store(&node->unsynced, true);
-    TRY(disk_truncate(node->file, size, err));
-    atomic_store(&node->size, size);
-    return OK;
-}
-
-static int file_truncate(sqlite3_file *base, sqlite3_int64 size)
-{
-    VfsFile *file = file_of(base);
-    ASSERT(size >= 0);
-    Err err = {0};
-    if (atomic_load(&file->node->size) == (uint64_t)size) return SQLITE_OK;
-    if (truncate_node(file, (uint64_t)size, &err) == OK) return SQLITE_OK;
-    return fail_write(file, SQLITE_IOERR_TRUNCATE, &err);
-}
-
 /* A failed sync is final for whatever reason, a full disk included (fsyncgate). Only the one
  * writing connection writes and syncs, so nothing is written between the sync and the clearing of
  * the flag. */
@@ -200,6 +179,29 @@ static ErrCode sync_node(Vfs *vfs, VfsNode *node, Err *err)
     }
     atomic_store(&node->unsynced, false);
     return OK;
+}
+
+static ErrCode truncate_node(VfsFile *file, uint64_t size, Err *err)
+{
+    VfsNode *node = file->node;
+    TRY(check_may_write(file, err));
+    if (!is_main(file)) vfs_sums_truncate(file->vfs, size);
+    atomic_store(&node->unsynced, true);
+    TRY(disk_truncate(node->file, size, err));
+    atomic_store(&node->size, size);
+    /* The log of SQLite was moved into index.db and synced there. Should it come back after a power
+     * failure, one bad bit in it would put old pages over new ones: SQLite takes it for its end. */
+    return is_main(file) || size > 0 ? OK : sync_node(file->vfs, node, err);
+}
+
+static int file_truncate(sqlite3_file *base, sqlite3_int64 size)
+{
+    VfsFile *file = file_of(base);
+    ASSERT(size >= 0);
+    Err err = {0};
+    if (atomic_load(&file->node->size) == (uint64_t)size) return SQLITE_OK;
+    if (truncate_node(file, (uint64_t)size, &err) == OK) return SQLITE_OK;
+    return fail_write(file, SQLITE_IOERR_TRUNCATE, &err);
 }
 
 static int file_sync(sqlite3_file *base, int flags)

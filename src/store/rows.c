@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "store/store.h"
 
 static ErrCode put(Rows *b, const uint8_t *key, size_t key_len, const Enc *enc, Err *err)
@@ -314,7 +315,7 @@ ErrCode rows_apply(Rows *b, const Entry *entry, const PackPlace *place, Err *err
     switch (entry->op) {
     case OP_CREATE:
     case OP_UPDATE: return apply_write(b, entry, place, err);
-    case OP_DELETE: return apply_delete(b, entry, place, err);
+    case OP_DELETE: return fault_planted("lose-delete") ? OK : apply_delete(b, entry, place, err);
     case OP_META: return apply_meta(b, entry, err);
     case OP_CONFIG:
     case OP_START:

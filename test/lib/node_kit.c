@@ -51,6 +51,7 @@ static ErrCode open_all(NodeKit *kit, const NodeKitOptions *options, Err *err)
                           .wal_segment_size = options->segment_size == 0 ? SEGMENT_SIZE_MIN
                                                                          : options->segment_size,
                           .wal_spares = 1,
+                          .wal_recycled = options->recycled,
                           .pack_size = options->pack_size,
                           .chunk_size = (uint32_t)CHUNK_SIZE_MIN,
                           .clock = &kit->clock.clock,
@@ -261,7 +262,7 @@ ErrCode node_kit_read(NodeKit *kit, StoreReader *reader, const StoreFound *found
     }
     Sha256 digest = sha256_of(body->data, body->len);
     if (body->len != found->row.size || !sha256_eq(&digest, &found->row.digest)) {
-        return err_set(err, ERR_CORRUPT, "the body is not the one its row tells of");
+        return err_set(err, ERR_DIGEST_MISMATCH, "the body is not the one its row tells of");
     }
     return OK;
 }

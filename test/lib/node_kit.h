@@ -29,6 +29,7 @@ typedef struct {
     uint64_t seed;
     unsigned shards;       /* of class standard */
     uint64_t segment_size; /* bytes; 0: the smallest */
+    unsigned recycled;     /* segments, as spares */
     uint64_t pack_size;
     size_t backlog_max;
     uint64_t backlog_bytes_max;
@@ -54,7 +55,8 @@ ErrCode node_kit_do(NodeKit *kit, Mutation *m);
 /* PUT of body (any size: above INLINE_MAX through a blob), settled. */
 ErrCode node_kit_put(NodeKit *kit, Str bucket, Str key, Str body, Err *err);
 ErrCode node_kit_delete(NodeKit *kit, Str bucket, Str key, Err *err);
-/* The whole body of what reader found, verified; ERR_NOT_FOUND: it moved, find it again. */
+/* The whole body of what reader found; ERR_NOT_FOUND: it moved, find it again. ERR_DIGEST_MISMATCH:
+ * the store gave bytes that are not the row's, which it never may. */
 ErrCode node_kit_read(NodeKit *kit, StoreReader *reader, const StoreFound *found, Buf *body,
                       Err *err);
 /* The whole body of a file into body; ERR_NO_BUCKET, ERR_NOT_FOUND. */

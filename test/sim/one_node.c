@@ -25,6 +25,7 @@
 #include "one_node_damage.h"
 #include "one_node_model.h"
 #include "one_node_readers.h"
+#include "wal/wal_priv.h"
 
 #define STEPS 500
 #define INDEX_LOST_EVERY 4 /* restarts */
@@ -269,6 +270,21 @@ static void open_node(Sim *sim)
     model_fail(&sim->model, "start: never came up");
 }
 
+/* The power will fail at one of the next operations of the disk: within a batch, a rotation, a
+ * checkpoint. What is read from then on says that it could not be. */
+static void arm_stop(Sim *sim)
+{
+    disk_sim_stop_at(sim->disk, rng_below(&sim->rng, 40));
+    sim->model.reads_may_fail = true;
+    trace(sim, "arm", 0, 0);
+}
+
+static void disarm_stop(Sim *sim)
+{
+    disk_sim_stop_at(sim->disk, UINT64_MAX);
+    sim->model.reads_may_fail = sim->faults.read_error > 0;
+}
+
 /* What the log attests, from its process that is about to die. */
 static DamageBounds damage_bounds(const Sim *sim)
 {
@@ -300,6 +316,24 @@ static void lose_index(Sim *sim)
     trace(sim, "lost", stat.exists, 0);
 }
 
+/* Where the log ended that the process has written, synced or not. */
+static WalPos log_written(const Sim *sim)
+{
+    const Wal *wal = store_wal(sim->kit.store);
+    uint64_t len = ALIGN_UP((uint64_t)wal->batch.len, (uint64_t)WAL_BLOCK);
+    return (WalPos){wal->header.id, wal->batch.start + len};
+}
+
+/* A start finds no more log than was written: no frames of a file's earlier life. */
+static void check_log_end(Sim *sim, WalPos written)
+{
+    WalPos end = sim->kit.opened.wal.end;
+    if (sim->crashed_open || end.segment != written.segment || end.offset <= written.offset) return;
+    model_fail(&sim->model,
+               "segment %" PRIu64 " was written up to %" PRIu64 " and read up to %" PRIu64,
+               end.segment, written.offset, end.offset);
+}
+
 static void restart(Sim *sim, bool power)
 {
     static const SimDiskFaults none;
@@ -307,6 +341,7 @@ static void restart(Sim *sim, bool power)
     readers_close(&sim->readers);
     sim_compact_close(&sim->compact);
     DamageBounds bounds = damage_bounds(sim);
+    WalPos written = log_written(sim);
     node_kit_drop(&sim->kit);
     sim->up = false;
     if (power)
@@ -314,11 +349,13 @@ static void restart(Sim *sim, bool power)
     else
         disk_sim_kill(sim->disk);
     disk_sim_set_faults(sim->disk, &none);
+    disarm_stop(sim);
     model_crashed(&sim->model);
     AUTO(Disk, disk_free) crashed = keep_crashed(sim);
     lose_index(sim);
     open_node(sim);
     if (sim->model.failed) return;
+    check_log_end(sim, written);
     model_compare(&sim->model, &sim->kit, true);
     if (crashed != NULL && !sim->model.failed) {
         uint64_t seen = damage_session(&sim->model, crashed, sim->older, &bounds, &sim->options,
@@ -334,6 +371,7 @@ static void clean_stop(Sim *sim)
 {
     static const SimDiskFaults none;
     disk_sim_set_faults(sim->disk, &none);
+    disarm_stop(sim);
     node_kit_settle(&sim->kit);
     release_answered(sim);
     if (engine_failed(sim->kit.engine)) return;
@@ -368,6 +406,7 @@ static void clean_stop(Sim *sim)
 static bool node_failed(Sim *sim)
 {
     StoreStatus status;
+    if (disk_sim_stopped(sim->disk)) return true;
     store_status(sim->kit.store, &status);
     return status.failed || engine_failed(sim->kit.engine);
 }
@@ -395,8 +434,10 @@ static void step(Sim *sim)
         engine_turn(sim->kit.engine);
     else if (pick < 980)
         model_compare(&sim->model, &sim->kit, false);
-    else if (pick < 988)
+    else if (pick < 984)
         restart(sim, true);
+    else if (pick < 988)
+        arm_stop(sim);
     else if (pick < 996)
         restart(sim, false);
     else
@@ -425,23 +466,30 @@ static void draw_options(Sim *sim)
     if (rng_below(&sim->rng, 4) == 0) sim->faults.write_error = 3000;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.no_space = 3000;
     if (rng_below(&sim->rng, 4) == 0) sim->faults.sync_error = 10000;
+    static const unsigned recycled[] = {0, 0, 2, 8};
+    sim->options.recycled = recycled[rng_below(&sim->rng, ARRAY_LEN(recycled))];
+    if (rng_below(&sim->rng, 4) == 0) sim->faults.read_error = 1000;
+    if (rng_below(&sim->rng, 4) == 0) sim->faults.stall = 2000;
+    sim->model.reads_may_fail = sim->faults.read_error > 0;
 }
 
 static void print_options(const Sim *sim)
 {
     const NodeKitOptions *o = &sim->options;
-    printf("  drawn: shards %u, segments of %" PRIu64 ", packs of %" PRIu64
-           ", backlog %zu records or "
-           "%" PRIu64 " bytes%s\n  faults in a million: write %u, no space %u, sync %u\n",
-           o->shards, o->segment_size, o->pack_size, o->backlog_max, o->backlog_bytes_max,
-           sim->lazy ? ", lazy applier" : "", sim->faults.write_error, sim->faults.no_space,
-           sim->faults.sync_error);
+    const SimDiskFaults *f = &sim->faults;
+    printf("  drawn: shards %u, segments of %" PRIu64 " (%u recycled), packs of %" PRIu64
+           ", backlog %zu records or %" PRIu64 " bytes%s\n",
+           o->shards, o->segment_size, o->recycled, o->pack_size, o->backlog_max,
+           o->backlog_bytes_max, sim->lazy ? ", lazy applier" : "");
+    printf("  faults in a million: write %u, no space %u, sync %u, read %u, stall %u\n",
+           f->write_error, f->no_space, f->sync_error, f->read_error, f->stall);
 }
 
 /* The end: no more faults; what was promised is there, and it works again. */
 static void last_words(Sim *sim)
 {
     memset(&sim->faults, 0, sizeof sim->faults);
+    sim->model.reads_may_fail = false;
     restart(sim, rng_below(&sim->rng, 2) == 0);
     if (sim->model.failed) return;
     Err err = {0};
@@ -449,6 +497,8 @@ static void last_words(Sim *sim)
     if (code != OK) model_fail(&sim->model, "no progress: %s", err_info(code)->name);
     if (!sim->model.failed) sim_compact_check(&sim->model, &sim->kit);
 }
+
+static HistoryStats history_stats; /* of all seeds */
 
 /* One seed; true if all went well. */
 static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowledged)
@@ -465,11 +515,13 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     Err err = {0};
     ErrCode code = disk_sim_new(rng_u64(&sim->rng), &sim->disk, &err);
     ASSERT(code == OK);
+    disk_sim_set_clock(sim->disk, &sim->kit.clock);
     open_node(sim);
     if (!sim->model.failed) disk_sim_set_faults(sim->disk, &sim->faults);
     for (int i = 0; i < STEPS && !sim->model.failed && sim->up; i++)
         step(sim);
     if (!sim->model.failed) last_words(sim);
+    if (!sim->model.failed) model_check_history(&sim->model, &history_stats);
     bool good = !sim->model.failed;
     if (!good) {
         printf("seed %" PRIu64 ": %s\n", seed, sim->model.failure);
@@ -583,6 +635,7 @@ int main(int argc, char **argv)
     }
     int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC); /* faults make many lines */
     ASSERT(quiet >= 0);
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a failing seed is seen at once */
     log_init(args.trace ? 2 : quiet, LOG_TEXT, LOG_INFO);
     ASSERT(signal(SIGABRT, on_abort) != SIG_ERR);
     Totals totals = {0};
@@ -598,6 +651,10 @@ int main(int argc, char **argv)
     printf("%" PRIu64 " changes were acknowledged; of %" PRIu64 " damaged disks %" PRIu64
            " were refused, %" PRIu64 " files and %" PRIu64 " index reads said so\n",
            totals.acknowledged, damage->sessions, damage->refused, damage->damaged, damage->unread);
+    const HistoryStats *h = &history_stats;
+    printf("of histories %" PRIu64 " operations were checked, %" PRIu64
+           " with unknown outcomes; %" PRIu64 " states, %" PRIu64 " keys left out\n",
+           h->ops, h->unknown, h->states, h->gave_up);
     printf("LAYER sim required=%" PRIu64 " executed=%" PRIu64 " failed=%" PRIu64 "\n",
            args.required, totals.executed, totals.failed);
     return totals.failed > 0 || totals.executed < args.required ? 1 : 0;

@@ -11,12 +11,14 @@ void model_init(Model *model)
 {
     memset(model, 0, sizeof *model);
     model->buckets[0] = true; /* "files" exists from the start */
+    model->history = history_new();
     for (size_t i = 0; i < MODEL_OPS; i++)
         buf_init(&model->ops[i].body, MIB);
 }
 
 void model_deinit(Model *model)
 {
+    history_free(model->history);
     for (size_t i = 0; i < MODEL_OPS; i++) {
         model_release(&model->ops[i]);
         buf_deinit(&model->ops[i].body);
@@ -191,9 +193,72 @@ static void note_all(Model *model)
     }
 }
 
+/* --- the history --- */
+
+static unsigned history_key(unsigned bucket, unsigned key)
+{
+    return bucket * MODEL_SLOTS + key;
+}
+
+static uint64_t history_submitted(Model *model, const ModelOp *op)
+{
+    static const HistoryKind kinds[] = {
+        [OP_KIND_PUT] = HISTORY_WRITE,        [OP_KIND_NEW] = HISTORY_CREATE,
+        [OP_KIND_CAS] = HISTORY_SWAP,         [OP_KIND_DELETE] = HISTORY_DELETE,
+        [OP_KIND_CAS_DELETE] = HISTORY_SWAP,  [OP_KIND_CREATE] = HISTORY_CREATE,
+        [OP_KIND_NEW_NAME] = HISTORY_CREATE,  [OP_KIND_UPDATE_ID] = HISTORY_CHANGE,
+        [OP_KIND_DELETE_ID] = HISTORY_CHANGE,
+    };
+    if (!op_has_key(op)) return HISTORY_NONE;
+    if (!op_deletes(op) && model->submitted_count < MODEL_VALUES) {
+        size_t i = model->submitted_count++;
+        model->submitted[i].value = op->value;
+        model->submitted[i].digest = op->m.digest;
+    }
+    return history_begin(model->history, history_key(op->bucket, op->key), kinds[op->kind],
+                         op_deletes(op) ? 0 : op->value, op->expected);
+}
+
+/* What an answer says of the key. That a file of some id is not there says nothing. */
+static void history_answered(Model *model, const ModelOp *op)
+{
+    ErrCode code = op->m.code;
+    bool refused = code == ERR_PRECONDITION || code == ERR_EXISTS || code == ERR_NOT_FOUND;
+    if (code == ERR_OUTCOME_UNKNOWN) return;
+    if (code == OK)
+        history_done(model->history, op->event);
+    else if (refused && !op_by_id(op))
+        history_refused(model->history, op->event);
+    else
+        history_void(model->history, op->event);
+}
+
+void model_saw(Model *model, unsigned bucket, unsigned key, ValueId value, uint64_t moment)
+{
+    history_read(model->history, history_key(bucket, key), value, moment);
+}
+
+void model_check_history(Model *model, HistoryStats *stats)
+{
+    unsigned key = 0;
+    if (history_check(model->history, &key, stats)) return;
+    Str name = model_key_name(model, key / MODEL_SLOTS, key % MODEL_SLOTS);
+    model_fail(model, "the history of %.*s/%.*s has no order",
+               STR_ARG(model_bucket_name(key / MODEL_SLOTS)), STR_ARG(name));
+}
+
+ValueId model_value_of_digest(const Model *model, const Sha256 *digest)
+{
+    for (size_t i = 0; i < model->submitted_count; i++) {
+        if (sha256_eq(&model->submitted[i].digest, digest)) return model->submitted[i].value;
+    }
+    return 0;
+}
+
 void model_submitted(Model *model, ModelOp *op)
 {
     note(model, op);
+    op->event = history_submitted(model, op);
     /* A file under way keeps a bucket from being deleted, whatever becomes of it. */
     for (size_t i = 0; i < MODEL_OPS; i++) {
         ModelOp *other = &model->ops[i];
@@ -254,6 +319,7 @@ static void done_ok(Model *model, ModelOp *op)
 void model_answered(Model *model, ModelOp *op)
 {
     op->answered = true;
+    history_answered(model, op);
     ErrCode code = op->m.code;
     bool fair = true;
     model->refused++;
@@ -311,13 +377,20 @@ ValueId model_value_of(const Buf *got)
     return str_eq(buf_str(got), buf_str(&want)) ? value : 0;
 }
 
-/* Which value stands under a name? UINT64_MAX: something else, which is failed already. */
+bool model_excuses(const Model *model, ErrCode code)
+{
+    return (code == ERR_IO || code == ERR_FILE_DAMAGED) && model->reads_may_fail;
+}
+
+/* Which value stands under a name? UINT64_MAX: it could not be read, which may be so or is failed
+ * already. */
 static ValueId read_value(Model *model, NodeKit *kit, unsigned bucket, Str name, FileId *id)
 {
     Err err = {0};
     AUTO_BUF(got, MIB);
     ErrCode code = node_kit_get(kit, model_bucket_name(bucket), name, &got, &err);
     if (code == ERR_NOT_FOUND || code == ERR_NO_BUCKET) return 0;
+    if (model_excuses(model, code)) return UINT64_MAX;
     if (code != OK) {
         model_fail(model, "read %.*s: %s: %s", STR_ARG(name), err_info(code)->name, err_text(&err));
         return UINT64_MAX;
@@ -326,6 +399,7 @@ static ValueId read_value(Model *model, NodeKit *kit, unsigned bucket, Str name,
     StoreFound found;
     bool there = buckets_find(kit->buckets, model_bucket_name(bucket), &record);
     code = store_find(kit->reader, record.uid, name, NULL, STORE_COMMITTED, &found, &there, &err);
+    if (model_excuses(model, code)) return UINT64_MAX;
     if (code == OK && there) *id = found.row.file;
     ValueId value = model_value_of(&got);
     if (value != 0) return value;
@@ -379,6 +453,11 @@ static unsigned adopt(Model *model, NodeKit *kit, unsigned bucket, Str key)
     return MODEL_SLOTS;
 }
 
+static void list_failed(Model *model, ErrCode code, const Err *err)
+{
+    if (!model_excuses(model, code)) model_fail(model, "list: %s", err_text(err));
+}
+
 static void compare_list(Model *model, NodeKit *kit, unsigned bucket, bool after_crash)
 {
     BucketRecord record;
@@ -386,8 +465,9 @@ static void compare_list(Model *model, NodeKit *kit, unsigned bucket, bool after
     Err err = {0};
     StoreListOptions options = {.bucket = record.uid};
     AUTO(StoreList, store_list_close) list = NULL;
-    if (store_list_open(kit->reader, &options, &list, &err) != OK) {
-        model_fail(model, "list: %s", err_text(&err));
+    ErrCode code = store_list_open(kit->reader, &options, &list, &err);
+    if (code != OK) {
+        list_failed(model, code, &err);
         return;
     }
     bool listed[MODEL_SLOTS] = {false};
@@ -396,8 +476,9 @@ static void compare_list(Model *model, NodeKit *kit, unsigned bucket, bool after
         StoreFound file;
         bool is_prefix = false;
         bool found = false;
-        if (store_list_next(list, &file, &is_prefix, &found, &err) != OK) {
-            model_fail(model, "list: %s", err_text(&err));
+        code = store_list_next(list, &file, &is_prefix, &found, &err);
+        if (code != OK) {
+            list_failed(model, code, &err);
             return;
         }
         if (!found) break;
@@ -429,6 +510,7 @@ static void compare_key(Model *model, NodeKit *kit, unsigned b, unsigned k, bool
     FileId id = model->ids[b][k];
     ValueId seen = read_value(model, kit, b, name, &id);
     if (seen == UINT64_MAX) return;
+    model_saw(model, b, k, seen, history_now(model->history));
     bool fine = after_crash ? explained(model, b, k, seen) : seen == model->values[b][k];
     if (!fine) {
         model_fail(model, "%.*s/%.*s holds %" PRIx64 ", acknowledged was %" PRIx64,
@@ -442,6 +524,7 @@ static void compare_key(Model *model, NodeKit *kit, unsigned b, unsigned k, bool
 
 void model_compare(Model *model, NodeKit *kit, bool after_crash)
 {
+    if (after_crash) history_settled(model->history);
     for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++) {
         BucketRecord record;
         bool there = buckets_find(kit->buckets, model_bucket_name(b), &record);

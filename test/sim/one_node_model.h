@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_TEST_SIM_ONE_NODE_MODEL_H
 #define HOLDFAST_TEST_SIM_ONE_NODE_MODEL_H
 
+#include "history.h"
 #include "node_kit.h"
 
 #define MODEL_BUCKETS 2
@@ -40,6 +41,7 @@ typedef struct {
     bool may_refuse;  /* at some moment since its submission its condition did not hold */
     bool may_miss;    /* … the key was absent */
     bool may_lack;    /* … the bucket was absent */
+    uint64_t event;   /* its number in the history */
     Mutation m;
     Extent extent;
     Buf body;
@@ -58,6 +60,8 @@ typedef struct {
     VersionId version;
 } ModelRequest;
 
+#define MODEL_VALUES 256 /* submitted in one run */
+
 typedef struct {
     ValueId values[MODEL_BUCKETS][MODEL_SLOTS];
     FileId ids[MODEL_BUCKETS][MODEL_SLOTS]; /* of the file there, or that was there last */
@@ -66,6 +70,13 @@ typedef struct {
     size_t request_count;
     bool buckets[MODEL_BUCKETS];
     ModelOp ops[MODEL_OPS];
+    History *history;
+    struct {
+        ValueId value;
+        Sha256 digest;
+    } submitted[MODEL_VALUES];
+    size_t submitted_count;
+    bool reads_may_fail; /* with ERR_IO or ERR_FILE_DAMAGED; never with other bytes */
     uint64_t acknowledged;
     uint64_t refused;
     uint64_t unknown;
@@ -97,11 +108,19 @@ void model_answered(Model *model, ModelOp *op);
 void model_crashed(Model *model);
 /* Every change that was acknowledged is applied: the index has the rows of their requests. */
 void model_check_requests(Model *model, NodeKit *kit);
+/* A client saw value under a name, looking since moment. */
+void model_saw(Model *model, unsigned bucket, unsigned key, ValueId value, uint64_t moment);
+/* Does the history of every key have an order? */
+void model_check_history(Model *model, HistoryStats *stats);
+/* Which submitted value has this digest? 0: none. */
+ValueId model_value_of_digest(const Model *model, const Sha256 *digest);
 /* Is got the body of some value? 0: no. */
 ValueId model_value_of(const Buf *got);
 /* Reads all keys and lists of a ready node. after_crash: unknown outcomes are settled by what is
  * seen. */
 void model_compare(Model *model, NodeKit *kit, bool after_crash);
+/* The disk could not be read, and may be so. */
+bool model_excuses(const Model *model, ErrCode code);
 void model_fail(Model *model, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -48,9 +48,11 @@ static void look_up(Readers *r)
     r->holds = false;
     if (name.len == 0) return;
     r->value = r->model->values[r->bucket][r->key];
+    r->moment = history_now(r->model->history);
     if (buckets_find(r->kit->buckets, model_bucket_name(r->bucket), &record)) {
         ErrCode code = store_find(r->finder, record.uid, name, NULL, STORE_COMMITTED, &r->found,
                                   &there, &err);
+        if (model_excuses(r->model, code)) return;
         if (code != OK) model_fail(r->model, "find %.*s: %s", STR_ARG(name), err_text(&err));
     }
     if (there != (r->value != 0)) {
@@ -65,11 +67,13 @@ static ErrCode read_held(Readers *r)
     AUTO_BUF(got, MIB);
     ErrCode code = node_kit_read(r->kit, r->finder, &r->found, &got, &err);
     r->holds = false;
-    if (code == ERR_NOT_FOUND) return code;
+    if (code == ERR_NOT_FOUND || model_excuses(r->model, code)) return code;
     if (code != OK) {
         model_fail(r->model, "read what was found: %s: %s", err_info(code)->name, err_text(&err));
     } else if (model_value_of(&got) != r->value) {
         model_fail(r->model, "read what was found: the body of another value");
+    } else {
+        model_saw(r->model, r->bucket, r->key, r->value, r->moment);
     }
     return code;
 }
@@ -98,7 +102,8 @@ static void list_open(Readers *r)
     Err err = {0};
     r->options.after = buf_str(&r->last);
     ErrCode code = store_list_open(r->lister, &r->options, &r->list, &err);
-    if (code != OK) model_fail(r->model, "list: %s", err_text(&err));
+    if (code != OK && !model_excuses(r->model, code))
+        model_fail(r->model, "list: %s", err_text(&err));
 }
 
 static void list_begin(Readers *r, Rng *rng)
@@ -112,12 +117,23 @@ static void list_begin(Readers *r, Rng *rng)
     buf_clear(&r->last);
     if (!buckets_find(r->kit->buckets, model_bucket_name(r->list_bucket), &record)) return;
     r->options.bucket = record.uid;
+    r->list_moment = history_now(r->model->history);
     for (unsigned k = 0; k < MODEL_SLOTS; k++) {
         r->always[k] = r->model->values[r->list_bucket][k] != 0;
         r->ever[k] = r->always[k];
         r->seen[k] = false;
     }
     list_open(r);
+}
+
+/* The list shows each key as it was at some instant since it began. */
+static void note_entry(Readers *r, const StoreFound *file)
+{
+    unsigned k = model_slot(r->model, r->list_bucket, file->key);
+    ValueId value = model_value_of_digest(r->model, &file->row.digest);
+    if (k == MODEL_SLOTS) return; /* which is failed already */
+    if (value == 0) model_fail(r->model, "list: %.*s has a strange digest", STR_ARG(file->key));
+    model_saw(r->model, r->list_bucket, k, value, r->list_moment);
 }
 
 /* Is key what an entry stands for? */
@@ -154,7 +170,9 @@ static void check_end(Readers *r)
 {
     for (unsigned k = 0; k < MODEL_SLOTS; k++) {
         Str key = model_key_name(r->model, r->list_bucket, k);
-        if (!r->always[k] || r->seen[k] || !str_starts_with(key, r->options.prefix)) continue;
+        if (key.len == 0 || r->seen[k] || !str_starts_with(key, r->options.prefix)) continue;
+        model_saw(r->model, r->list_bucket, k, 0, r->list_moment);
+        if (!r->always[k]) continue;
         model_fail(r->model, "list: %.*s was always there and is not listed", STR_ARG(key));
     }
     store_list_close(TAKE(r->list));
@@ -171,6 +189,10 @@ uint64_t readers_list(Readers *r, Rng *rng)
         return r->list_bucket;
     }
     ErrCode code = store_list_next(r->list, &file, &is_prefix, &found, &err);
+    if (model_excuses(r->model, code)) {
+        store_list_close(TAKE(r->list));
+        return 0;
+    }
     if (code != OK) {
         model_fail(r->model, "list: %s: %s", err_info(code)->name, err_text(&err));
         return 0;
@@ -180,6 +202,7 @@ uint64_t readers_list(Readers *r, Rng *rng)
         return 0;
     }
     check_entry(r, file.key, is_prefix);
+    if (!is_prefix) note_entry(r, &file);
     buf_clear(&r->last);
     code = buf_append_str(&r->last, file.key, &err);
     ASSERT(code == OK);           /* an entry is at most KEY_MAX bytes */

@@ -16,11 +16,13 @@ typedef struct {
     unsigned key;
     StoreFound found;
     ValueId value;
+    uint64_t moment; /* it was found */
 
     StoreReader *lister;
     StoreList *list; /* NULL: none is under way */
     StoreListOptions options;
     unsigned list_bucket;
+    uint64_t list_moment;     /* it began */
     Buf last;                 /* what the list gave last; empty: nothing */
     bool always[MODEL_SLOTS]; /* there at every step since the list began */
     bool ever[MODEL_SLOTS];   /* there at some step since */
