@@ -10,6 +10,7 @@
 
 #include "cli/local_file.h"
 #include "cli/progress.h"
+#include "cli/salvage.h"
 #include "cli/show.h"
 #include "disk/posix.h"
 #include "fsck/fsck.h"
@@ -21,6 +22,7 @@
 static const char help_text[] =
     "usage: holdfast fsck [--json] [--quiet] [--scratch DIR] DIR\n"
     "       holdfast fsck --repair [--json] [--quiet] [--scratch DIR] DIR\n"
+    "       holdfast fsck --salvage OUT [--quiet] [--scratch DIR] DIR\n"
     "\n"
     "Reads all of DIR, a data directory that no server uses, without changing a byte of it: the\n"
     "log, packs, blobs, the index, and whether they agree. Each line names one place: damage, or\n"
@@ -30,16 +32,21 @@ static const char help_text[] =
     "  --repair       mends what can be mended without losing anything: counts, rows of ids,\n"
     "                 bodies that nothing names. Moves to DIR/quarantine, deletes nothing. A\n"
     "                 damaged index is made anew by `holdfast recover --rebuild index DIR`\n"
+    "  --salvage OUT  copies every file that is whole to OUT/BUCKET/KEY and writes\n"
+    "                 OUT/MANIFEST.jsonl, also if a server would not start. OUT must be empty\n"
+    "                 or absent. Ends with 0 if all were saved, with 6 if some were not\n"
     "  --json         one JSON object a line instead of text\n"
     "  --quiet        no progress, and no notes\n"
     "  --scratch DIR  where to keep what does not fit into memory, about 200 bytes a file at\n"
     "                 worst; $TMPDIR or /tmp unless given\n"
     "\n"
     "example:\n"
-    "  holdfast fsck ./data\n";
+    "  holdfast fsck ./data\n"
+    "  holdfast fsck --salvage ./saved ./data\n";
 
 typedef struct {
     const char *dir;
+    const char *out; /* --salvage */
     const char *scratch;
     bool repair;
     bool json;
@@ -60,9 +67,12 @@ static int read_args(int argc, char **argv, Run *run, bool *done)
             fputs(help_text, stdout);
             return 0;
         }
-        bool valued = strcmp(arg, "--scratch") == 0;
+        bool out = strcmp(arg, "--salvage") == 0;
+        bool valued = out || strcmp(arg, "--scratch") == 0;
         if (valued && i + 1 == argc) return command_usage(NAME, "%s needs a directory", arg);
-        if (valued)
+        if (out)
+            run->out = argv[++i];
+        else if (valued)
             run->scratch = argv[++i];
         else if (strcmp(arg, "--repair") == 0)
             run->repair = true;
@@ -78,6 +88,8 @@ static int read_args(int argc, char **argv, Run *run, bool *done)
             run->dir = arg;
     }
     if (run->dir == NULL) return command_usage(NAME, "which directory?");
+    if (run->repair && run->out != NULL)
+        return command_usage(NAME, "--repair and --salvage are two runs");
     *done = false;
     return 0;
 }
@@ -219,6 +231,8 @@ static int end_fsck(const Run *run, const FsckReport *report)
         if (run->repair) printf("; %" PRIu64 " mended", report->repaired);
         puts("");
     }
+    if (report->damages > 0 && !run->repair && !run->json)
+        printf("holdfast fsck --salvage OUT %s copies out every file that is whole\n", run->dir);
     uint64_t left = report->damages - (run->repair ? report->mendable : 0);
     return left > 0 ? err_info(ERR_CORRUPT)->exit_status : 0;
 }
@@ -237,6 +251,25 @@ static ErrCode check(Run *run, Disk *disk, Disk *scratch, int *status, Err *err)
     return OK;
 }
 
+static ErrCode salvage(Run *run, Disk *disk, Disk *scratch, int *status, Err *err)
+{
+    SalvageReport report = {0};
+    TRY(salvage_run(disk, scratch, run->out, &report, err));
+    printf("%" PRIu64 " files saved to %s, %" PRIu64
+           " could not be; MANIFEST.jsonl tells of each\n",
+           report.saved, run->out, report.lost);
+    bool guess = report.index_damaged && report.bad_places > 0;
+    if (report.index_damaged)
+        puts("the index is damaged: packs and log said which files there are");
+    if (guess) {
+        printf("%" PRIu64 " places in packs and log are damaged: files may be lacking that nothing "
+               "else tells of, or be here although they were deleted\n",
+               report.bad_places);
+    }
+    *status = report.lost > 0 || guess ? err_info(ERR_CORRUPT)->exit_status : 0;
+    return OK;
+}
+
 static ErrCode run_in(Run *run, const char *scratch_dir, int *status, Err *err)
 {
     AUTO(Disk, disk_free) disk = NULL;
@@ -244,7 +277,8 @@ static ErrCode run_in(Run *run, const char *scratch_dir, int *status, Err *err)
     TRY(open_root(run, &disk, err));
     TRY(disk_posix_open_existing(scratch_dir, &scratch, err));
     progress_init(&run->progress, run->quiet);
-    ErrCode code = check(run, disk, scratch, status, err);
+    ErrCode code = run->out != NULL ? salvage(run, disk, scratch, status, err)
+                                    : check(run, disk, scratch, status, err);
     progress_clear(&run->progress);
     return code;
 }

@@ -204,8 +204,23 @@ static ErrCode serve_until_end(Serve *serve, Err *err)
 /* One line, in the form that the rest of stderr has. */
 static int end_badly(const Config *config, const Err *err)
 {
-    if (!logs_json(config)) return command_fail(NAME, err);
     const ErrInfo *info = err_info(err->code);
+    bool damaged = info->exit_status == err_info(ERR_CORRUPT)->exit_status;
+    if (!logs_json(config)) {
+        int status = command_fail(NAME, err);
+        if (damaged) {
+            fprintf(stderr,
+                    "`holdfast fsck %s` names each damaged place and changes nothing; with "
+                    "--salvage OUT it copies out\nevery file that is whole\n",
+                    config->data[0]);
+        }
+        return status;
+    }
+    if (damaged) {
+        LOG(ERROR, "node.ended", "code=%s error=" LOG_STR " look=\"holdfast fsck %s\"", info->slug,
+            LOG_CSTR(err_text(err)), LOG_CSTR(config->data[0]));
+        return info->exit_status;
+    }
     LOG(ERROR, "node.ended", "code=%s error=" LOG_STR, info->slug, LOG_CSTR(err_text(err)));
     return info->exit_status;
 }

@@ -10,6 +10,8 @@ damage_kit.py lists; how many of each there were is printed.
 """
 import argparse
 import collections
+import hashlib
+import json
 import os
 import random
 import shlex
@@ -110,6 +112,95 @@ def in_use_is_refused(binary, work):
     os.mkdir(os.path.join(work, 'empty'))
     expect(kit.fsck(os.path.join(work, 'empty')).status, 3)
     expect(os.listdir(os.path.join(work, 'empty')), [])
+
+
+def saved_files(out):
+    """What the manifest says was saved, read back: bodies by (bucket, key); and the keys of others."""
+    saved, lost = {}, set()
+    with open(os.path.join(out, 'MANIFEST.jsonl'), encoding='utf-8') as lines:
+        for line in map(json.loads, lines):
+            if not line['saved']:
+                lost.add(line['key'])
+                continue
+            path = os.path.realpath(os.path.join(out, line['path']))
+            assert path.startswith(os.path.realpath(out) + '/'), line
+            with open(path, 'rb') as file:
+                body = file.read()
+            expect(hashlib.sha256(body).hexdigest(), line['sha256'])
+            saved[line['key']] = body
+    return saved, lost
+
+
+def salvage(root, out):
+    run = kit.run_plain('--salvage', out, root.data)
+    return (run.returncode, *saved_files(out))
+
+
+@test
+def salvage_gives_what_is_whole(binary, work):
+    """Of a whole root all, of roots that a server refuses, or that have no index, all that is whole."""
+    root = kit.Root(binary, os.path.join(work, 'root'), False)
+    status, saved, lost = salvage(root, os.path.join(work, 'whole'))
+    expect((status, lost, saved == root.files), (0, set(), True), 'whole')
+    os.rename(root.path('index.db'), os.path.join(work, 'index.db'))
+    status, saved, lost = salvage(root, os.path.join(work, 'no-index'))
+    expect((status, lost, saved == root.files), (0, set(), True), 'without an index')
+    os.rename(os.path.join(work, 'index.db'), root.path('index.db'))
+    blob = next(name for name in kit.files_below(root.data) if name.startswith('blobs/'))
+    with open(root.path(blob), 'r+b') as file:
+        file.seek(1000)
+        file.write(b'damage')
+    run = kit.fsck(root.data)
+    expect(run.status, 6)
+    wrong = {f['owner']['key'] for f in run.damages() if f['file'] == blob}
+    status, saved, lost = salvage(root, os.path.join(work, 'blob'))
+    expect((status, lost), (6, wrong))
+    expect(saved == {k: v for k, v in root.files.items() if k not in wrong}, True, 'all others')
+    expect(kit.run_plain('--salvage', os.path.join(work, 'blob'), root.data).returncode, 4)
+
+
+@test
+def refused_start_says_where_and_what(binary, work):
+    """Damage in the log, at an attested place: the server names file, position and command."""
+    root = kit.Root(binary, os.path.join(work, 'root'), True)
+    for name, at in (('wal.active', 4096 + 70), ('wal.active', 17), ('control.json', 40),
+                     ('root.json', 40)):
+        with open(root.path(name), 'r+b') as file:
+            file.seek(at)
+            old = file.read(1)
+            file.seek(at)
+            file.write(bytes([old[0] ^ 4]))
+        # A start raises the incarnation and writes its name into the lock before it reads the log.
+        own = ('lock', 'root.json', 'control.json') if name.startswith('wal') else ('lock',)
+        before = kit.tree_digest(root.data, own)
+        done = kit.serve_refused(root)
+        expect(done.returncode, 6, name)
+        text = done.stderr.decode()
+        for wanted in (name, f'holdfast fsck {root.data}', '--salvage'):
+            assert wanted in text, (wanted, text)
+        assert not name.startswith('wal') or 'offset' in text, text
+        expect(kit.tree_digest(root.data, own), before, f'{name}: changed')
+        expect(kit.fsck(root.data).status, 6, name)
+        with open(root.path(name), 'r+b') as file:
+            file.seek(at)
+            file.write(old)
+    root.serve().stop()
+
+
+@test
+def repair_puts_orphans_aside(binary, work):
+    root = kit.Root(binary, os.path.join(work, 'root'), True)
+    blob = next(name for name in kit.files_below(root.data) if name.startswith('blobs/'))
+    orphan = blob[:-1] + '7'
+    shutil.copy(root.path(blob), root.path(orphan))
+    run = kit.fsck(root.data)
+    expect([f['file'] for f in run.findings if f['kind'] == 'orphan'], [orphan])
+    expect(kit.run_fsck('--repair', root.data).status, 0)
+    expect(os.path.exists(root.path(orphan)), False)
+    expect(len([n for n in kit.files_below(root.data) if n.startswith('quarantine/')]), 1)
+    expect(kit.fsck(root.data).status, 0)
+    status, saved, lost = salvage(root, os.path.join(work, 'out'))
+    expect((status, lost, saved == root.files), (0, set(), True))
 
 
 def main():

@@ -41,6 +41,21 @@ def fsck(data):
     return run_fsck(data)
 
 
+def run_plain(*args):
+    done = subprocess.run([*BINARY, 'fsck', *args], capture_output=True, timeout=60,
+                          stdin=subprocess.DEVNULL, check=False)
+    if b'Sanitizer' in done.stderr:
+        raise AssertionError(done.stderr.decode(errors='replace'))
+    return done
+
+
+def serve_refused(root):
+    """A start that must end by itself; its log is text."""
+    return subprocess.run([*BINARY, 'serve', '--data', root.data, '--http', '127.0.0.1:0',
+                           '--log-format', 'text'], capture_output=True, timeout=30,
+                          stdin=subprocess.DEVNULL, check=False)
+
+
 def end_all():
     for server in SERVERS:
         server.end()
@@ -51,10 +66,12 @@ def files_below(data):
                   for folder, _, names in os.walk(data) for name in names)
 
 
-def tree_digest(data):
-    """Of all names and bytes."""
+def tree_digest(data, but=()):
+    """Of all names and bytes, but those names."""
     digest = hashlib.sha256()
     for name in files_below(data):
+        if name in but:
+            continue
         with open(os.path.join(data, name), 'rb') as file:
             digest.update(f'{name} {hashlib.sha256(file.read()).hexdigest()}\n'.encode())
     return digest.hexdigest()
