@@ -218,6 +218,51 @@ static PackPlace some_body(RebuildKit *kit)
     return place;
 }
 
+/* Rebuilds the packs of a root with one damaged body, cut off at stop, and runs it again. */
+static bool packs_cut_at(uint64_t stop, uint64_t *damaged)
+{
+    RebuildKit kit;
+    RebuildReport report;
+    Err err = {0};
+    make_root(&kit, 7, 200);
+    PackPlace place = some_body(&kit);
+    assert_ok(disk_sim_flip(kit.disk, "packs/1.pack", 8 * (place.offset + 40), &err), &err);
+    RebuildOptions options = rebuild_kit_options(&kit);
+    disk_sim_stop_at(kit.disk, stop);
+    ErrCode code = rebuild_packs(kit.disk, &options, &report, &err);
+    bool cut = disk_sim_stopped(kit.disk);
+    assert_true(code == OK || cut);
+    disk_sim_stop_at(kit.disk, UINT64_MAX);
+    if (stop % 2 == 0)
+        disk_sim_kill(kit.disk);
+    else
+        disk_sim_crash(kit.disk);
+    assert_ok(rebuild_packs(kit.disk, &options, &report, &err), &err);
+    *damaged = report.damaged_files;
+    /* Each row that names a pack now names a good record, but for those that are told. */
+    assert_ok(rebuild_packs(kit.disk, &options, &report, &err), &err);
+    assert_int_equal(report.damaged_files, *damaged);
+    assert_int_equal(report.applied, 0);
+    assert_ok(rebuild_kit_open(&kit, &err), &err);
+    live(&kit, 20);
+    rebuild_kit_deinit(&kit);
+    return cut;
+}
+
+static void test_packs_cut_off_anywhere(void **state)
+{
+    UNUSED(state);
+    uint64_t stops = 0;
+    uint64_t whole = 0;
+    uint64_t damaged = 0;
+    assert_false(packs_cut_at(1000000, &whole));
+    for (bool cut = true; cut; stops++) {
+        cut = packs_cut_at(stops, &damaged);
+        assert_int_equal(damaged, whole);
+    }
+    assert_true(stops > 10);
+}
+
 static void count_loss(void *ctx, const RebuildLoss *loss)
 {
     unsigned *counts = ctx;
@@ -310,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_same_rows),
         cmocka_unit_test(test_cut_off_anywhere),
         cmocka_unit_test(test_log_cut_off_anywhere),
+        cmocka_unit_test(test_packs_cut_off_anywhere),
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_damage_that_the_log_mends),
         cmocka_unit_test(test_planted),
