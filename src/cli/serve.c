@@ -182,6 +182,7 @@ static ErrCode serve_until_end(Serve *serve, Err *err)
                            .scrub_rate_min = config->scrub_rate_min,
                            .scrub_rate_max = config->scrub_rate_max,
                            .compact_dead_percent = (unsigned)config->compact_dead,
+                           .body_cache_bytes = config->cache,
                            .connections_max = (size_t)connections,
                            .access_log = config->access_log != 0};
     sigset_t signals;

@@ -25,6 +25,7 @@ typedef struct {
     uint64_t scrub_period_ms;
     uint64_t scrub_rate_min;
     uint64_t scrub_rate_max;
+    uint64_t cache;
     uint64_t connections;
     uint64_t drain_timeout_ms;
     uint64_t log_format; /* ConfigLogFormat */

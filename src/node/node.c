@@ -8,6 +8,7 @@
 #include "api/rest/rest.h"
 #include "base/log.h"
 #include "control/local/local.h"
+#include "disk/file_map.h"
 #include "disk/posix.h"
 #include "node/background.h"
 #include "node/root_key.h"
@@ -171,6 +172,17 @@ static unsigned wal_recycled(uint64_t segment_size)
     return (unsigned)MIN(WAL_RECYCLED_BYTES / size, (uint64_t)WAL_RECYCLED_MAX);
 }
 
+/* Tells the most that caches and pools may take. */
+static void tell_memory(const Node *node)
+{
+    uint64_t connections = 2 * (node->loop_count + 1) + 1; /* a reader's two, and the applier's */
+    LOG(INFO, "node.memory",
+        "index=%" PRIu64 " cache=%" PRIu64 " buffers=%" PRIu64 " collected=%" PRIu64 " locked=%zu",
+        connections * node->options.index_cache_bytes, node->options.body_cache_bytes,
+        (uint64_t)BUFFERS_COUNT * BUFFERS_SIZE_DEFAULT,
+        (uint64_t)http_server_options().collect_max_bytes, file_map_budget());
+}
+
 static ErrCode open_store(Node *node, Err *err)
 {
     StoreOptions options = {
@@ -180,6 +192,7 @@ static ErrCode open_store(Node *node, Err *err)
         .wal_recycled = wal_recycled(node->options.segment_size),
         .verify_threads = (unsigned)MIN(default_loops(), (size_t)WAL_THREADS_MAX),
         .index_cache_bytes = node->options.index_cache_bytes,
+        .body_cache_bytes = node->options.body_cache_bytes / node->loop_count,
         .clock = clock_real(),
         .seed = rng_u64(&node->rng),
         .progress = on_progress,
@@ -187,6 +200,7 @@ static ErrCode open_store(Node *node, Err *err)
         .progress_ctx = node};
     StoreOpened opened;
     uint64_t start = clock_boot_ns(clock_real());
+    tell_memory(node);
     rest_set_phase(node->rest, "replaying");
     TRY(store_open(node->disk, &options, &node->store, &opened, err));
     tell_rebuilt(&opened);

@@ -22,6 +22,7 @@ typedef struct {
     uint64_t scrub_period_ms; /* 0: no scrub */
     uint64_t scrub_rate_min;  /* bytes a second */
     uint64_t scrub_rate_max;
+    uint64_t body_cache_bytes; /* all threads together; 0: none */
     size_t connections_max;
     bool access_log;
 } NodeOptions;

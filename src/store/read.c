@@ -27,6 +27,7 @@ void store_reader_free(StoreReader *reader)
     buf_deinit(&reader->row);
     buf_deinit(&reader->key);
     buf_deinit(&reader->body);
+    cache_free(reader->cache);
     mem_free(reader);
 }
 
@@ -297,10 +298,26 @@ static ErrCode body_in_log(StoreReader *reader, const StoreFound *found, Str *bo
     return OK;
 }
 
+/* The reader's cache, made when first asked for; NULL: there is none. */
+static Cache *body_cache(StoreReader *reader)
+{
+    uint64_t size = reader->store->options.body_cache_bytes;
+    if (reader->cache == NULL && size >= CACHE_SIZE_MIN &&
+        cache_new((size_t)size, &reader->cache, NULL) != OK)
+        return NULL; /* goes without, and tries again */
+    return reader->cache;
+}
+
 static ErrCode body_in_pack(StoreReader *reader, const StoreFound *found, Str *body, Err *err)
 {
     PackRecord record;
     const PackPlace *at = &found->row.place;
+    Cache *cache = body_cache(reader);
+    CacheKey key = {.pack = at->pack,
+                    .offset = at->offset,
+                    .file = found->row.file,
+                    .lsn = found->row.version.lsn};
+    if (cache != NULL && cache_get(cache, &key, body) && body->len == found->row.size) return OK;
     ErrCode code = packs_read(reader->store->packs, at, false, &reader->body, &record, err);
     if (code == OK &&
         (!id128_eq(record.entry.file, found->row.file) ||
@@ -313,6 +330,7 @@ static ErrCode body_in_pack(StoreReader *reader, const StoreFound *found, Str *b
         return damaged(reader, found, code, place, at->offset, err);
     }
     if (code != OK) return code;
+    if (cache != NULL) cache_put(cache, &key, record.stored_body);
     *body = record.stored_body;
     return OK;
 }

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t pack_size;
     unsigned verify_threads;    /* of the log, at start; see WalOptions */
     uint64_t index_cache_bytes; /* per connection */
+    uint64_t body_cache_bytes;  /* per reader that reads bodies; below CACHE_SIZE_MIN: none */
     Clock *clock;
     uint64_t seed; /* of ids of segments, packs, table levels */
     /* Called while the log is replayed: records and bytes so far; may be NULL. */

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "store/cache.h"
 #include "store/store.h"
 
 /* A shard as the store knows it. */
@@ -64,7 +65,8 @@ struct StoreReader {
     IndexReader *scan;  /* cursors of lists */
     Buf row;            /* the encoded head or row that StoreFound points into */
     Buf key;
-    Buf body; /* log record or pack record */
+    Buf body;     /* log record or pack record */
+    Cache *cache; /* NULL: none, or not needed yet */
 };
 
 /* The shard's state, made if it was never seen. */

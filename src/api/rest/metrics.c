@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/metric.h"
+#include "store/cache.h"
 
 #define METRICS_MAX (4 * MIB) /* bytes of an answer */
 #define LABEL_MAX 64
@@ -108,6 +109,7 @@ void rest_metrics_register(void)
     static atomic_flag registered = ATOMIC_FLAG_INIT;
     if (atomic_flag_test_and_set(&registered)) return;
     download_metrics_register();
+    cache_metrics_register();
     for (int op = 0; op < REST_OP_COUNT; op++)
         register_op((RestOp)op);
     for (int code = 1; code < ERR_CODE_COUNT; code++) {

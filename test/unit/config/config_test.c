@@ -48,6 +48,7 @@ static void test_defaults(void **state)
     assert_string_equal(config.http, "127.0.0.1:9001");
     assert_int_equal(config.segment_size, MIB);
     assert_int_equal(config.index_cache, 16 * MIB);
+    assert_int_equal(config.cache, 32 * MIB);
     assert_int_equal(config.drain_timeout_ms, 30000);
     assert_int_equal(config.threads, 0);
     assert_int_equal(config.log_format, CONFIG_LOG_AUTO);
