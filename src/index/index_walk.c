@@ -92,13 +92,13 @@ static ErrCode walk_frames(Walk *walk, File *file, uint64_t size, Log *log, Err 
         told(walk, sizeof frame);
         if (!frame_ok(log, frame, &commit, &salted)) {
             /* A frame of an earlier log ends this one silently. */
-            bool behind = i + 1 < count;
-            if (!salted && !behind) return OK;
-            if (!salted) {
+            for (uint64_t j = i + 1; !salted && j < count; j++) {
                 uint8_t next[WAL_FRAME_HEADER_BYTES];
-                TRY(disk_read_all(file, at + WAL_FRAME_BYTES, next, sizeof next, err));
-                if (memcmp(next + 8, log->header + 16, 8) != 0) return OK;
+                TRY(disk_read_all(file, WAL_HEADER_BYTES + j * WAL_FRAME_BYTES, next, sizeof next,
+                                  err));
+                salted = memcmp(next + 8, log->header + 16, 8) == 0;
             }
+            if (!salted) return OK;
             return tell(walk, INDEX_LOG_END, VFS_WAL_NAME, at, size - at,
                         "the index's log ends at a frame that is not whole", err);
         }
