@@ -351,7 +351,7 @@ static void restart(Sim *sim, bool power)
     disk_sim_set_faults(sim->disk, &none);
     disarm_stop(sim);
     model_crashed(&sim->model);
-    AUTO(Disk, disk_free) crashed = keep_crashed(sim);
+    AUTO(Disk, disk_free) crashed = power ? keep_crashed(sim) : NULL;
     lose_index(sim);
     open_node(sim);
     if (sim->model.failed) return;
