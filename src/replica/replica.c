@@ -1,5 +1,6 @@
 #include "replica/replica.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "replica/replica_priv.h"
@@ -49,7 +50,7 @@ Replica *replica_init(void *memory, ShardId shard, Uuid root, uint64_t incarnati
     ASSERT(memory != NULL);
     ASSERT(!id128_is_zero(root));
     Replica *r = memory;
-    memset(r, 0, sizeof *r);
+    memset(r, 0, offsetof(Replica, window));
     r->shard = shard;
     r->root = root;
     r->incarnation = incarnation;

@@ -62,9 +62,11 @@ struct Replica {
     bool start_wanted; /* EFFECT_START was given */
 
     MemberState members[MEMBERS_MAX];
-    LogEntry window[REPLICA_WINDOW]; /* entry lsn at [lsn % REPLICA_WINDOW] */
-    Lsn window_first;                /* lowest lsn in it; > last_lsn: empty */
+    Lsn window_first; /* lowest lsn in window; > last_lsn: empty */
     uint64_t ignored_messages;
+    /* Entry lsn at [lsn % REPLICA_WINDOW]. Last, and not touched before it is used: most of the
+     * memory of a replica, of which an idle one should take none. */
+    LogEntry window[REPLICA_WINDOW];
 };
 
 /* A zeroed effect at the end of effects. */

@@ -408,12 +408,19 @@ size_t engine_shards(const Engine *engine, EngineShardStatus *out, size_t max)
 
 /* --- life --- */
 
+/* replica_size(), aligned as a Replica wants it. */
+static size_t replica_stride(void)
+{
+    return (replica_size() + 15) / 16 * 16;
+}
+
 static void add_shard(Engine *engine, ShardId id)
 {
     EngineShard *shard = mem_new(sizeof *shard);
     const RootInfo *root = store_root(engine->store);
     shard->shard = id;
-    shard->replica = replica_init(mem_new(replica_size()), id, root->uuid, root->incarnation);
+    shard->replica = replica_init(engine->replicas + engine->shard_count * replica_stride(), id,
+                                  root->uuid, root->incarnation);
     engine->shards[id] = shard;
     engine->shard_list[engine->shard_count++] = id;
 }
@@ -430,6 +437,7 @@ ErrCode engine_open(const EngineOptions *options, Engine **out, Err *err)
     rng_init(&engine->rng, options->seed);
     engine->cas = mem_new_array(PLACE_SHARDS_MAX + 1, sizeof *engine->cas);
     TRY(store_reader_open(options->store, &engine->reader, err));
+    engine->replicas = mem_new_array(1 + options->standard.shard_count, replica_stride());
     add_shard(engine, SHARD_SYSTEM);
     for (unsigned i = 0; i < options->standard.shard_count; i++) {
         add_shard(engine, shard_id(options->standard.number, i));
@@ -447,9 +455,9 @@ void engine_free(Engine *engine)
     if (engine == NULL) return;
     for (size_t i = 0; i < engine->shard_count; i++) {
         EngineShard *shard = engine->shards[engine->shard_list[i]];
-        mem_free(shard->replica);
         mem_free(shard);
     }
+    mem_free(engine->replicas);
     mutation_deinit(&engine->first_bucket);
     store_reader_free(engine->reader);
     mem_free(engine->cas);

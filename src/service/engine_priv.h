@@ -22,6 +22,7 @@ struct Engine {
     StoreReader *reader;
     Rng rng;
     EngineShard *shards[SHARD_COUNT_MAX];
+    uint8_t *replicas; /* memory of all of them: pages that are not used are not taken */
     ShardId shard_list[PLACE_SHARDS_MAX + 1];
     size_t shard_count;
     size_t primaries; /* shards that are primary */
