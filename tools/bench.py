@@ -309,7 +309,8 @@ def measure(row, server, options, round_number):
         first = (1 + ROWS.index(row) * 1000 + round_number) * 100_000_000
     figures = load(server, options, row.mode, row.connections, row.size, requests=requests,
                    first=first, drain=server.drains and row.mode != 'get',
-                   seconds=0 if options.short else row.seconds)
+                   seconds=0 if options.short else row.seconds,
+                   extra=['--read'] if row.large() and row.mode == 'get' else [])
     if figures['failed'] > 0 or figures['requests'] == 0:
         row.problems.append(f'{server.name}: {figures["failed"]} failed, {figures["requests"]} '
                             f'done: {figures.get("stderr", "")}')

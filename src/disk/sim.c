@@ -40,6 +40,7 @@ typedef struct {
     SimInode *inode;
     uint64_t epoch;
     bool writable;
+    bool direct; /* reads what the device holds */
     char path[]; /* terminated; what file.path points to */
 } SimFile;
 
@@ -185,6 +186,19 @@ static void sim_close(File *file)
     mem_free(own);
 }
 
+/* What the device holds of sectors whose pages the kernel takes for clean, and which it has not. */
+static void uncache(const SimInode *inode, uint64_t offset, uint8_t *data, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        uint64_t sector = (offset + done) / SIM_SECTOR;
+        size_t skip = (size_t)((offset + done) % SIM_SECTOR);
+        size_t part = MIN(SIM_SECTOR - skip, len - done);
+        if (sim_is_stuck(inode, sector))
+            memcpy(data + done, sim_content_sector(inode->durable, sector) + skip, part);
+        done += part;
+    }
+}
+
 static ErrCode sim_read(File *file, uint64_t offset, void *data, size_t len, size_t *got, Err *err)
 {
     SimFile *own = file_of(file);
@@ -196,6 +210,7 @@ static ErrCode sim_read(File *file, uint64_t offset, void *data, size_t len, siz
         return disk_fail(err, EIO, "read", own->path);
     }
     *got = sim_content_read(own->inode->cached, offset, data, len);
+    if (own->direct) uncache(own->inode, offset, data, *got);
     return OK;
 }
 
@@ -605,6 +620,7 @@ static ErrCode sim_open(Disk *disk, const char *path, DiskOpenMode mode, File **
     file->inode = sim_inode_ref(inode);
     file->epoch = sim->epoch;
     file->writable = mode != DISK_OPEN_READ && mode != DISK_OPEN_DIRECT;
+    file->direct = mode == DISK_OPEN_DIRECT;
     memcpy(file->path, path, path_size);
     file->file = (File){.ops = &sim_ops, .path = file->path};
     sim->open_files++;
