@@ -10,7 +10,7 @@ static const Command commands[] = {
     {"stat", "BUCKET/KEY", "tells what is known of a file", command_stat},
     {"rm", "[-r] BUCKET/KEY", "deletes a file, or all below a prefix", command_rm},
     {"bucket", "create|list|remove [NAME]", "makes, names and removes buckets", command_bucket},
-    {"admin", "status|wal|shards", "tells how the server is", command_admin},
+    {"admin", "status|risk|wal|shards|scrub", "tells how the server is", command_admin},
     {"fsck", "[--repair|--salvage OUT] DIR", "reads a stopped data directory", command_fsck},
     {"config", "[check FILE|docs]", "prints and checks settings of the server", command_config},
     {"recover", "--rebuild WHAT DIR", "makes a part of a stopped directory again", command_recover},

@@ -10,15 +10,17 @@
 
 static const ClientSpec spec = {
     .name = "admin",
-    .usage = "admin status\nadmin risk\nadmin wal\nadmin shards\nadmin scrub",
+    .usage = "admin status\nadmin risk\nadmin wal\nadmin shards\nadmin scrub [start|pause|resume]",
     .text = "status: how the server is; its first line begins with ok, or says what is wrong.\n"
             "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
             "wal: the write-ahead log. shards: the state of each shard. scrub: how far the\n"
-            "reading of all that is stored is. --json gives the answer of the REST interface.",
-    .example = "  holdfast admin status\n  holdfast admin wal --json",
+            "reading of all that is stored is; exit status 6 if it found damage. start begins a\n"
+            "pass now, pause stops it, over restarts too, resume lets it go on.\n"
+            "--json gives the answer of the REST interface.",
+    .example = "  holdfast admin status\n  holdfast admin wal --json\n  holdfast admin scrub start",
     .options = OPTION_JSON | OPTION_QUIET,
     .args_min = 1,
-    .args_max = 1,
+    .args_max = 2,
 };
 
 #define LOW_SPACE_PERCENT 10
@@ -182,26 +184,40 @@ static int print_scrub(const json_t *scrub)
 
 static const struct {
     const char *verb;
+    const char *action; /* NULL: a view; else a POST that answers as the view of its verb */
     const char *target;
     int (*print)(const json_t *answer);
 } views[] = {
-    {"status", "/v1/admin/status", print_status}, {"risk", "/v1/admin/risk", admin_risk_print},
-    {"wal", "/v1/admin/wal", print_wal},          {"shards", "/v1/admin/shards", print_shards},
-    {"scrub", "/v1/admin/scrub", print_scrub},
+    {"status", NULL, "/v1/admin/status", print_status},
+    {"risk", NULL, "/v1/admin/risk", admin_risk_print},
+    {"wal", NULL, "/v1/admin/wal", print_wal},
+    {"shards", NULL, "/v1/admin/shards", print_shards},
+    {"scrub", NULL, "/v1/admin/scrub", print_scrub},
+    {"scrub", "start", "/v1/admin/scrub/start", print_scrub},
+    {"scrub", "pause", "/v1/admin/scrub/pause", print_scrub},
+    {"scrub", "resume", "/v1/admin/scrub/resume", print_scrub},
 };
 
 static int run(Session *session)
 {
     const char *verb = session->options.args[0];
+    const char *action = session->options.arg_count > 1 ? session->options.args[1] : NULL;
     for (size_t i = 0; i < ARRAY_LEN(views); i++) {
         if (strcmp(verb, views[i].verb) != 0) continue;
+        if ((action == NULL) != (views[i].action == NULL)) continue;
+        if (action != NULL && strcmp(action, views[i].action) != 0) continue;
         AUTO(json_t, json_free) answer = NULL;
         int status = 0;
-        if (!session_get_json(session, views[i].target, &answer, &status)) return status;
+        bool good = action == NULL ? session_get_json(session, views[i].target, &answer, &status)
+                                   : session_post_json(session, views[i].target, &answer, &status);
+        if (!good) return status;
         if (!session->options.json) return views[i].print(answer);
         session_json_line(answer);
         return 0;
     }
+    if (action != NULL)
+        return command_usage(spec.name, "\"%s %s\" is not scrub start, pause or resume", verb,
+                             action);
     return command_usage(spec.name, "\"%s\" is not status, risk, wal, shards or scrub", verb);
 }
 

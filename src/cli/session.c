@@ -101,12 +101,13 @@ bool session_call(Session *session, ClientCall *call, Str about, int *status)
     return false;
 }
 
-bool session_get_json(Session *session, const char *target, json_t **out, int *status)
+static bool call_json(Session *session, const char *method, const char *target, json_t **out,
+                      int *status)
 {
     Err err = {0};
     ClientCall call;
     client_call_init(&call, 4 * MIB);
-    call.method = "GET";
+    call.method = method;
     call.target = target;
     bool good = session_call(session, &call, (Str){NULL, 0}, status);
     if (good && json_parse(buf_str(&call.answer), out, &err) != OK) {
@@ -117,6 +118,16 @@ bool session_get_json(Session *session, const char *target, json_t **out, int *s
     }
     client_call_deinit(&call);
     return good;
+}
+
+bool session_get_json(Session *session, const char *target, json_t **out, int *status)
+{
+    return call_json(session, "GET", target, out, status);
+}
+
+bool session_post_json(Session *session, const char *target, json_t **out, int *status)
+{
+    return call_json(session, "POST", target, out, status);
 }
 
 ListingOptions session_listing(Session *session, Str bucket, Str prefix, char delimiter)

@@ -32,6 +32,8 @@ int session_fail(Session *session, Str about, const Err *err);
 bool session_call(Session *session, ClientCall *call, Str about, int *status);
 /* The answer of one GET as JSON. False: *status; printed. */
 bool session_get_json(Session *session, const char *target, json_t **out, int *status);
+/* The same of a POST without a body, which must be one that may be repeated. */
+bool session_post_json(Session *session, const char *target, json_t **out, int *status);
 ListingOptions session_listing(Session *session, Str bucket, Str prefix, char delimiter);
 
 /* Runs items over the connections, with progress. state tells what moves at the moment, for the

@@ -52,6 +52,7 @@ static ErrCode parse(Scrub *s, Str text, Err *err)
         st->area = SCRUB_PACKS;
         st->pack = 0;
         s->key_len = 0;
+        st->bytes_done = 0;
     }
     st->paused = paused;
     return OK;
@@ -107,13 +108,28 @@ void scrub_status(Scrub *s, ScrubStatus *out)
     lock_give(&s->lock);
 }
 
-void scrub_pause(Scrub *s, bool paused)
+static void set_paused(Scrub *s, bool paused, bool start)
 {
     lock_take(&s->lock);
     s->status.paused = paused;
     s->save_now = true;
-    if (!paused) s->start_now = true;
+    if (start && s->status.area == SCRUB_WAITING) s->start_now = true;
     lock_give(&s->lock);
+}
+
+void scrub_pause(Scrub *s)
+{
+    set_paused(s, true, false);
+}
+
+void scrub_resume(Scrub *s)
+{
+    set_paused(s, false, false);
+}
+
+void scrub_start(Scrub *s)
+{
+    set_paused(s, false, true);
 }
 
 void scrub_count(Scrub *s, uint64_t read, uint64_t damaged)
@@ -126,39 +142,6 @@ void scrub_count(Scrub *s, uint64_t read, uint64_t damaged)
 }
 
 /* --- life --- */
-
-ErrCode scrub_open(Store *store, const ScrubOptions *options, Scrub **out, Err *err)
-{
-    AUTO(Scrub, scrub_free) s = mem_new(sizeof *s);
-    lock_init(&s->lock, LOCK_RANK_STORE);
-    s->options = *options;
-    s->status.area = SCRUB_WAITING;
-    buf_init(&s->buf, PACK_RECORD_HEADER_LEN + PACK_PAYLOAD_MAX + 8);
-    buf_init(&s->row, ROW_VALUE_MAX);
-    s->store = store;
-    s->sha = hash_new(HASH_SHA256);
-    TRY(load(s, err));
-    s->opened = true;
-    *out = TAKE(s);
-    return OK;
-}
-
-void scrub_free(Scrub *s)
-{
-    if (s == NULL) return;
-    Err err = {0};
-    if (s->opened && s->status.pass > 0 && save(s, &err) != OK)
-        LOG(WARN, "scrub.not_saved", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-    scrub_let_go(s);
-    mem_free(s->suspects);
-    hash_free(s->sha);
-    buf_deinit(&s->buf);
-    buf_deinit(&s->row);
-    lock_deinit(&s->lock);
-    mem_free(s);
-}
-
-/* --- passes --- */
 
 /* About how much there is to read: packs as they are, and the bytes of files beyond. */
 static ErrCode measure(Scrub *s, uint64_t *out, Err *err)
@@ -180,6 +163,40 @@ static ErrCode measure(Scrub *s, uint64_t *out, Err *err)
     *out = total;
     return OK;
 }
+
+ErrCode scrub_open(Store *store, const ScrubOptions *options, Scrub **out, Err *err)
+{
+    AUTO(Scrub, scrub_free) s = mem_new(sizeof *s);
+    lock_init(&s->lock, LOCK_RANK_STORE);
+    s->options = *options;
+    s->status.area = SCRUB_WAITING;
+    buf_init(&s->buf, PACK_RECORD_HEADER_LEN + PACK_PAYLOAD_MAX + 8);
+    buf_init(&s->row, ROW_VALUE_MAX);
+    s->store = store;
+    s->sha = hash_new(HASH_SHA256);
+    TRY(load(s, err));
+    if (s->status.area != SCRUB_WAITING) TRY(measure(s, &s->status.bytes_total, err));
+    s->opened = true;
+    *out = TAKE(s);
+    return OK;
+}
+
+void scrub_free(Scrub *s)
+{
+    if (s == NULL) return;
+    Err err = {0};
+    if (s->opened && s->status.pass > 0 && save(s, &err) != OK)
+        LOG(WARN, "scrub.not_saved", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    scrub_let_go(s);
+    mem_free(s->suspects);
+    hash_free(s->sha);
+    buf_deinit(&s->buf);
+    buf_deinit(&s->row);
+    lock_deinit(&s->lock);
+    mem_free(s);
+}
+
+/* --- passes --- */
 
 /* A new pass, if it is time for one. */
 static ErrCode begin_pass(Scrub *s, Err *err)

@@ -12,7 +12,8 @@
  * Nothing is false damage: a pack or body that vanishes meanwhile is passed over, and what looks
  * damaged counts only if its row still says so afterwards. Damage goes to Risk, with the file's
  * name. Where it stands is kept in scrub.json (docs/format.md), so that a restart goes on. The
- * background thread owns it; scrub_status() and scrub_pause() are for any thread. */
+ * background thread owns it; scrub_status(), scrub_start(), scrub_pause() and scrub_resume() are
+ * for any thread. */
 #ifndef HOLDFAST_STORE_SCRUB_H
 #define HOLDFAST_STORE_SCRUB_H
 
@@ -53,9 +54,12 @@ void scrub_free(Scrub *scrub);
 MUST_USE ErrCode scrub_work(Scrub *scrub, uint64_t bytes, uint64_t *read, uint64_t *rest_ms,
                             Err *err);
 void scrub_status(Scrub *scrub, ScrubStatus *out);
-/* Stops it until it is let go on, over restarts too; the other way round, and a pass that waits for
- * its time begins at once. */
-void scrub_pause(Scrub *scrub, bool paused);
+/* Stops it until it is started or resumed, over restarts too (from the owner's next turn on). */
+void scrub_pause(Scrub *scrub);
+/* Goes on where it was. */
+void scrub_resume(Scrub *scrub);
+/* Goes on; a pass that waits for its time begins at once. */
+void scrub_start(Scrub *scrub);
 
 AUTO_DEFINE(Scrub, scrub_free);
 

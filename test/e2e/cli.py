@@ -395,7 +395,7 @@ def exit_codes(cli):
     usage = [[], ['put'], ['put', path], ['put', path, 'files/a', 'b'], ['put', '--nonsense'],
              ['put', '-x', path, 'files/a'], ['put', path, '/a'], ['put', '.', 'files/a'],
              ['put', '-r', path, 'files/a'], ['get', 'files', 'x'], ['get', '-r', 'files', '-'],
-             ['ls'], ['ls', '--connections', '0', 'files'], ['ls', '--json=1', 'files'],
+             ['ls', '--connections', '0', 'files'], ['ls', '--json=1', 'files'],
              ['put', path, 'files/a', '--connections', '65'], ['put', '--retry-for', 'soon', path, 'f'],
              ['rm', 'files'], ['rm', '-r', 'files'], ['bucket', 'paint', 'x'], ['bucket', 'create'],
              ['bucket', 'create', 'X'], ['admin', 'nothing'], ['nothing'],
@@ -527,6 +527,22 @@ def admin(cli):
         holds(wal, part)
     expect(cli.run('admin', 'wal', '--json').objects()[0]['failed'], False, 'wal')
     holds(cli.run('admin', 'shards').out, 'primary')
+
+
+@test
+def admin_scrub(cli):
+    def state():
+        return cli.run('admin', 'scrub', '--json').objects()[0]['state']
+    cli.server.put('files', 'x', b'x')
+    holds(cli.run('admin', 'scrub', 'pause').out, 'paused')
+    expect(state(), 'paused', 'state')
+    done = cli.run('admin', 'scrub', 'resume', '--json').objects()[0]
+    expect(done['state'] != 'paused', True, 'resumed')
+    cli.run('admin', 'scrub', 'pause')
+    expect(cli.run('admin', 'scrub', 'start', '--json').objects()[0]['damaged'], 0, 'started')
+    expect(state() != 'paused', True, 'started')
+    for args in (['scrub', 'stop'], ['status', 'start'], ['scrub', 'start', 'pause']):
+        cli.run('admin', *args, status=2)
 
 
 @test

@@ -45,12 +45,18 @@ void rest_admin_scrub(RestCall *call)
 
 void rest_admin_scrub_start(RestCall *call)
 {
-    scrub_pause(call->rest->node.scrub, false);
+    scrub_start(call->rest->node.scrub);
     rest_admin_scrub(call);
 }
 
 void rest_admin_scrub_pause(RestCall *call)
 {
-    scrub_pause(call->rest->node.scrub, true);
+    scrub_pause(call->rest->node.scrub);
+    rest_admin_scrub(call);
+}
+
+void rest_admin_scrub_resume(RestCall *call)
+{
+    scrub_resume(call->rest->node.scrub);
     rest_admin_scrub(call);
 }

@@ -27,6 +27,7 @@ ROW(row_shards, ADMIN, RIGHT_ADMIN, true, rest_admin_shards);
 ROW(row_scrub, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub);
 ROW(row_scrub_start, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_start);
 ROW(row_scrub_pause, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_pause);
+ROW(row_scrub_resume, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_resume);
 ROW(row_risk, ADMIN, RIGHT_ADMIN, true, rest_admin_risk);
 ROW(row_healthz, HEALTH, 0, false, rest_healthz);
 ROW(row_readyz, HEALTH, 0, false, rest_readyz);
@@ -58,6 +59,7 @@ static const HttpRoute routes[] = {
     {HTTP_METHOD_GET, "/v1/admin/scrub", &row_scrub},
     {HTTP_METHOD_POST, "/v1/admin/scrub/start", &row_scrub_start},
     {HTTP_METHOD_POST, "/v1/admin/scrub/pause", &row_scrub_pause},
+    {HTTP_METHOD_POST, "/v1/admin/scrub/resume", &row_scrub_resume},
     {HTTP_METHOD_GET, "/healthz", &row_healthz},
     {HTTP_METHOD_HEAD, "/healthz", &row_healthz},
     {HTTP_METHOD_GET, "/readyz", &row_readyz},

@@ -16,7 +16,7 @@ typedef struct {
     size_t (*in_flight)(void *ctx);     /* mutations under way */
     bool (*failed)(void *ctx);          /* no more writes */
     void (*cause)(void *ctx, Err *out); /* why */
-    Scrub *scrub;                       /* scrub_status() and scrub_pause() only */
+    Scrub *scrub;                       /* what scrub.h leaves to any thread */
     /* A body could not be made durable: the root takes no more writes. */
     void (*fail)(void *ctx, const Err *err);
 } RestNode;

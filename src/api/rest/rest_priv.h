@@ -221,6 +221,7 @@ void rest_admin_shards(RestCall *call);
 void rest_admin_scrub(RestCall *call);
 void rest_admin_scrub_start(RestCall *call);
 void rest_admin_scrub_pause(RestCall *call);
+void rest_admin_scrub_resume(RestCall *call);
 void rest_admin_risk(RestCall *call);
 
 #endif

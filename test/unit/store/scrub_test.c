@@ -66,7 +66,7 @@ static ScrubStatus status_of(Fixture *f)
 static void run_pass(Fixture *f)
 {
     uint64_t pass = status_of(f).pass;
-    scrub_pause(f->scrub, false); /* now, whatever the time */
+    scrub_start(f->scrub); /* now, whatever the time */
     for (int i = 0; i < 10000; i++) {
         uint64_t read = 0;
         uint64_t rest_ms = 0;
@@ -199,13 +199,41 @@ static void test_goes_on(void **state)
     ScrubStatus after = status_of(f);
     assert_int_equal(after.pack, before.pack);
     assert_int_equal(after.bytes_done, before.bytes_done);
+    assert_int_equal(after.bytes_total, before.bytes_total); /* the rate follows from it */
     assert_int_equal(after.pass, 1);
-    scrub_pause(f->scrub, true);
+    scrub_pause(f->scrub);
     assert_ok(scrub_work(f->scrub, 50000, &read, &rest_ms, &err), &err);
     assert_int_equal(read, 0);
     scrub_free(TAKE(f->scrub));
     assert_ok(scrub_open(f->kit.store, &options, &f->scrub, &err), &err);
     assert_true(status_of(f).paused);
+    scrub_resume(f->scrub);
+    assert_ok(scrub_work(f->scrub, 50000, &read, &rest_ms, &err), &err);
+    assert_ok(scrub_work(f->scrub, 50000, &read, &rest_ms, &err), &err); /* one opens a pack */
+    assert_false(status_of(f).paused);
+    assert_true(read > 0);
+}
+
+/* Started while a pass is under way: no second one follows on its heels, and only a start, no
+ * resume, begins one before it is time. */
+static void test_start_and_resume(void **state)
+{
+    Fixture *f = *state;
+    uint64_t read = 0;
+    uint64_t rest_ms = 0;
+    Err err = {0};
+    assert_ok(scrub_work(f->scrub, 50000, &read, &rest_ms, &err), &err);
+    scrub_start(f->scrub);
+    for (int turn = 0; turn < 2000; turn++)
+        assert_ok(scrub_work(f->scrub, 50000, &read, &rest_ms, &err), &err);
+    assert_int_equal(status_of(f).area, SCRUB_WAITING);
+    assert_int_equal(status_of(f).pass, 1);
+    scrub_resume(f->scrub);
+    assert_ok(scrub_work(f->scrub, 50000, &read, &rest_ms, &err), &err);
+    assert_int_equal(status_of(f).pass, 1);
+    scrub_start(f->scrub);
+    assert_ok(scrub_work(f->scrub, 50000, &read, &rest_ms, &err), &err);
+    assert_int_equal(status_of(f).pass, 2);
 }
 
 int main(void)
@@ -216,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_blob, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deleted_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_start_and_resume, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
