@@ -228,7 +228,8 @@ static ErrCode check_sums(PackRun *run, Err *err)
     FsckPack *pack = run->pack;
     const PackRow *row = &pack->row;
     bool known = fsck->index_whole && pack->has_row;
-    bool lacks = known && pack->record_bytes < row->bytes;
+    bool counted = pack->torn_len > 0 && pack->torn_at < row->end;
+    bool lacks = known && (counted || pack->record_bytes < row->bytes);
     if (pack->torn_len > 0) {
         if (lacks || (pack->live > 0 && !known && fsck->index_whole))
             return keep_range(run, "pack-record", pack->torn_at, pack->torn_len,
