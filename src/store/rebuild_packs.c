@@ -1,8 +1,9 @@
 /* Damaged packs:
  *
  *   walk all packs -> from the damaged ones, what is whole into new packs -> from the log, what no
- *   pack holds any more -> synced -> rows of index.db to the new places, one checkpoint -> damaged
- *   packs to quarantine/
+ *   pack holds any more -> from the damaged ones again, what a row names and the walk only found by
+ *   looking for it -> synced -> rows of index.db to the new places, one checkpoint -> damaged packs
+ *   to quarantine/
  *
  * Cut off before the checkpoint, the new packs hold doubles, which compaction removes. A file whose
  * body nobody holds keeps its row and its old place: it is listed, and GET says file-damaged. */
@@ -35,13 +36,15 @@ typedef struct {
     bool *bad;        /* by index of refs.packs */
     size_t bad_count;
     Packs *packs;
-    Moved *moved; /* by (shard, term, lsn), once sorted */
+    Moved *moved; /* the first `sorted` of them by (shard, term, lsn) */
     size_t count;
+    size_t sorted;
     size_t capacity;
     Index *index;
     IndexReader *reader;
     Buf key;
     Buf value;
+    Buf record;
 } Mend;
 
 static void mend_deinit(Mend *mend)
@@ -54,6 +57,7 @@ static void mend_deinit(Mend *mend)
     mem_free(mend->moved);
     buf_deinit(&mend->key);
     buf_deinit(&mend->value);
+    buf_deinit(&mend->record);
 }
 
 static int compare(uint64_t a, uint64_t b)
@@ -178,11 +182,8 @@ static ErrCode is_needed(Mend *mend, const Entry *entry, bool *needed, Err *err)
     return index_get(mend->reader, str_of(key, len), &value, needed, err);
 }
 
-static ErrCode copy_record(Mend *mend, const PackRecord *record, Err *err)
+static ErrCode append(Mend *mend, const PackRecord *record, Err *err)
 {
-    bool needed = false;
-    TRY(is_needed(mend, &record->entry, &needed, err));
-    if (!needed) return OK;
     if (mend->count == mend->capacity) {
         mend->capacity = MAX((size_t)1024, mend->capacity + mend->capacity / 2);
         mend->moved = mem_resize(mend->moved, mend->capacity * sizeof *mend->moved);
@@ -194,6 +195,13 @@ static ErrCode copy_record(Mend *mend, const PackRecord *record, Err *err)
     TRY(packs_append(mend->packs, record, &moved.place, err));
     mend->moved[mend->count++] = moved;
     return OK;
+}
+
+static ErrCode copy_record(Mend *mend, const PackRecord *record, Err *err)
+{
+    bool needed = false;
+    TRY(is_needed(mend, &record->entry, &needed, err));
+    return needed ? append(mend, record, err) : OK;
 }
 
 static ErrCode on_whole(void *ctx, const PackRecord *record, const PackPlace *place, bool searched,
@@ -263,7 +271,41 @@ static ErrCode copy_from_log(Mend *mend, Err *err)
     rebuild_progress(mend->options, "reading the log", 0, 1);
     TRY(wal_walk(mend->disk, &walk, &walked, err));
     mend->report->log_absent = walked.first_id == 0;
-    return packs_sync(mend->packs, err);
+    return OK;
+}
+
+/* --- behind damage --- */
+
+static void sort_moved(Mend *mend)
+{
+    if (mend->count > 0) qsort(mend->moved, mend->count, sizeof *mend->moved, by_version);
+    mend->sorted = mend->count;
+}
+
+static Moved *find_moved(const Mend *mend, ShardId shard, VersionId version)
+{
+    Moved key = {.shard = shard, .term = version.term, .lsn = version.lsn};
+    if (mend->sorted == 0) return NULL;
+    return bsearch(&key, mend->moved, mend->sorted, sizeof key, by_version);
+}
+
+/* A record that the walk found by looking for one may be what a client stored, and is not taken
+ * from there. One that stands where its row says is no such thing: it is read by its place, or
+ * everything behind a bad place in a batch would go to quarantine with it. */
+static ErrCode copy_named(Mend *mend, const PackedRow *packed, Err *err)
+{
+    ShardId shard = file_id_shard(packed->row.file);
+    VersionId version = packed->row.version;
+    PackRecord record;
+    if (!is_bad(mend, packed->row.place.pack)) return OK;
+    if (find_moved(mend, shard, version) != NULL) return OK;
+    ErrCode code = pack_walk_read(mend->disk, &packed->row.place, &mend->record, &record, err);
+    if (code == ERR_NOT_FOUND || code == ERR_CORRUPT) return OK; /* told by move_row() */
+    if (code != OK) return code;
+    const Entry *entry = &record.entry;
+    bool same = id128_eq(entry->file, packed->row.file) && entry->term == version.term &&
+                entry->lsn == version.lsn;
+    return same ? append(mend, &record, err) : OK;
 }
 
 /* --- the index --- */
@@ -285,13 +327,6 @@ static ErrCode read_applied(Mend *mend, Err *err)
         unsigned high = dec_u8(&dec);
         mend->refs.shards[high << 8 | dec_u8(&dec)].last = row.lsn;
     }
-}
-
-static Moved *find_moved(const Mend *mend, ShardId shard, VersionId version)
-{
-    Moved key = {.shard = shard, .term = version.term, .lsn = version.lsn};
-    if (mend->count == 0) return NULL;
-    return bsearch(&key, mend->moved, mend->count, sizeof key, by_version);
 }
 
 static void tell_file(const Mend *mend, BucketUid bucket, Str key, const FileRow *row)
@@ -367,7 +402,7 @@ static ErrCode change_pack_rows(Mend *mend, Err *err)
 /* All in one batch: rows of packs and rows of files tell one story. */
 static ErrCode change_index(Mend *mend, Err *err)
 {
-    if (mend->count > 0) qsort(mend->moved, mend->count, sizeof *mend->moved, by_version);
+    sort_moved(mend);
     rebuild_progress(mend->options, "writing the index", 0, 1);
     TRY(index_begin(mend->index, err));
     ErrCode code = each_row(mend, move_row, err);
@@ -431,6 +466,9 @@ static ErrCode run(Mend *mend, Err *err)
     TRY(packs_open(mend->disk, &packs, &mend->packs, err));
     TRY(copy_whole(mend, err));
     TRY(copy_from_log(mend, err));
+    sort_moved(mend);
+    TRY(each_row(mend, copy_named, err));
+    TRY(packs_sync(mend->packs, err));
     TRY(change_index(mend, err));
     return quarantine_bad(mend, err);
 }
@@ -445,5 +483,6 @@ ErrCode rebuild_packs(Disk *disk, const RebuildOptions *options, RebuildReport *
     Mend mend = {.disk = disk, .options = options, .report = report};
     buf_init(&mend.key, INDEX_KEY_MAX);
     buf_init(&mend.value, ROW_VALUE_MAX);
+    buf_init(&mend.record, 2 * MIB); /* more than a record takes, as in fsck/salvage.c */
     return run(&mend, err);
 }

@@ -263,6 +263,66 @@ static void test_packs_cut_off_anywhere(void **state)
     assert_true(stops > 10);
 }
 
+typedef struct {
+    unsigned skip; /* bodies before it */
+    PackPlace place;
+} NthBody;
+
+static ErrCode take_nth(void *ctx, const PackRecord *record, const PackPlace *place, Err *err)
+{
+    UNUSED(err);
+    NthBody *out = ctx;
+    if (record->type != PACK_BODY) return OK;
+    if (out->skip > 0)
+        out->skip--;
+    else if (out->place.length == 0)
+        out->place = *place;
+    return OK;
+}
+
+/* Files whose body is lost when a bit of the nth body's record, `at` bytes into it, is wrong. */
+static uint64_t lost_with(unsigned nth, uint64_t at)
+{
+    RebuildKit kit;
+    RebuildReport report;
+    Err err = {0};
+    uint64_t torn = 0;
+    Packs *packs = NULL;
+    NthBody body = {.skip = nth};
+    rebuild_kit_init(&kit, 9);
+    assert_ok(rebuild_kit_open(&kit, &err), &err);
+    for (int i = 0; i < 40; i++)
+        assert_ok(rebuild_kit_change(&kit, &err), &err);
+    assert_ok(rebuild_kit_apply(&kit, SIZE_MAX, &err), &err); /* one batch */
+    assert_ok(store_close(kit.store, &err), &err);
+    rebuild_kit_stop(&kit, false);
+    PacksOptions packs_options = {.root = kit.root.uuid, .clock = &kit.clock.clock};
+    assert_ok(packs_open(kit.disk, &packs_options, &packs, &err), &err);
+    assert_ok(packs_scan(packs, 1, take_nth, &body, &torn, &err), &err);
+    packs_free(packs);
+    assert_true(body.place.length > 0);
+    assert_ok(disk_unlink(kit.disk, "wal.active", &err), &err); /* which would mend it */
+    assert_ok(disk_sim_flip(kit.disk, "packs/1.pack", 8 * (body.place.offset + at), &err), &err);
+    RebuildOptions options = rebuild_kit_options(&kit);
+    assert_ok(rebuild_packs(kit.disk, &options, &report, &err), &err);
+    rebuild_kit_deinit(&kit);
+    return report.damaged_files;
+}
+
+/* Where the head of a damaged record is gone, and with it its length, those behind it in its batch
+ * are kept all the same: rows say where they are. */
+static void test_what_stands_behind_damage_is_kept(void **state)
+{
+    UNUSED(state);
+    uint64_t lost = 0;
+    for (unsigned nth = 0; nth < 12; nth++) {
+        uint64_t with_head = lost_with(nth, 40);
+        assert_int_equal(lost_with(nth, 0), with_head);
+        lost += with_head;
+    }
+    assert_true(lost > 0);
+}
+
 static void count_loss(void *ctx, const RebuildLoss *loss)
 {
     unsigned *counts = ctx;
@@ -356,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_cut_off_anywhere),
         cmocka_unit_test(test_log_cut_off_anywhere),
         cmocka_unit_test(test_packs_cut_off_anywhere),
+        cmocka_unit_test(test_what_stands_behind_damage_is_kept),
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_damage_that_the_log_mends),
         cmocka_unit_test(test_planted),
