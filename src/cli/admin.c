@@ -129,9 +129,10 @@ static int print_wal(const json_t *wal)
     char used[SHOW_SIZE_SIZE];
     show_size(number(wal, "segment_bytes"), size);
     show_size(number(wal, "active_bytes"), used);
-    printf("%-18s %" PRIu64 "..%" PRIu64 " (%" PRIu64 " in use, %" PRIu64 " spare)\n", "segments",
-           first, active, active >= first ? active - first + 1 : 0, number(wal, "spares"));
-    printf("%-18s segment %" PRIu64 ", %s of %s\n", "active", active, used, size);
+    printf("%-18s %" PRIu64 "..%" PRIu64 " (%" PRIu64 " in use, %s; %" PRIu64 " spare)\n",
+           "segments", first, active, active >= first ? active - first + 1 : 0, size,
+           number(wal, "spares"));
+    printf("%-18s segment %" PRIu64 ", %s\n", "active", active, used);
     print_position(wal, "durable", "durable up to");
     print_position(wal, "attested", "attested up to");
     printf("%-18s %" PRIu64 " records in %" PRIu64 " syncs (%.1f a sync)\n", "appended", appended,

@@ -132,7 +132,8 @@ ErrCode fsck_check_root(Fsck *fsck, Err *err)
     TRY(disk_stat(fsck->disk, "index.db", &index, err));
     TRY(disk_stat(fsck->disk, "wal.active", &log, err));
     if (!root.exists && !packs.exists && !index.exists && !log.exists) {
-        return err_set(err, ERR_NOT_FOUND, "the directory is no storage root");
+        return err_set(err, ERR_NOT_FOUND,
+                       "no data directory: neither root.json nor log, index or packs");
     }
     sum_sizes(fsck);
     TRY(check_root_json(fsck, err));
