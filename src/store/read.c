@@ -308,7 +308,9 @@ static Cache *body_cache(StoreReader *reader)
     return reader->cache;
 }
 
-static ErrCode body_in_pack(StoreReader *reader, const StoreFound *found, Str *body, Err *err)
+/* *read: the disk was asked. What the cache gives says nothing about what stands on the disk. */
+static ErrCode body_in_pack(StoreReader *reader, const StoreFound *found, Str *body, bool *read,
+                            Err *err)
 {
     PackRecord record;
     const PackPlace *at = &found->row.place;
@@ -317,7 +319,9 @@ static ErrCode body_in_pack(StoreReader *reader, const StoreFound *found, Str *b
                     .offset = at->offset,
                     .file = found->row.file,
                     .lsn = found->row.version.lsn};
+    *read = false;
     if (cache != NULL && cache_get(cache, &key, body) && body->len == found->row.size) return OK;
+    *read = true;
     ErrCode code = packs_read(reader->store->packs, at, false, &reader->body, &record, err);
     if (code == OK &&
         (!id128_eq(record.entry.file, found->row.file) ||
@@ -342,9 +346,10 @@ ErrCode store_body(StoreReader *reader, const StoreFound *found, Str *body, Err 
         *body = (Str){NULL, 0};
         return OK;
     }
+    bool read = true;
     TRY(found->in_log ? body_in_log(reader, found, body, err)
-                      : body_in_pack(reader, found, body, err));
-    risk_clear(reader->store->risk, found->row.file, found->row.version, RISK_WHOLE);
+                      : body_in_pack(reader, found, body, &read, err));
+    if (read) risk_clear(reader->store->risk, found->row.file, found->row.version, RISK_WHOLE);
     return OK;
 }
 

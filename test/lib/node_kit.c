@@ -53,6 +53,7 @@ static ErrCode open_all(NodeKit *kit, const NodeKitOptions *options, Err *err)
                           .wal_spares = 1,
                           .wal_recycled = options->recycled,
                           .pack_size = options->pack_size,
+                          .body_cache_bytes = options->body_cache_bytes,
                           .chunk_size = (uint32_t)CHUNK_SIZE_MIN,
                           .clock = &kit->clock.clock,
                           .seed = rng_u64(&kit->rng)};

@@ -31,6 +31,7 @@ typedef struct {
     uint64_t segment_size; /* bytes; 0: the smallest */
     unsigned recycled;     /* segments, as spares */
     uint64_t pack_size;
+    uint64_t body_cache_bytes; /* of the kit's reader; 0: none */
     size_t backlog_max;
     uint64_t backlog_bytes_max;
 } NodeKitOptions;

@@ -10,7 +10,7 @@
 #include "disk/sim.h"
 #include "node_kit.h"
 
-static const NodeKitOptions small = {.seed = 5, .shards = 2};
+static const NodeKitOptions small = {.seed = 5, .shards = 2, .body_cache_bytes = 256 * KIB};
 
 typedef struct {
     Disk *disk;
@@ -150,6 +150,24 @@ static void test_pack(void **state)
     assert_int_equal(files_at_risk(f), 0);
 }
 
+/* A body that comes from memory proves nothing about the disk: the file stays on the list. */
+static void test_cached(void **state)
+{
+    Fixture *f = *state;
+    apply_all(f);
+    assert_code(read_body(f, "b"), OK, NULL); /* into the cache */
+    flip(f, "b");
+    AUTO(StoreReader, store_reader_free) other = NULL;
+    Str body;
+    Err err = {0};
+    StoreFound found = find(f, "b");
+    assert_ok(store_reader_open(f->kit.store, &other, &err), &err);
+    assert_code(store_body(other, &found, &body, &err), ERR_FILE_DAMAGED, &err);
+    assert_int_equal(files_at_risk(f), 1);
+    assert_code(read_body(f, "b"), OK, NULL); /* from it */
+    assert_int_equal(files_at_risk(f), 1);
+}
+
 static void test_log(void **state)
 {
     Fixture *f = *state;
@@ -270,6 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_pack, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cached, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),
