@@ -154,7 +154,10 @@ static ErrCode settle_wal(Disk *disk, Err *err)
     TRY(disk_stat(disk, VFS_WAL_NAME, &stat, err));
     if (!stat.exists || stat.size == 0 || fault_planted("trust-page-cache")) return OK;
     ErrCode code = renew_wal(disk, stat.size, err);
-    if (code == ERR_NO_SPACE) return disk_unlink(disk, WAL_NEW_NAME, err);
+    if (code == ERR_NO_SPACE) { /* perhaps there was none for its name either */
+        code = disk_unlink(disk, WAL_NEW_NAME, err);
+        return code == ERR_NOT_FOUND ? OK : code;
+    }
     return code == OK ? OK : err_wrap(err, code, "write %s anew", VFS_WAL_NAME);
 }
 

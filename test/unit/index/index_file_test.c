@@ -1,10 +1,12 @@
 /* Making and recognizing index.db. */
 #include "index/index_file.h"
 
+#include "base/fault.h"
 #include "disk/sim.h"
 #include "index/index.h"
 #include "index/page_sum.h"
 #include "testing.h"
+#include <errno.h>
 #include <string.h>
 
 static int setup(void **state)
@@ -106,6 +108,26 @@ static void test_empty_file(void **state)
     assert_code(open_close(disk, &created, &err), ERR_CORRUPT, &err);
 }
 
+/* On a full disk the log of a killed process stays as it is, also where there is no room for the
+ * name of a copy. */
+static void test_full_disk(void **state)
+{
+    Disk *disk = *state;
+    Err err = {0};
+    Index *index = NULL;
+    bool created = false;
+    assert_ok(index_open(disk, NULL, &index, &created, &err), &err);
+    assert_ok(index_begin(index, &err), &err);
+    assert_ok(index_put(index, STR("a"), STR("1"), &err), &err);
+    assert_ok(index_commit(index, &err), &err);
+    disk_sim_kill(disk);
+    index_free(index);
+    fault_arm("disk.open", ENOSPC, 3, false); /* index.db, its log, the copy */
+    assert_ok(index_open(disk, NULL, &index, &created, &err), &err);
+    fault_reset();
+    index_free(index);
+}
+
 /* A log without its index.db is not replayed into a new one. */
 static void test_stale_log(void **state)
 {
@@ -165,6 +187,7 @@ int main(void)
         cmocka_unit_test(test_headers),
         cmocka_unit_test_setup_teardown(test_foreign_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_log, setup, teardown),
         cmocka_unit_test(test_deterministic),
     };
