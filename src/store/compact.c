@@ -254,11 +254,26 @@ static bool all_dead(const PackRow *row)
     return row->bytes > 0 && row->dead == row->bytes;
 }
 
+/* The newest pack of which the index knows records. All that packs before it hold was told to the
+ * index or never will be, as rows are committed in the order of the packs; behind it a batch may be
+ * under way, and records without rows would look as if nobody needed them. */
+static ErrCode newest_known(const Compactor *c, uint64_t *out, Err *err)
+{
+    *out = 0;
+    for (size_t i = c->number_count; i-- > 0 && *out == 0;) {
+        PackRow row;
+        TRY(compact_pack_row(c->reader, c->numbers[i], &row, err));
+        if (row.bytes > 0) *out = c->numbers[i];
+    }
+    return OK;
+}
+
 /* The deadest pack, else one that wants a look; of those for which there is room. */
 static ErrCode choose_pack(Compactor *c, uint64_t free_bytes, Choice *best, Err *err)
 {
-    uint64_t newest = packs_newest(c->store->packs);
+    uint64_t newest = 0;
     *best = (Choice){0};
+    TRY(newest_known(c, &newest, err));
     for (size_t i = 0; i < c->number_count && c->numbers[i] < newest; i++) {
         Choice one = {.pack = c->numbers[i]};
         if (is_skipped(c, one.pack)) continue;

@@ -293,6 +293,53 @@ static void mostly_dead(Fixture *f)
     checkpoint(f);
 }
 
+/* Fails to apply what waits, when some of it is in a pack behind newest and the index knows of none
+ * of it yet: what a batch under way looks like. */
+static void stop_between_packs_and_index(Fixture *f, uint64_t newest)
+{
+    for (uint64_t nth = 1; packs_newest(f->kit.store->packs) == newest; nth++) {
+        Err err = {0};
+        size_t applied = 0;
+        fault_arm("disk.write", 28 /* ENOSPC */, nth, true);
+        ErrCode code = store_apply(f->kit.store, 1000, &applied, &err);
+        fault_reset();
+        assert_code(code, ERR_NO_SPACE, &err);
+    }
+}
+
+/* A pack is left alone until the index knows of all that stands in it. */
+static void test_batch_under_way(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    fill(f);
+    compact(f);
+    uint64_t newest = packs_newest(f->kit.store->packs);
+    for (unsigned more = 0; more < 15;) {
+        put(f, 0);
+        apply_all(f);
+        if (packs_newest(f->kit.store->packs) > newest) more++;
+    }
+    newest = packs_newest(f->kit.store->packs); /* all but one of its bodies are dead */
+    for (unsigned i = 1; i < 60; i++)
+        put(f, i);
+    stop_between_packs_and_index(f, newest);
+    AUTO(Compactor, compactor_free) c = NULL;
+    CompactTurn turn = COMPACT_MORE;
+    assert_ok(compactor_open(f->kit.store, &eager, &c, &err), &err);
+    while (turn == COMPACT_MORE) {
+        uint64_t read = 0;
+        assert_ok(compactor_work(c, 64 * KIB, UINT64_MAX, &turn, &read, &err), &err);
+        assert_true(status_of(f).pack < newest);
+    }
+    compactor_free(TAKE(c));
+    apply_all(f);
+    checkpoint(f);
+    compact(f);
+    check_files(f);
+    check_truth(f);
+}
+
 static void test_changed_meanwhile(void **state)
 {
     Fixture *f = *state;
@@ -504,6 +551,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tombstones_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dropped_tombstones_are_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tombstones_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_batch_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reader_looks_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage_stays, setup, teardown),
