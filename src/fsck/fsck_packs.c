@@ -307,12 +307,10 @@ static ErrCode rowless(void *ctx, Str key, Str value, Err *err)
 
 ErrCode fsck_check_packs(Fsck *fsck, Err *err)
 {
-    AUTO(void, mem_free) memory = NULL;
-    uint64_t *numbers = NULL;
+    AUTO(uint64_t, mem_free) numbers = NULL;
     size_t count = 0;
     ErrCode code = pack_walk_list(fsck->disk, &numbers, &count, err);
     if (code != OK) return fsck_unreadable(fsck, "packs", code, err);
-    memory = numbers;
     for (size_t i = 0; i < count; i++)
         TRY(one_pack(fsck, numbers[i], err));
     if (!fsck->index_whole) return OK;

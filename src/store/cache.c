@@ -92,7 +92,7 @@ ErrCode cache_new(size_t size, Cache **out, Err *err)
     void *tables = NULL;
     while (slots * 2 * BYTES_PER_SLOT <= size)
         slots *= 2;
-    size_t fixed = slots * (sizeof *cache->slots + sizeof *cache->ghosts);
+    size_t fixed = slots * (sizeof(void *) + sizeof *cache->ghosts);
     TRY(mem_take(fixed, &tables, err));
     memset(tables, 0, fixed);
     cache->size = size;

@@ -315,11 +315,9 @@ ErrCode rebuild_index_missing(Disk *disk, Packs *packs, bool *missing, Err *err)
     *missing = false;
     TRY(disk_stat(disk, INDEX_FILE, &stat, err));
     if (stat.exists) return OK;
-    AUTO(void, mem_free) memory = NULL;
-    uint64_t *numbers = NULL;
+    AUTO(uint64_t, mem_free) numbers = NULL;
     size_t count = 0;
     TRY(packs_list(packs, &numbers, &count, err));
-    memory = numbers;
     *missing = count > 0;
     return OK;
 }

@@ -43,17 +43,17 @@ static void review(Store *store, StoreReader *reader, const RiskEntry *entry)
         return;
     }
     Str place = str_from_cstr(entry->place);
-    DiskStat stat = {.exists = true};
-    if (str_eq(place, STR("index.db-wal"))) {
-        /* SQLite has just gone through it. */
-        risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
-    } else if (str_eq(place, STR("index.db"))) {
+    if (str_eq(place, STR("index.db"))) {
         if (page_is_well(store, entry->offset)) {
             risk_clear_place(store->risk, entry->place, entry->offset, RISK_WHOLE);
         }
-    } else if (disk_stat(store->disk, entry->place, &stat, NULL) == OK && !stat.exists) {
-        risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
+        return;
     }
+    DiskStat stat = {.exists = true};
+    /* SQLite has just gone through its log. */
+    bool gone = str_eq(place, STR("index.db-wal")) ||
+                (disk_stat(store->disk, entry->place, &stat, NULL) == OK && !stat.exists);
+    if (gone) risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
 }
 
 ErrCode store_review_risk(Store *store, Err *err)

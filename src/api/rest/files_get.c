@@ -204,7 +204,7 @@ void rest_get_find(RestCall *call)
 {
     ServiceReader *reader = NULL;
     if (!rest_reader(call, &reader)) return;
-    RestFile file;
+    RestFile file = {.bucket = {NULL, 0}};
     Extent *extents = NULL;
     Err err = {0};
     bool moved = true;
