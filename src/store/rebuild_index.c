@@ -65,6 +65,15 @@ ErrCode rebuild_quarantine(Disk *disk, const char *path, const char *name, bool 
     return OK;
 }
 
+ErrCode rebuild_keep_orphans(Disk *disk, Err *err)
+{
+    DiskStat stat;
+    TRY(disk_stat(disk, REBUILD_KEEP_ORPHANS, &stat, err));
+    if (stat.exists) return OK;
+    TRY(disk_mkdir_durable(disk, REBUILD_QUARANTINE, err));
+    return disk_create_durable(disk, REBUILD_KEEP_ORPHANS, (Str){NULL, 0}, err);
+}
+
 /* A place to be killed or to fail at, in test builds. */
 static ErrCode pass(const char *point, Err *err)
 {
@@ -292,6 +301,7 @@ ErrCode rebuild_index_of(Disk *disk, Packs *packs, Blobs *blobs, const RebuildOp
     TRY(apply_all(&build, err));
     TRY(finish_index(&build, err));
     report->applied = build.refs.count;
+    TRY(rebuild_keep_orphans(disk, err));
     return put_in_place(&build, disk, err);
 }
 

@@ -8,6 +8,8 @@
 
 #define REBUILD_DIR "rebuild"
 #define REBUILD_QUARANTINE "quarantine"
+/* While it is there, bodies that nothing names are moved to quarantine/ instead of unlinked. */
+#define REBUILD_KEEP_ORPHANS REBUILD_QUARANTINE "/orphans.keep"
 
 /* One good pack record, in 32 bytes: there are as many as there were changes. */
 typedef struct {
@@ -54,6 +56,9 @@ MUST_USE ErrCode rebuild_refs_join_log(RebuildRefs *refs, Disk *disk, Err *err);
  * entries rise: that of the packs if it does, so that they are read from front to end. */
 void rebuild_refs_order(RebuildRefs *refs);
 
+/* The next sweep (store_sweep_orphans()) unlinks nothing: a view was made again, perhaps without a
+ * record that was lost, and what that named may be whole. Durable. */
+MUST_USE ErrCode rebuild_keep_orphans(Disk *disk, Err *err);
 /* Renames path, durably, to the first free quarantine/NAME.N; *moved false: it is not there. */
 MUST_USE ErrCode rebuild_quarantine(Disk *disk, const char *path, const char *name, bool *moved,
                                     Err *err);

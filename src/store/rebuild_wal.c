@@ -465,6 +465,7 @@ static ErrCode run(Relog *relog, Err *err)
         TRY(make_log(relog, err));
         TRY(pass(err));
         uuid_text(relog->root, text);
+        TRY(rebuild_keep_orphans(relog->disk, err));
         TRY(disk_create_durable(relog->disk, READY_FILE, str_of(text, UUID_TEXT_LEN), err));
     }
     TRY(roll_forward(relog, err));

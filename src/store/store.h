@@ -119,7 +119,8 @@ bool store_failed(const Store *store);
  * that the last one left? */
 bool store_wants_checkpoint(const Store *store);
 /* Unlinks bodies in blobs/ that neither index nor table names: left by a crash between a body's
- * arrival and its entry. Before the first upload of this process; *removed: how many. */
+ * arrival and its entry. Before the first upload of this process; *removed: how many. After a view
+ * was made again (store/rebuild.h) they are moved to quarantine/ instead, once. */
 MUST_USE ErrCode store_sweep_orphans(Store *store, uint64_t *removed, Err *err);
 
 /* --- reading, any thread --- */

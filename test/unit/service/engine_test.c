@@ -435,6 +435,44 @@ static void test_lost_control(void **state)
     expect(f, "a", "two");
 }
 
+/* A body that nothing names goes at the next start; but after an index was made again, perhaps
+ * without the record that named it, it is kept in quarantine/. */
+static void test_orphans_after_rebuild(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    Extent extents[2];
+    static char large[300000];
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("one"), &err), &err);
+    for (size_t i = 0; i < ARRAY_LEN(extents); i++) {
+        Mutation m;
+        char path[BLOB_PATH_MAX];
+        char kept[128];
+        char id[ID128_TEXT_LEN + 1];
+        DiskStat there;
+        DiskStat quarantined;
+        bool rebuild = i == 0;
+        mutation_init(&m, MUTATION_PUT);
+        assert_ok(node_kit_body(&f->kit, &m, str_of(large, sizeof large), &extents[i], &err), &err);
+        mutation_deinit(&m);
+        blob_path(extents[i].body, extents[i].number, path);
+        id128_text(extents[i].body, id);
+        snprintf(kept, sizeof kept, "quarantine/%s.%u.1", id, extents[i].number);
+        RebuildOptions options = {.root = f->kit.root, .clock = &f->kit.clock.clock};
+        RebuildReport report;
+        assert_ok(node_kit_close(&f->kit, &err), &err);
+        disk_sim_kill(f->disk);
+        if (rebuild) assert_ok(rebuild_index(f->disk, &options, &report, &err), &err);
+        assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+        assert_ok(node_kit_ready(&f->kit, &err), &err);
+        assert_ok(disk_stat(f->disk, path, &there, &err), &err);
+        assert_ok(disk_stat(f->disk, kept, &quarantined, &err), &err);
+        assert_false(there.exists);
+        assert_int_equal(quarantined.exists, rebuild);
+        expect(f, "a", "one");
+    }
+}
+
 static uint64_t ticking(Clock *clock)
 {
     return ++((ManualClock *)(void *)clock)->wall_ms;
@@ -473,6 +511,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_too_much_metadata, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_orphans_after_rebuild, setup, teardown),
         cmocka_unit_test_setup_teardown(test_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backlog_bytes, setup, teardown),
