@@ -254,6 +254,13 @@ static ErrCode check(Run *run, Disk *disk, Disk *scratch, int *status, Err *err)
 static ErrCode salvage(Run *run, Disk *disk, Disk *scratch, int *status, Err *err)
 {
     SalvageReport report = {0};
+    bool inside = false;
+    TRY(local_is_inside(run->out, run->dir, &inside, err));
+    if (inside) {
+        return err_set(err, ERR_EXISTS,
+                       "%s lies in %s, in which nothing may change; save elsewhere", run->out,
+                       run->dir);
+    }
     TRY(salvage_run(disk, scratch, run->out, &report, err));
     printf("%" PRIu64 " files saved to %s, %" PRIu64
            " could not be; MANIFEST.jsonl tells of each\n",

@@ -230,6 +230,38 @@ ErrCode local_make_dirs(const char *path, Err *err)
     return OK;
 }
 
+/* The real path of path, or of the nearest directory above it that is there, into out. */
+static ErrCode real_above(const char *path, char out[PATH_MAX], Err *err)
+{
+    if (path[0] == '\0') return err_set(err, ERR_BAD_NAME, "the path is empty");
+    AUTO(char, mem_free) copy = mem_dup_cstr(path);
+    while (realpath(copy, out) == NULL) {
+        char *slash = strrchr(copy, '/');
+        bool last = slash == NULL || slash == copy;
+        if (errno != ENOENT || strcmp(copy, ".") == 0 || strcmp(copy, "/") == 0)
+            return FAIL(err, errno, "cannot be looked at");
+        if (last)
+            memcpy(copy, slash == NULL ? "." : "/", 2);
+        else
+            *slash = '\0';
+    }
+    return OK;
+}
+
+ErrCode local_is_inside(const char *path, const char *dir, bool *inside, Err *err)
+{
+    char real_path[PATH_MAX];
+    char real_dir[PATH_MAX];
+    if (realpath(dir, real_dir) == NULL) return FAIL(err, errno, "cannot be looked at");
+    TRY(real_above(path, real_path, err));
+    Str whole = str_from_cstr(real_path);
+    Str above = str_from_cstr(real_dir);
+    Str next = str_slice(whole, above.len, 1);
+    *inside = str_starts_with(whole, above) &&
+              (next.len == 0 || next.ptr[0] == '/' || str_eq(above, STR("/")));
+    return OK;
+}
+
 ErrCode local_temp_dir(const char *base, char *out, Err *err)
 {
     if (base == NULL) base = getenv("TMPDIR");

@@ -51,6 +51,9 @@ MUST_USE ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalType
 /* Makes path and the directories above it that are missing. ERR_EXISTS: there is something that is
  * no directory; ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
 MUST_USE ErrCode local_make_dirs(const char *path, Err *err);
+/* Does path, which need not be there yet, lie in dir, or is it dir? Symbolic links followed.
+ * ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_IO: dir, or all above path, can't be looked at. */
+MUST_USE ErrCode local_is_inside(const char *path, const char *dir, bool *inside, Err *err);
 
 /* Makes an empty directory of its own below base (NULL: $TMPDIR or /tmp), named at out (PATH_MAX
  * bytes). ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */

@@ -56,7 +56,7 @@ def look(root, case):
     if covers and case.name == 'index.db-wal':
         return 'a note: end of the index log'
     if unread is None:
-        raise AssertionError(f'{case}: not found')
+        raise AssertionError(f'{case}: not found: {run.findings}')
     return unread
 
 
@@ -157,6 +157,8 @@ def salvage_gives_what_is_whole(binary, work):
     expect((status, lost), (6, wrong))
     expect(saved == {k: v for k, v in root.files.items() if k not in wrong}, True, 'all others')
     expect(kit.run_plain('--salvage', os.path.join(work, 'blob'), root.data).returncode, 4)
+    expect(kit.run_plain('--salvage', os.path.join(root.data, 'out'), root.data).returncode, 4)
+    expect(os.path.exists(os.path.join(root.data, 'out')), False)
 
 
 @test

@@ -37,6 +37,35 @@ static size_t count_entries(const char *path)
     return count - 2;
 }
 
+static void inside(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) data = tmp_path(dir, "data");
+    AUTO(char, mem_free) link = tmp_path(dir, "link");
+    assert_int_equal(mkdir(data, 0700), 0);
+    assert_int_equal(symlink("data", link), 0);
+    static const struct {
+        const char *path;
+        bool inside;
+    } rows[] = {{"data", true},           {"data/", true},    {"data/a/b", true},
+                {"data/../data/a", true}, {"link/a", true},   {"dat", false},
+                {"data2", false},         {"other/a", false}, {"data/..", false},
+                {"data/../data2", false}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(char, mem_free) path = tmp_path(dir, rows[i].path);
+        bool found = !rows[i].inside;
+        Err err = {0};
+        assert_ok(local_is_inside(path, data, &found, &err), &err);
+        if (found != rows[i].inside) fail_msg("%s", rows[i].path);
+    }
+    bool found = true;
+    assert_ok(local_is_inside("absent-here", data, &found, NULL), NULL);
+    assert_false(found);
+    assert_code(local_is_inside("", data, &found, NULL), ERR_BAD_NAME, NULL);
+    assert_code(local_is_inside(dir, "absent-here", &found, NULL), ERR_NOT_FOUND, NULL);
+}
+
 static void reading(void **state)
 {
     UNUSED(state);
@@ -201,8 +230,8 @@ static void never_elsewhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reading), cmocka_unit_test(small_files),     cmocka_unit_test(make_dirs),
-        cmocka_unit_test(writing), cmocka_unit_test(never_elsewhere),
+        cmocka_unit_test(reading),   cmocka_unit_test(inside),  cmocka_unit_test(small_files),
+        cmocka_unit_test(make_dirs), cmocka_unit_test(writing), cmocka_unit_test(never_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
