@@ -55,6 +55,14 @@ void buffers_close(Buffers *pool)
     mem_free(pool);
 }
 
+/* Under the lock, so that buffers_unwatch() can promise the end of it. */
+static void wake_watchers(Buffers *pool)
+{
+    for (size_t i = 0; pool->starved && i < BUFFERS_WATCHERS_MAX; i++)
+        if (pool->watchers[i].wake != NULL) pool->watchers[i].wake(pool->watchers[i].ctx);
+    pool->starved = false;
+}
+
 ErrCode buffers_take(Buffers *pool, BuffersUse use, Buffer **out, Err *err)
 {
     bool refused = fault_point("pool.take") != 0;
@@ -65,6 +73,8 @@ ErrCode buffers_take(Buffers *pool, BuffersUse use, Buffer **out, Err *err)
         pool->used[use]++;
     } else {
         pool->starved = true;
+        /* What a fault refuses no release may follow, for nobody may hold one. */
+        if (refused && pool->free_count == pool->count) wake_watchers(pool);
     }
     lock_give(&pool->lock);
     if (buffer == NULL)
@@ -84,10 +94,7 @@ void buffer_release(Buffer *buffer)
     ASSERT(pool->used[buffer->use] > 0);
     pool->used[buffer->use]--;
     pool->stack[pool->free_count++] = buffer;
-    /* Under the lock, so that buffers_unwatch() can promise the end of it. */
-    for (size_t i = 0; pool->starved && i < BUFFERS_WATCHERS_MAX; i++)
-        if (pool->watchers[i].wake != NULL) pool->watchers[i].wake(pool->watchers[i].ctx);
-    pool->starved = false;
+    wake_watchers(pool);
     lock_give(&pool->lock);
 }
 
