@@ -493,7 +493,9 @@ bool vfs_failed(const Vfs *vfs)
 
 ErrCode vfs_sync_wal(Vfs *vfs, Err *err)
 {
+    lock_take(&vfs->lock); /* other connections come and go */
     ASSERT(vfs->wal.refs > 0);
+    lock_give(&vfs->lock);
     return sync_node(vfs, &vfs->wal, err);
 }
 

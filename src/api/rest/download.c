@@ -246,6 +246,13 @@ static void send_piece(Download *d)
     if (taken > 0) piece_sent(d, taken);
 }
 
+/* Is the piece to send verified? While a worker is busy, the one that it fills is its own. */
+static bool piece_ready(const Download *d)
+{
+    bool filling = d->busy && d->send == d->next;
+    return !filling && d->pieces[d->send].len > 0;
+}
+
 /* Sends what is verified, as far as the client takes it. */
 static void send_pieces(Download *d)
 {
@@ -255,9 +262,9 @@ static void send_pieces(Download *d)
         d->begun = true;
     }
     while (!d->sending && !d->gone && d->code == OK) {
-        if (d->pieces[d->send].len == 0) fill_here(d);
+        if (!piece_ready(d)) fill_here(d);
         fill_there(d);
-        if (d->pieces[d->send].len == 0) break;
+        if (!piece_ready(d)) break;
         send_piece(d);
     }
     give_back(d);
@@ -267,7 +274,7 @@ static void step(Download *d)
 {
     if (d->code == OK && !d->gone) {
         fill_there(d);
-        if (d->begun || d->pieces[d->send].len > 0) send_pieces(d);
+        if (d->begun || piece_ready(d)) send_pieces(d);
     }
     if (d->busy) return;
     if (d->gone || (d->code != OK && !d->sending)) {
