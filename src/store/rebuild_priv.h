@@ -20,7 +20,7 @@ typedef struct {
     uint32_t length; /* with padding */
     ShardId shard;
     uint8_t type; /* PackType */
-    uint8_t zero;
+    bool behind;  /* a bad place that no mark proves to have been synced */
 } RebuildRef;
 _Static_assert(sizeof(RebuildRef) == 32, "without holes: its bytes are hashed");
 

@@ -6,7 +6,12 @@
  * Everything up to begin, where the oldest segment kept begins, was in synced packs before the log
  * was cut: a lsn there that no pack holds is lost, or was compacted away. Behind begin the log has
  * all, so the new index ends before the first lsn that the packs lack, and the rest is applied from
- * the log at start. */
+ * the log at start.
+ *
+ * A crash may leave the first record of a batch torn and the ones behind it whole. What reads packs
+ * in their order (packs_scan()) ends at the torn one, and so must the index: compaction and
+ * scrubbing would take a row that leads behind that place for proof of damage. What the log no
+ * longer has is taken from there all the same: then it is damage. */
 #include "store/rebuild_priv.h"
 
 #include <stdlib.h>
@@ -43,6 +48,7 @@ void rebuild_loss(const RebuildOptions *options, const RebuildLoss *loss)
 typedef struct {
     RebuildRefs *refs;
     uint32_t pack; /* index */
+    bool torn;     /* a PACK_TORN was met: the records from here on stand behind it */
 } PackRead;
 
 /* A record that was found by looking for one is left out: it may be what a client stored. */
@@ -63,16 +69,20 @@ static ErrCode add_record(void *ctx, const PackRecord *record, const PackPlace *
                                              .term = record->entry.term,
                                              .length = place->length,
                                              .shard = record->entry.shard,
-                                             .type = (uint8_t)record->type};
+                                             .type = (uint8_t)record->type,
+                                             .behind = read->torn};
     refs->report->records++;
     return OK;
 }
 
 static ErrCode note_damage(void *ctx, const PackBad *bad, Err *err)
 {
-    const PackRead *read = ctx;
+    PackRead *read = ctx;
     UNUSED(err);
-    if (bad->kind == PACK_TORN) return OK; /* of a batch that no index was told of */
+    if (bad->kind == PACK_TORN) { /* of a batch that no index was told of, it seems */
+        read->torn = true;
+        return OK;
+    }
     read->refs->report->damaged_bytes += bad->length;
     RebuildLoss loss = {.kind = REBUILD_DAMAGED_PACK,
                         .pack = read->refs->packs[read->pack],
@@ -100,10 +110,13 @@ static int by_version(const void *left, const void *right)
     const RebuildRef *b = right;
     if (a->shard != b->shard) return compare(a->shard, b->shard);
     if (a->term != b->term) return compare(a->term, b->term);
-    return a->lsn != b->lsn ? compare(a->lsn, b->lsn) : by_place(a, b);
+    if (a->lsn != b->lsn) return compare(a->lsn, b->lsn);
+    if (a->behind != b->behind) return a->behind ? -1 : 1;
+    return by_place(a, b);
 }
 
-/* An entry was packed twice if a crash came between packs and index; the index names the later. */
+/* An entry was packed twice if a crash came between packs and index; the index names the later that
+ * does not stand behind a torn place. */
 static void drop_doubles(RebuildRefs *refs)
 {
     size_t kept = 0;
@@ -171,7 +184,7 @@ static size_t shard_span(const RebuildRefs *refs, size_t first)
     return n;
 }
 
-/* How far the packs reach without a gap behind begin. */
+/* How far the packs reach without a gap behind begin, before what is torn in them. */
 static void find_end(RebuildShard *shard, const RebuildRef *refs, size_t count)
 {
     shard->seen = true;
@@ -179,7 +192,7 @@ static void find_end(RebuildShard *shard, const RebuildRef *refs, size_t count)
     shard->last_term = shard->begin_term;
     shard->last_hash = shard->begin_hash;
     for (size_t i = 0; i < count; i++) {
-        if (refs[i].lsn != shard->last + 1) continue;
+        if (refs[i].lsn != shard->last + 1 || refs[i].behind) continue;
         shard->last = refs[i].lsn;
         shard->last_term = refs[i].term;
         shard->last_hash = (Sha256){{0}};
