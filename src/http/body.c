@@ -254,19 +254,26 @@ void http_body_buffers_free(void *arg)
     for (; count > 0 && loop->waiting_head != NULL; count--) {
         HttpRequest *req = loop->waiting_head;
         stop_waiting(req);
-        start_clock(req, buffers_size(loop->server->options.buffers));
         http_conn_run(req->conn);
     }
 }
 
-static bool step_read(HttpRequest *req)
+/* The clocks run from here: who has waited for a buffer in vain keeps the time it began to wait. */
+static bool hold_buffer(HttpRequest *req)
 {
-    if (req->waiting) return false;
-    if (req->buffer == NULL && !req->body_done &&
-        buffers_take(req->loop->server->options.buffers, BUFFERS_IN, &req->buffer, NULL) != OK) {
+    Buffers *buffers = req->loop->server->options.buffers;
+    if (req->buffer != NULL || req->body_done) return true;
+    if (buffers_take(buffers, BUFFERS_IN, &req->buffer, NULL) != OK) {
         wait_for_buffer(req);
         return false;
     }
+    start_clock(req, buffers_size(buffers));
+    return true;
+}
+
+static bool step_read(HttpRequest *req)
+{
+    if (req->waiting || !hold_buffer(req)) return false;
     size_t got = 0;
     Take result = TAKE_DONE;
     if (req->buffer != NULL) {
