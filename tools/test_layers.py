@@ -23,11 +23,14 @@ LOGS = 'build-logs'
 FIELDS = {'name', 'build', 'suite', 'command', 'count', 'required', 'minutes', 'quick'}
 MINUTES = 10  # that a layer may take unless its row says otherwise
 SANITIZER_SLOWER = 5  # how much longer a program may take in their builds
+FAILURES, FAILURE_LINES = 3, 12  # of a failed layer's, shown again before the table
 TAIL = 80  # lines of a failed layer's log that are shown
 
 LAYER_RE = re.compile(
     r'^LAYER (\S+) required=(\d+) executed=(\d+) failed=(\d+)(?: .*)?$', re.M)
 CMOCKA_RE = re.compile(r'^\[  (PASSED|FAILED)  \] (\d+) test\(s\)', re.M)
+
+FAILURE_RE = re.compile(r'^FAILED|\[  ERROR   \]|AssertionError|^seed \d+:|Sanitizer: |error: ')
 
 ENVIRONMENT = {
     # Tests ask for more memory than there is and want NULL, as from malloc().
@@ -181,8 +184,21 @@ def show_log(name):
         print(f'  | {line}')
 
 
+def show_failures(results):
+    """What each failed layer says of its first failures, near the end, where it is found."""
+    for name in (r.name for r in results if not r.ok()):
+        with open(f'{LOGS}/{name}.log', encoding='utf-8', errors='replace') as log:
+            lines = log.read().splitlines()
+        at = [i for i, line in enumerate(lines) if FAILURE_RE.search(line)][:FAILURES]
+        print(f'\n== why {name} failed')
+        for i in sorted({j for first in at for j in range(first, first + FAILURE_LINES)}):
+            if i < len(lines):
+                print(f'  | {lines[i][:300]}')
+
+
 def print_table(results):
-    """One row for each layer, then the line that ends everything."""
+    """What failed, one row for each layer, then the line that ends everything."""
+    show_failures(results)
     print()
     print(f'{"layer":<14}{"required":>10}{"executed":>10}{"failed":>8}{"minutes":>9}')
     for r in results:

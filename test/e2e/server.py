@@ -6,15 +6,24 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.parse
 
 
+_ports = set()  # those of this process: one that restarts finds its own free
+_ports_lock = threading.Lock()
+
+
 def free_port():
     """A port that nobody listens on, below those that connections are given, so that no client of
-    this machine takes it before the server does."""
+    this machine takes it before the server does; another one each time."""
     while True:
         port = random.SystemRandom().randrange(20000, 30000)
+        with _ports_lock:
+            if port in _ports:
+                continue
+            _ports.add(port)
         with socket.socket() as probe:
             try:
                 probe.bind(('127.0.0.1', port))

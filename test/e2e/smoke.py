@@ -211,7 +211,15 @@ def digests(server):
         expect(answer.status, 201, size)
         expect(server.request('DELETE', server.name_path('files', 'd')).status, 204)
     expect(server.put('files', 'd', b'x', headers={'Repr-Digest': 'sha-256=:short:'}).status, 400)
-    expect(stored_files(server, 'staging'), [])
+    expect_stored(server, 'staging', lambda names: not names)
+
+
+def expect_stored(server, folder, fine):
+    """Waits until fine(names) of the files in a folder; what is unlinked is unlinked behind answers."""
+    end = time.monotonic() + 30
+    while not fine(stored_files(server, folder)) and time.monotonic() < end:
+        time.sleep(0.02)
+    expect(fine(stored_files(server, folder)), True, stored_files(server, folder))
 
 
 def stored_files(server, folder):
@@ -239,7 +247,7 @@ def preconditions(server):
         expect(server.put('files', key, content(size, 1), headers={'If-Match': etag}).status, 200)
         gone = server.request('DELETE', server.name_path('files', key), headers={'If-Match': etag})
         expect(gone.status, 412)
-    expect(len(stored_files(server, 'blobs')) <= 2, True, stored_files(server, 'blobs'))
+    expect_stored(server, 'blobs', lambda names: len(names) <= 2)
 
 
 @test
@@ -455,7 +463,7 @@ def forms(server):
     bare_type = {'Content-Type': 'multipart/form-data'}
     expect(server.request('POST', '/v1/files?bucket=files', good, headers=bare_type).status, 400)
     expect(server.get('files', 'refused').status, 404)
-    expect(stored_files(server, 'staging'), [])
+    expect_stored(server, 'staging', lambda names: not names)
     # By PUT the bytes are a content like others.
     server.put('files', 'raw', good, headers=headers)
     expect(server.get('files', 'raw').body, good)
@@ -481,11 +489,8 @@ def broken_uploads(server):
             s.sendall(f'PUT /v1/buckets/files/files/x HTTP/1.1\r\nHost: x\r\n'
                       f'Authorization: Bearer {server.key()}\r\n'
                       f'Content-Length: {size}\r\n\r\n'.encode() + content(sent))
-    end = time.monotonic() + 10
-    while stored_files(server, 'staging') and time.monotonic() < end:
-        time.sleep(0.02)
-    expect(stored_files(server, 'staging'), [])
-    expect(stored_files(server, 'blobs'), [])
+    expect_stored(server, 'staging', lambda names: not names)
+    expect_stored(server, 'blobs', lambda names: not names)
     expect(server.get('files', 'x').status, 404)
     server.put('files', 'big', content(20 << 20))
     with socket.create_connection(('127.0.0.1', server.port), timeout=20) as s:
@@ -672,7 +677,7 @@ def stopped(folder):
             s.sendall(f'PUT /v1/buckets/files/files/last HTTP/1.1\r\nHost: x\r\n'
                       f'Authorization: Bearer {server.key()}\r\n'
                       f'Content-Length: {len(body)}\r\n\r\n'.encode() + body[:1 << 20])
-            time.sleep(0.1)
+            expect_stored(server, 'staging', lambda names: len(names) == 1)  # it is under way
             server.process.terminate()
             time.sleep(0.3)
             expect(server.process.poll(), None, 'it did not wait')
@@ -720,7 +725,7 @@ def failed_root(folder):
         expect(server.get('files', 'small').body, small)
         expect(server.get('files', 'lost').status, 404)
         expect(server.put('files', 'lost', big).status, 201)
-        expect(len(stored_files(server, 'blobs')), 2)
+        expect_stored(server, 'blobs', lambda names: len(names) == 2)
     finally:
         server.end()
 
