@@ -4,6 +4,7 @@
 static const Command commands[] = {
     {"serve", "--data DIR [OPTIONS]", "serves a data directory", command_serve},
     {"put", "[-r] PATH BUCKET/KEY", "stores a file, or all below a directory", command_put},
+    {"sync", "DIRECTORY BUCKET[/PREFIX]", "stores what has changed, may delete", command_sync},
     {"get", "[-r] BUCKET/KEY PATH", "fetches a file, or all below a prefix", command_get},
     {"cat", "BUCKET/KEY", "writes a file's content to standard output", command_cat},
     {"ls", "[BUCKET[/PREFIX]]", "names files, or buckets", command_ls},

@@ -214,6 +214,7 @@ static bool set_headers(const Client *client, ClientCall *call)
         snprintf(line, sizeof line, "Repr-Digest: sha-256=:%s:", text);
         good = good && add_header(call, line);
     }
+    if (call->header != NULL) good = good && add_header(call, call->header);
     return good && curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers) == CURLE_OK;
 }
 

@@ -25,6 +25,7 @@ struct ClientCall {
     Str body;             /* all of it, or ptr NULL: send() gives it */
     uint64_t body_size;   /* bytes */
     const Sha256 *digest; /* of the body, sent as Repr-Digest; NULL: none */
+    const char *header;   /* one line more: "If-Match: …"; NULL: none */
     ErrCode (*send)(void *ctx, void *data, size_t max, size_t *len, Err *err); /* *len 0: the end */
     ErrCode (*rewind)(void *ctx, Err *err); /* send() begins again */
     /* Pieces of a 2xx answer; NULL: it is kept in answer. */

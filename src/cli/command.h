@@ -26,6 +26,7 @@ int command_fail(const char *name, const Err *err);
 /* The commands; each has a file of its own. */
 int command_serve(int argc, char **argv);
 int command_put(int argc, char **argv);
+int command_sync(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_cat(int argc, char **argv);
 int command_ls(int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/key_path.h"
 #include "cli/local_file.h"
+#include "cli/same.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,10 +18,12 @@ static const ClientSpec spec = {
         "Fetches a file, or every file below a prefix into a directory, which is made if it is\n"
         "missing. Nothing is ever written outside of it. Content is checked by its SHA-256 and\n"
         "takes its name only when it is whole. A PATH that is a directory takes the file under\n"
-        "the last part of its key; the PATH - is standard output.",
+        "the last part of its key; the PATH - is standard output.\n"
+        "With -r, what is here already with the same SHA-256 is not fetched again, so that a run\n"
+        "that was cut off goes on where it was; --force fetches all.",
     .example = "  holdfast get files/2026/report.pdf report.pdf\n"
                "  holdfast get -r files/doc /tmp/doc",
-    .options = OPTION_RECURSIVE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .options = OPTION_RECURSIVE | OPTION_FORCE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
     .args_min = 2,
     .args_max = 2,
 };
@@ -44,6 +47,9 @@ typedef struct {
     Buf path;   /* below the root; the place of the file */
     LocalNew file;
     HashCtx *hash;
+    Same same; /* what is here already */
+    bool skip; /* it is the same */
+    uint64_t listed_size;
     uint64_t size; /* bytes received by this attempt */
     bool has_wanted;
     Sha256 wanted; /* of the listing; the answer's own goes before */
@@ -73,6 +79,28 @@ static ErrCode take_piece(void *ctx, Str piece, Err *err)
     if (item->file.fd >= 0) return local_new_write(&item->file, piece, err);
     if (fwrite(piece.ptr, 1, piece.len, stdout) == piece.len) return OK;
     return err_set(err, ERR_IO, "standard output takes no more");
+}
+
+/* A file of the right size is compared; what else there is the transfer meets. */
+static ErrCode get_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
+{
+    const Get *get = ctx;
+    Item *item = arg;
+    SameVerdict same = SAME_MORE;
+    *verdict = POOL_SEND;
+    if (get->listing == NULL || get->session->options.force || !item->has_wanted) return OK;
+    if (item->same.file.fd < 0) {
+        /* Whether it can be replaced is found out when it is. */
+        if (local_open_below(get->root, buf_str(&item->path), &item->same.file, NULL) != OK) {
+            return OK;
+        }
+        if (item->same.file.fd < 0 || item->same.file.size != item->listed_size) return OK;
+    }
+    TRY(same_step(&item->same, &item->wanted, &same, err));
+    item->skip = same == SAME_EQUAL;
+    if (same == SAME_MORE) *verdict = POOL_MORE;
+    if (same == SAME_EQUAL) *verdict = POOL_SKIP;
+    return OK;
 }
 
 static ErrCode get_begin(void *ctx, void *arg, Err *err)
@@ -142,6 +170,7 @@ static void forget(Get *get, Item *item)
         if (get->items[i] == item) get->items[i] = get->items[--get->item_count];
     }
     local_new_discard(&item->file);
+    same_deinit(&item->same);
     hash_free(TAKE(item->hash));
     buf_deinit(&item->path);
     buf_deinit(&item->target);
@@ -153,7 +182,10 @@ static void get_done(void *ctx, void *arg, const Err *err)
     Get *get = ctx;
     Item *item = arg;
     Session *session = get->session;
-    if (err->code == OK) {
+    if (item->skip) {
+        session->tally.unchanged++;
+        session->tally.unchanged_bytes += item->listed_size;
+    } else if (err->code == OK) {
         tally_done(&session->tally, item->size);
     } else if (!client_stopped(session->client)) {
         tally_fail(&session->tally, buf_str(&item->key), err);
@@ -173,6 +205,9 @@ static ErrCode fill(Item *item, Str key, Str path, Err *err)
 static ErrCode make_item(Get *get, Item *item, Str key, Str path, Err *err)
 {
     item->file = LOCAL_NEW_NONE;
+    item->same = SAME_NONE;
+    item->skip = false;
+    item->listed_size = 0;
     item->size = 0;
     item->has_wanted = false;
     item->hash = hash_new(HASH_SHA256);
@@ -208,6 +243,7 @@ static ErrCode get_next(void *ctx, void *arg, bool *found, Err *err)
     }
     Str path = str_slice(entry.file.key, get->key.len, entry.file.key.len - get->key.len);
     TRY(make_item(get, item, entry.file.key, path, err));
+    item->listed_size = entry.file.size;
     item->has_wanted = entry.file.has_sha256;
     item->wanted = entry.file.sha256;
     return OK;
@@ -284,6 +320,7 @@ static int run(Get *get)
     PoolOps ops = {.item_size = sizeof(Item),
                    .answer_max = CLIENT_ANSWER_MAX,
                    .next = get_next,
+                   .prepare = get_prepare,
                    .begin = get_begin,
                    .end = get_end,
                    .done = get_done,

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/key_path.h"
+
 struct LocalDir {
     DIR *stream;
 };
@@ -141,21 +143,24 @@ ErrCode local_read_all(const char *path, Buf *out, bool *found, Err *err)
     return code;
 }
 
-static ErrCode stat_at(int dir_fd, const char *path, bool follow, LocalType *type, uint64_t *size,
-                       Err *err)
+static ErrCode stat_at(int dir_fd, const char *path, bool follow, LocalInfo *out, Err *err)
 {
     struct stat st;
     if (fstatat(dir_fd, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
         return FAIL(err, errno, "cannot look at it");
     }
-    *type = type_of(st.st_mode);
-    if (size != NULL) *size = (uint64_t)st.st_size;
+    *out = (LocalInfo){
+        .type = type_of(st.st_mode), .size = (uint64_t)st.st_size, .mtime_ns = mtime_of(&st)};
     return OK;
 }
 
 ErrCode local_stat(const char *path, bool follow, LocalType *type, uint64_t *size, Err *err)
 {
-    return stat_at(AT_FDCWD, path, follow, type, size, err);
+    LocalInfo info;
+    TRY(stat_at(AT_FDCWD, path, follow, &info, err));
+    *type = info.type;
+    if (size != NULL) *size = info.size;
+    return OK;
 }
 
 /* ---- directories ---- */
@@ -202,10 +207,54 @@ ErrCode local_dir_next(LocalDir *dir, const char **name, Err *err)
     }
 }
 
-ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalType *type, uint64_t *size,
-                       Err *err)
+ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalInfo *out, Err *err)
 {
-    return stat_at(dirfd(dir->stream), name, false, type, size, err);
+    return stat_at(dirfd(dir->stream), name, false, out, err);
+}
+
+/* Segment by segment; what stands in place of one is the answer. */
+ErrCode local_look_below(const LocalDir *dir, Str relative, LocalPresence *out, Err *err)
+{
+    char path[PATH_MAX];
+    *out = LOCAL_ABSENT;
+    if (key_path_check(relative, NULL) != OK) return OK;
+    if (!str_to_cstr(relative, path, sizeof path)) return OK;
+    for (size_t at = 0; at <= relative.len; at++) {
+        if (at < relative.len && path[at] != '/') continue;
+        LocalInfo info = {.type = LOCAL_OTHER};
+        path[at] = '\0';
+        ErrCode code = stat_at(dirfd(dir->stream), path, false, &info, err);
+        if (code == ERR_NOT_FOUND) return OK;
+        if (code != OK) return code;
+        if (info.type == LOCAL_LINK || info.type == LOCAL_OTHER) {
+            *out = LOCAL_OTHERWISE;
+            return OK;
+        }
+        bool last = at == relative.len;
+        if (last) *out = info.type == LOCAL_FILE ? LOCAL_THERE : LOCAL_ABSENT;
+        if (last || info.type == LOCAL_FILE) return OK;
+        path[at] = '/';
+    }
+    return OK;
+}
+
+ErrCode local_open_below(const LocalDir *dir, Str relative, LocalFile *out, Err *err)
+{
+    char path[PATH_MAX];
+    LocalPresence presence = LOCAL_ABSENT;
+    *out = LOCAL_FILE_NONE;
+    TRY(local_look_below(dir, relative, &presence, err));
+    if (presence != LOCAL_THERE || !str_to_cstr(relative, path, sizeof path)) return OK;
+    struct stat st;
+    int fd = openat(dirfd(dir->stream), path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT) return OK;
+    if (fd < 0) return FAIL(err, errno, "cannot open it");
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) { /* another one took its place */
+        close(fd);
+        return OK;
+    }
+    *out = (LocalFile){.fd = fd, .size = (uint64_t)st.st_size, .mtime_ns = mtime_of(&st)};
+    return OK;
 }
 
 ErrCode local_make_dirs(const char *path, Err *err)
@@ -318,15 +367,15 @@ static ErrCode open_parent(int root_fd, Str relative, int *out, Str *name, Err *
 
 static ErrCode check_place(const LocalNew *file, Err *err)
 {
-    LocalType type = LOCAL_FILE;
-    ErrCode code = stat_at(file->dir_fd, file->name, false, &type, NULL, err);
+    LocalInfo info = {.type = LOCAL_FILE};
+    ErrCode code = stat_at(file->dir_fd, file->name, false, &info, err);
     if (code == ERR_NOT_FOUND) return OK;
     if (code != OK) return code;
-    if (type == LOCAL_FILE) return OK;
+    if (info.type == LOCAL_FILE) return OK;
     return err_set(err, ERR_EXISTS, "%s stands in its place",
-                   type == LOCAL_DIR    ? "a directory"
-                   : type == LOCAL_LINK ? "a symbolic link"
-                                        : "something that is no regular file");
+                   info.type == LOCAL_DIR    ? "a directory"
+                   : info.type == LOCAL_LINK ? "a symbolic link"
+                                             : "something that is no regular file");
 }
 
 static ErrCode open_temp(LocalNew *file, Rng *rng, Err *err)

@@ -45,9 +45,26 @@ MUST_USE ErrCode local_dir_open(const LocalDir *parent, const char *path, LocalD
 void local_dir_close(LocalDir *dir); /* NULL is fine */
 /* The next entry but "." and "..": *name lives until the next call; NULL at the end. ERR_IO. */
 MUST_USE ErrCode local_dir_next(LocalDir *dir, const char **name, Err *err);
+typedef struct {
+    LocalType type;
+    uint64_t size;    /* bytes */
+    int64_t mtime_ns; /* of the last change of its content, since 1970 */
+} LocalInfo;
+
 /* What name below dir is, symbolic links not followed. ERR_NOT_FOUND, ERR_IO. */
-MUST_USE ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalType *type,
-                                uint64_t *size, Err *err);
+MUST_USE ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalInfo *out, Err *err);
+
+typedef enum {
+    LOCAL_THERE,    /* a regular file */
+    LOCAL_ABSENT,   /* nothing, a directory, or a file stands where a directory would have to */
+    LOCAL_OTHERWISE /* a link, device, socket or pipe, at its place or on the way */
+} LocalPresence;
+
+/* Is there a regular file relative below dir? No link is followed. A relative that can be no path
+ * (key_path_check()) is absent. Errors: ERR_FORBIDDEN, ERR_IO: nobody can tell. */
+MUST_USE ErrCode local_look_below(const LocalDir *dir, Str relative, LocalPresence *out, Err *err);
+/* Opens it; out->fd < 0 if it is not LOCAL_THERE. Errors: as local_look_below(). */
+MUST_USE ErrCode local_open_below(const LocalDir *dir, Str relative, LocalFile *out, Err *err);
 /* Makes path and the directories above it that are missing. ERR_EXISTS: there is something that is
  * no directory; ERR_FORBIDDEN, ERR_NO_SPACE, ERR_IO. */
 MUST_USE ErrCode local_make_dirs(const char *path, Err *err);

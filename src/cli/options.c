@@ -10,6 +10,14 @@ typedef enum {
     ID_RECURSIVE,
     ID_LONG,
     ID_HUMAN,
+    ID_BY_TIME,
+    ID_BY_SIZE,
+    ID_REVERSE,
+    ID_FORCE,
+    ID_DELETE,
+    ID_CHECKSUM,
+    ID_DRY_RUN,
+    ID_KEY_FILE,
     ID_HELP
 } OptionId;
 
@@ -24,14 +32,23 @@ typedef struct {
 
 static const OptionRow rows[] = {
     {ID_RECURSIVE, OPTION_RECURSIVE, "recursive", "rR", NULL, "everything below, not one level"},
+    {ID_RECURSIVE, OPTION_LISTING, "recursive", "R", NULL, "everything below, not one level"},
     {ID_LONG, OPTION_LONG, "long", "l", NULL, "size and time of each file too"},
     {ID_HUMAN, OPTION_HUMAN, "human", "h", NULL, "sizes as 1.5 MiB; with -l"},
+    {ID_BY_TIME, OPTION_LISTING, "time", "t", NULL, "newest first"},
+    {ID_BY_SIZE, OPTION_LISTING, "size", "S", NULL, "largest first"},
+    {ID_REVERSE, OPTION_LISTING, "reverse", "r", NULL, "in the opposite order"},
+    {ID_DELETE, OPTION_SYNC, "delete", "", NULL, "deletes below the prefix what is not here"},
+    {ID_CHECKSUM, OPTION_SYNC, "checksum", "c", NULL, "compares content, not size and time"},
+    {ID_DRY_RUN, OPTION_SYNC, "dry-run", "n", NULL, "only tells what would be done"},
+    {ID_FORCE, OPTION_FORCE, "force", "f", NULL, "moves what is the same on both sides too"},
     {ID_CONNECTIONS, OPTION_CONNECTIONS, "connections", "", "N", "transfers at once, 1..64 [8]"},
     {ID_JSON, OPTION_JSON, "json", "", NULL, "one JSON object a line on standard output"},
     {ID_QUIET, OPTION_QUIET, "quiet", "q", NULL, "nothing on standard error but failures"},
     {ID_RETRY_FOR, 0, "retry-for", "", "TIME", "how long a file is tried again [60s]"},
     {ID_URL, 0, "url", "", "URL", "server [HOLDFAST_URL, or http://127.0.0.1:9001]"},
     {ID_KEY, 0, "key", "", "ID.SECRET", "access key [HOLDFAST_KEY]"},
+    {ID_KEY_FILE, 0, "key-file", "", "FILE", "file that holds the key [HOLDFAST_KEY_FILE]"},
     {ID_HELP, 0, "help", "h", NULL, "this text"},
 };
 
@@ -98,6 +115,14 @@ static ErrCode set_value(ClientOptions *out, const OptionRow *row, const char *v
     case ID_RECURSIVE: out->recursive = true; return OK;
     case ID_LONG: out->long_form = true; return OK;
     case ID_HUMAN: out->human = true; return OK;
+    case ID_BY_TIME: out->by_time = true; return OK;
+    case ID_BY_SIZE: out->by_size = true; return OK;
+    case ID_REVERSE: out->reverse = true; return OK;
+    case ID_FORCE: out->force = true; return OK;
+    case ID_DELETE: out->remove_extra = true; return OK;
+    case ID_CHECKSUM: out->checksum = true; return OK;
+    case ID_DRY_RUN: out->dry_run = true; return OK;
+    case ID_KEY_FILE: out->key_file = value; return OK;
     case ID_RETRY_FOR:
         if (!options_parse_time(str_from_cstr(value), &out->retry_for_ms)) {
             return err_set(err, ERR_USAGE, "--retry-for \"%s\" is not a time such as 60s or 5min",

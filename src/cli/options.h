@@ -10,14 +10,18 @@
 #define OPTIONS_CONNECTIONS_MAX 64 /* each has buffers of about 1.5 MiB */
 #define OPTIONS_RETRY_FOR_MS 60000 /* unless --retry-for is given */
 
-/* Which of the options a command takes; --url, --key, --retry-for and --help are always there. */
+/* Which of the options a command takes; --url, --key, --key-file, --retry-for
+ * and --help are always there. */
 typedef enum {
     OPTION_CONNECTIONS = 1 << 0,
     OPTION_JSON = 1 << 1,
     OPTION_QUIET = 1 << 2,
     OPTION_RECURSIVE = 1 << 3,
     OPTION_LONG = 1 << 4,
-    OPTION_HUMAN = 1 << 5, /* takes -h, which is --help elsewhere */
+    OPTION_HUMAN = 1 << 5,   /* takes -h, which is --help elsewhere */
+    OPTION_LISTING = 1 << 6, /* -R, -t, -S and -r as ls has them */
+    OPTION_FORCE = 1 << 7,
+    OPTION_SYNC = 1 << 8, /* --delete, --checksum, --dry-run */
 } OptionBits;
 
 typedef struct {
@@ -34,8 +38,9 @@ typedef struct {
 typedef struct {
     const char *args[OPTIONS_ARGS_MAX];
     size_t arg_count;
-    const char *url; /* NULL unless given */
-    const char *key; /* NULL unless given */
+    const char *url;      /* NULL unless given */
+    const char *key;      /* NULL unless given */
+    const char *key_file; /* NULL unless given */
     size_t connections;
     uint64_t retry_for_ms;
     bool retry_given;
@@ -44,6 +49,13 @@ typedef struct {
     bool recursive;
     bool long_form;
     bool human;
+    bool by_time;
+    bool by_size;
+    bool reverse;
+    bool force;
+    bool remove_extra;
+    bool checksum;
+    bool dry_run;
 } ClientOptions;
 
 /* Reads argv[1..argc-1]; options may stand anywhere before `--`. *help: --help was there and the

@@ -5,7 +5,7 @@
 
 #define TICK_MS 100
 
-typedef enum { SLOT_IDLE, SLOT_WAITING, SLOT_RUNNING } SlotState;
+typedef enum { SLOT_IDLE, SLOT_PREPARING, SLOT_WAITING, SLOT_RUNNING } SlotState;
 
 typedef struct {
     SlotState state;
@@ -87,6 +87,21 @@ static void begin(Pool *pool, Slot *slot)
     fail(pool, slot, &cause, &err);
 }
 
+static void prepare(Pool *pool, Slot *slot)
+{
+    Err err = {0};
+    PoolVerdict verdict = POOL_SEND;
+    ErrCode code = pool->ops->prepare(pool->ops->ctx, slot->item, &verdict, &err);
+    if (code != OK) {
+        RetryCause cause = {.code = code, .local = true};
+        fail(pool, slot, &cause, &err);
+    } else if (verdict == POOL_SEND) {
+        begin(pool, slot);
+    } else if (verdict == POOL_SKIP) {
+        finish(pool, slot, &err);
+    }
+}
+
 static void end(Pool *pool, Slot *slot)
 {
     ClientCall *call = call_of(slot);
@@ -116,6 +131,8 @@ static void take_next(Pool *pool, Slot *slot)
         end_all(pool, &err);
     } else if (!found) {
         pool->exhausted = true;
+    } else if (pool->ops->prepare != NULL) {
+        slot->state = SLOT_PREPARING;
     } else {
         begin(pool, slot);
     }
@@ -141,6 +158,10 @@ static bool step(Pool *pool, Slot *slot, uint64_t *wait_ms)
     if (slot->state == SLOT_IDLE && !pool->exhausted) {
         take_next(pool, slot);
         if (slot->state == SLOT_IDLE && !pool->exhausted) *wait_ms = 0; /* failed at once */
+    }
+    if (slot->state == SLOT_PREPARING) {
+        prepare(pool, slot);
+        if (slot->state == SLOT_PREPARING || slot->state == SLOT_IDLE) *wait_ms = 0;
     }
     if (slot->state == SLOT_RUNNING && call_of(slot)->finished) *wait_ms = 0;
     return slot->state != SLOT_IDLE;

@@ -2,13 +2,20 @@
  * its retries. Items come one by one from next(), so that memory depends on the number of
  * connections only. One thread; callbacks run on it, never inside each other.
  *
- *   next → begin → (the call runs) → end → done
- *            ^                        |
- *            +---- wait, try again ---+   begin() and end() may fail too */
+ *   next → prepare → begin → (the call runs) → end → done
+ *            |  |      ^                        |
+ *            |  |      +---- wait, try again ---+   begin() and end() may fail too
+ *            +--+ nothing is to be asked: done */
 #ifndef HOLDFAST_CLI_POOL_H
 #define HOLDFAST_CLI_POOL_H
 
 #include "cli/client.h"
+
+typedef enum {
+    POOL_SEND, /* begin() follows */
+    POOL_MORE, /* prepare() has to be called again */
+    POOL_SKIP  /* the item is over, without a request: done() with OK follows */
+} PoolVerdict;
 
 typedef struct {
     size_t item_size; /* bytes; begins with a ClientCall */
@@ -16,6 +23,9 @@ typedef struct {
     /* Fills item (zero but for its call, or as its last user left it); *found false: no more.
      * A failure ends the run. */
     ErrCode (*next)(void *ctx, void *item, bool *found, Err *err);
+    /* Work on this side before the first attempt, in steps of a few milliseconds, as all others
+     * wait meanwhile. NULL: none. */
+    ErrCode (*prepare)(void *ctx, void *item, PoolVerdict *verdict, Err *err);
     /* Before each attempt: fills in the call's request. */
     ErrCode (*begin)(void *ctx, void *item, Err *err);
     /* The answer is there and is a success: may find that it is none after all. */

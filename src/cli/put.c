@@ -1,41 +1,63 @@
-/* holdfast put: sends a file, or all files below a directory. A small file is read and hashed
- * first and sent with its digest; a large one is hashed on its way out, and the server's SHA-256
- * must be the same. Sending again by name is idempotent, so every failure may be retried. */
+/* holdfast put and sync: send a file, or what is new below a directory; sync also deletes. */
 #include "cli/session.h"
 
 #include "cli/command.h"
 #include "cli/key_path.h"
-#include "cli/walk.h"
-#include <inttypes.h>
+#include "cli/merge.h"
+#include "cli/same.h"
+#include "cli/show.h"
+#include "cli/upload.h"
+#include <stdio.h>
 #include <string.h>
 
-#define SMALL_MAX (1 * MIB) /* bytes that are read before they are sent */
-#define COUNT_STEP 200      /* entries counted ahead at a time, for the time left */
+#define COUNT_STEP 200 /* entries counted ahead at a time, for the time left */
 
-static const ClientSpec spec = {
+static const ClientSpec put_spec = {
     .name = "put",
     .usage = "put PATH BUCKET/KEY\nput -r DIRECTORY BUCKET[/PREFIX]",
     .text =
         "Stores a file under a name, or every file below a directory. Symbolic links, devices,\n"
         "sockets and pipes are left out, and told. When the server goes away it is waited for.\n"
-        "With a KEY that is empty or ends in / the file keeps its own name behind it.",
+        "With a KEY that is empty or ends in / the file keeps its own name behind it.\n"
+        "With -r, what is there already with the same SHA-256 is not sent again, so that a run\n"
+        "that was cut off goes on where it was; --force sends all.",
     .example = "  holdfast put report.pdf files/2026/report.pdf\n"
                "  holdfast put -r /usr/share/doc files/doc",
-    .options = OPTION_RECURSIVE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .options = OPTION_RECURSIVE | OPTION_FORCE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
     .args_min = 2,
     .args_max = 2,
 };
 
+static const ClientSpec sync_spec = {
+    .name = "sync",
+    .usage = "sync [--delete] [--dry-run] DIRECTORY BUCKET[/PREFIX]",
+    .text =
+        "Sends what is new or changed below a directory: what differs in size, and what differs\n"
+        "in time of change and then in SHA-256 too. --checksum does not trust size and time.\n"
+        "--delete also deletes the files below PREFIX/ that are not in the directory, and never\n"
+        "others; a whole bucket is written BUCKET/. What a link, a device or a directory that\n"
+        "can't be read stands for is kept. --json tells of what is sent and deleted.",
+    .example = "  holdfast sync --dry-run --delete photos files/photos\n"
+               "  holdfast sync --delete photos files/photos",
+    .options = OPTION_SYNC | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .args_min = 2,
+    .args_max = 2,
+};
+
+typedef enum {
+    DO_SEND,
+    DO_COMPARE, /* by SHA-256, then it is sent or not */
+    DO_NOTHING, /* it is there already */
+    DO_DELETE
+} ItemKind;
+
 typedef struct {
-    ClientCall call;
-    char *path;     /* owned */
-    Buf key;        /* bytes */
-    Buf target;     /* of the request, terminated */
-    LocalFile file; /* a large one, while it is sent */
-    HashCtx *hash;
-    Buf small;     /* all of a small one */
-    Sha256 digest; /* of a small one */
-    uint64_t size;
+    Upload up; /* first: its call is the item's */
+    ItemKind kind;
+    const char *reason; /* why it is sent */
+    Same same;
+    Sha256 wanted;
+    char etag[128]; /* "If-Match: …" of a DELETE: the file that was listed, and no later one */
 } Item;
 
 typedef struct {
@@ -43,9 +65,14 @@ typedef struct {
     Str bucket;
     Str prefix; /* of keys; with its '/' */
     const char *root;
-    bool recursive;
+    bool tree;  /* not one file */
+    bool sync;  /* decides by size and time first */
     bool taken; /* the one file was given out */
+    bool found; /* a file, here */
+    LocalDir *dir;
     Walk *walk;
+    Listing *listing;
+    Merge merge;
     Walk *counter; /* walks ahead, only to count; NULL when it has done */
     bool counted;
     uint64_t files_total;
@@ -56,38 +83,80 @@ typedef struct {
 
 /* ---- one file ---- */
 
-static ErrCode send_piece(void *ctx, void *data, size_t max, size_t *len, Err *err)
+/* --dry-run: what would be done, as a line. */
+static void tell(const Put *put, Item *item, const char *what)
 {
-    Item *item = ctx;
-    TRY(local_read(&item->file, data, max, len, err));
-    /* Shorter than announced: nothing of it is stored. */
-    if (*len == 0) TRY(local_check_unchanged(&item->file, err));
-    hash_update(item->hash, data, *len);
+    AUTO_BUF(text, 64 * KIB);
+    Str key = buf_str(&item->up.key);
+    if (!put->session->options.json) {
+        char shown[SHOW_NAME_SIZE];
+        printf("%s %s%s%s%s\n", what, show_name(key, shown), item->reason != NULL ? " (" : "",
+               item->reason != NULL ? item->reason : "", item->reason != NULL ? ")" : "");
+        return;
+    }
+    JsonWriter json;
+    json_writer_init(&json, &text);
+    json_write_object_begin(&json);
+    json_member_str(&json, "bucket", put->bucket);
+    json_member_str(&json, "key", key);
+    json_member_cstr(&json, "would", what);
+    if (item->reason != NULL) json_member_cstr(&json, "reason", item->reason);
+    json_write_object_end(&json);
+    if (json_writer_end(&json, NULL) == OK) printf("%.*s\n", STR_ARG(buf_str(&text)));
+}
+
+/* Is it still so that there is no such file here? Asked just before it is deleted there. */
+static ErrCode check_gone(Put *put, Item *item, bool *gone, Err *err)
+{
+    LocalPresence presence = LOCAL_THERE;
+    Str key = buf_str(&item->up.key);
+    Str relative = str_slice(key, put->prefix.len, key.len - put->prefix.len);
+    ASSERT(str_starts_with(key, put->prefix));
+    ErrCode code = local_look_below(put->dir, relative, &presence, err);
+    if (code != OK) return err_wrap(err, code, "kept, for nobody can tell if it is here");
+    *gone = presence == LOCAL_ABSENT;
+    if (presence == LOCAL_OTHERWISE) {
+        Err why = {0};
+        code = err_set(&why, ERR_EXISTS, "kept, for here a link or device stands in its place");
+        ASSERT(code == ERR_EXISTS);
+        tally_skip(&put->session->tally, key, &why);
+    }
     return OK;
 }
 
-static ErrCode send_again(void *ctx, Err *err)
+static ErrCode compare(Item *item, PoolVerdict *verdict, Err *err)
 {
-    Item *item = ctx;
-    hash_reset(item->hash);
-    return local_rewind(&item->file, err);
+    SameVerdict same = SAME_MORE;
+    if (item->same.file.fd < 0) {
+        TRY(local_open(item->up.path, false, &item->same.file, err));
+    }
+    TRY(same_step(&item->same, &item->wanted, &same, err));
+    *verdict = same == SAME_MORE ? POOL_MORE : POOL_SKIP;
+    if (same == SAME_EQUAL) item->kind = DO_NOTHING;
+    if (same != SAME_OTHER) return OK;
+    item->kind = DO_SEND;
+    item->reason = "content";
+    *verdict = POOL_SEND;
+    return OK;
 }
 
-static ErrCode read_small(Item *item, Err *err)
+static ErrCode put_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
 {
-    size_t len = 0;
-    uint8_t probe;
-    size_t beyond = 0;
-    buf_clear(&item->small);
-    TRY(buf_reserve(&item->small, (size_t)item->size + 1, err));
-    TRY(local_read(&item->file, item->small.data, (size_t)item->size, &len, err));
-    TRY(local_read(&item->file, &probe, 1, &beyond, err));
-    if (len + beyond != item->size) {
-        return err_set(err, ERR_ABORTED, "it changed while it was read: it had %" PRIu64 " bytes",
-                       item->size);
+    Put *put = ctx;
+    Item *item = arg;
+    bool gone = true;
+    *verdict = item->kind == DO_NOTHING ? POOL_SKIP : POOL_SEND;
+    if (item->kind == DO_COMPARE) TRY(compare(item, verdict, err));
+    if (item->kind == DO_DELETE) {
+        TRY(check_gone(put, item, &gone, err));
+        if (!gone) {
+            item->kind = DO_NOTHING;
+            *verdict = POOL_SKIP;
+        }
     }
-    item->small.len = len;
-    item->digest = sha256_of(item->small.data, len);
+    if (*verdict != POOL_SEND || !put->session->options.dry_run) return OK;
+    tell(put, item, item->kind == DO_DELETE ? "delete" : "store");
+    *verdict = POOL_SKIP;
     return OK;
 }
 
@@ -95,50 +164,17 @@ static ErrCode put_begin(void *ctx, void *arg, Err *err)
 {
     const Put *put = ctx;
     Item *item = arg;
-    ClientCall *call = &item->call;
-    local_close(&item->file);
-    TRY(key_check(buf_str(&item->key), err));
-    TRY(remote_file_target(&item->target, put->bucket, buf_str(&item->key), err));
-    TRY(local_open(item->path, !put->recursive, &item->file, err));
-    item->size = item->file.size;
-    call->moved_bytes = 0;
-    call->method = "PUT";
-    call->target = (const char *)item->target.data;
-    call->has_body = true;
-    call->body_size = item->size;
-    call->ctx = item;
-    call->send = send_piece;
-    call->rewind = send_again;
+    ClientCall *call = &item->up.call;
+    if (item->kind != DO_DELETE) return upload_begin(&item->up, put->bucket, !put->tree, err);
+    Str key = buf_str(&item->up.key);
+    TRY(remote_file_target(&item->up.target, put->bucket, key, err));
+    call->method = "DELETE";
+    call->target = (const char *)item->up.target.data;
+    call->header = item->etag[0] != '\0' ? item->etag : NULL;
+    call->has_body = false;
     call->body = (Str){NULL, 0};
     call->digest = NULL;
-    if (item->size <= SMALL_MAX) {
-        ErrCode code = read_small(item, err);
-        local_close(&item->file);
-        if (code != OK) return code;
-        call->body = buf_str(&item->small);
-        call->digest = &item->digest;
-        return OK;
-    }
-    if (item->hash == NULL) item->hash = hash_new(HASH_SHA256);
-    hash_reset(item->hash);
     return OK;
-}
-
-static ErrCode check_stored(Item *item, json_t *object, Err *err)
-{
-    RemoteFile stored;
-    TRY(remote_file_parse(object, &stored, err));
-    if (item->file.fd >= 0) {
-        hash_final(item->hash, item->digest.bytes);
-        TRY(local_check_unchanged(&item->file, err));
-    }
-    if (stored.size == item->size && stored.has_sha256 &&
-        sha256_eq(&stored.sha256, &item->digest)) {
-        return OK;
-    }
-    return err_set(err, ERR_CORRUPT,
-                   "the server has stored other bytes than were sent (%" PRIu64 " of %" PRIu64 ")",
-                   stored.size, item->size);
 }
 
 static ErrCode put_end(void *ctx, void *arg, Err *err)
@@ -146,9 +182,11 @@ static ErrCode put_end(void *ctx, void *arg, Err *err)
     const Put *put = ctx;
     Item *item = arg;
     AUTO(json_t, json_free) object = NULL;
-    ErrCode code = json_parse(buf_str(&item->call.answer), &object, err);
-    if (code != OK) return err_wrap(err, ERR_PEER, "the server's answer");
-    TRY(check_stored(item, object, err));
+    if (item->kind == DO_DELETE) {
+        session_json_deleted(put->session, put->bucket, buf_str(&item->up.key));
+        return OK;
+    }
+    TRY(upload_end(&item->up, &object, err));
     if (put->session->options.json) session_json_line(object);
     return OK;
 }
@@ -158,12 +196,21 @@ static void forget(Put *put, Item *item)
     for (size_t i = 0; i < put->item_count; i++) {
         if (put->items[i] == item) put->items[i] = put->items[--put->item_count];
     }
-    local_close(&item->file);
-    mem_free(TAKE(item->path));
-    hash_free(TAKE(item->hash));
-    buf_deinit(&item->small);
-    buf_deinit(&item->target);
-    buf_deinit(&item->key);
+    same_deinit(&item->same);
+    upload_deinit(&item->up);
+}
+
+static void count_done(Put *put, const Item *item)
+{
+    Tally *tally = &put->session->tally;
+    if (item->kind == DO_DELETE) {
+        tally->deleted++;
+    } else if (item->kind == DO_NOTHING) {
+        tally->unchanged++;
+        tally->unchanged_bytes += item->up.size;
+    } else {
+        tally_done(tally, item->up.size);
+    }
 }
 
 static void put_done(void *ctx, void *arg, const Err *err)
@@ -171,12 +218,13 @@ static void put_done(void *ctx, void *arg, const Err *err)
     Put *put = ctx;
     Item *item = arg;
     Session *session = put->session;
-    if (err->code == OK) {
-        tally_done(&session->tally, item->size);
+    bool deletes = item->kind == DO_DELETE;
+    if (err->code == OK || (deletes && err->code == ERR_NOT_FOUND)) {
+        count_done(put, item);
     } else if (!client_stopped(session->client)) {
-        Str path = str_from_cstr(item->path);
-        tally_fail(&session->tally, path, err);
-        session_json_failure(session, "path", path, err);
+        Str name = deletes ? buf_str(&item->up.key) : str_from_cstr(item->up.path);
+        tally_fail(&session->tally, name, err);
+        session_json_failure(session, deletes ? "key" : "path", name, err);
     }
     forget(put, item);
 }
@@ -185,59 +233,90 @@ static void put_done(void *ctx, void *arg, const Err *err)
 
 static ErrCode make_item(Put *put, Item *item, Str relative, Err *err)
 {
-    size_t size = strlen(put->root) + relative.len + 2;
-    item->file = LOCAL_FILE_NONE;
-    buf_init(&item->small, SMALL_MAX + 1);
-    buf_init(&item->target, REMOTE_TARGET_MAX + 4 * WALK_PATH_MAX);
-    buf_init(&item->key, 2 * WALK_PATH_MAX);
-    item->path = mem_new(size);
-    memcpy(item->path, put->root, strlen(put->root));
-    if (relative.len > 0) {
-        size_t at = strlen(put->root);
-        item->path[at] = '/';
-        memcpy(item->path + at + 1, relative.ptr, relative.len);
-    }
-    item->size = 0;
+    item->kind = DO_SEND;
+    item->reason = NULL;
+    item->same = SAME_NONE;
+    item->etag[0] = '\0';
     ASSERT(put->item_count < OPTIONS_CONNECTIONS_MAX);
     put->items[put->item_count++] = item;
-    ErrCode code = buf_append_str(&item->key, put->prefix, err);
-    if (code == OK) code = buf_append_str(&item->key, relative, err);
+    ErrCode code = upload_init(&item->up, put->root, put->prefix, relative, err);
     if (code != OK) forget(put, item);
     return code;
 }
 
-/* The next file of the walk; what can't be sent goes to the tally. */
-static bool next_file(Put *put, Str *relative)
+static bool same_mtime(const MergeStep *step)
+{
+    char here[UPLOAD_MTIME_SIZE];
+    const json_t *meta = json_object_get(step->remote.json, "meta");
+    const char *there = json_string_value(json_object_get(meta, UPLOAD_MTIME_NAME));
+    return there != NULL && strcmp(there, upload_mtime_text(step->mtime_ns, here)) == 0;
+}
+
+static void decide(const Put *put, const MergeStep *step, Item *item)
+{
+    const ClientOptions *options = &put->session->options;
+    item->up.size = step->size;
+    if (step->kind == MERGE_NEW) {
+        item->reason = "new";
+    } else if (step->kind == MERGE_GONE) {
+        const char *etag = json_string_value(json_object_get(step->remote.json, "etag"));
+        item->kind = DO_DELETE;
+        int len = etag == NULL ? 0
+                               : snprintf(item->etag, sizeof item->etag, "If-Match: \"%s\"", etag);
+        ASSERT(len >= 0);
+        if ((size_t)len >= sizeof item->etag) item->etag[0] = '\0';
+    } else if (step->size != step->remote.size) {
+        item->reason = "size";
+    } else if (put->sync && !options->checksum && same_mtime(step)) {
+        item->kind = DO_NOTHING;
+    } else if (step->remote.has_sha256) {
+        item->kind = DO_COMPARE;
+        item->wanted = step->remote.sha256;
+    } else {
+        item->reason = "content";
+    }
+}
+
+/* The next step that is an item; what can't be sent goes to the tally. */
+static ErrCode next_step(Put *put, MergeStep *step, Err *err)
 {
     Session *session = put->session;
     for (;;) {
-        Err err = {0};
-        WalkEntry entry = walk_next(put->walk, &err);
-        if (entry.kind == WALK_END) return false;
-        *relative = entry.relative;
-        if (entry.kind == WALK_FILE) return true;
-        if (entry.kind == WALK_SKIPPED) {
-            tally_skip(&session->tally, entry.relative, &err);
+        TRY(merge_next(&put->merge, step, err));
+        if (step->kind == MERGE_SKIPPED) {
+            tally_skip(&session->tally, step->relative, &step->why);
+        } else if (step->kind == MERGE_FAILED) {
+            tally_fail(&session->tally, step->relative, &step->why);
+            session_json_failure(session, "path", step->relative, &step->why);
         } else {
-            tally_fail(&session->tally, entry.relative, &err);
-            session_json_failure(session, "path", entry.relative, &err);
+            return OK;
         }
-        if (client_stopped(session->client)) return false;
+        if (client_stopped(session->client)) return err_set(err, ERR_ABORTED, "stopped");
     }
 }
 
 static ErrCode put_next(void *ctx, void *arg, bool *found, Err *err)
 {
     Put *put = ctx;
-    Str relative = {NULL, 0};
+    MergeStep step = {.kind = MERGE_NEW};
     *found = false;
-    if (put->recursive) {
-        if (!next_file(put, &relative)) return OK;
+    if (put->tree) {
+        TRY(next_step(put, &step, err));
+        if (step.kind == MERGE_END) return OK;
+        /* A disk that is not mounted looks like this. */
+        if (step.kind == MERGE_GONE && !put->found && put->merge.local.kind == WALK_END) {
+            return err_set(err, ERR_USAGE,
+                           "there are no files in %s, so --delete would delete all; "
+                           "`holdfast rm -r` does that",
+                           put->root);
+        }
+        put->found = put->found || step.kind != MERGE_GONE;
     } else {
         if (put->taken) return OK;
         put->taken = true;
     }
-    TRY(make_item(put, arg, relative, err));
+    TRY(make_item(put, arg, step.relative, err));
+    if (put->tree) decide(put, &step, arg);
     *found = true;
     return OK;
 }
@@ -262,26 +341,42 @@ static void count_ahead(Put *put)
 static void put_state(void *ctx, ProgressState *state)
 {
     Put *put = ctx;
+    const Tally *tally = &put->session->tally;
     for (int i = 0; i < 10; i++)
         count_ahead(put);
-    for (size_t i = 0; i < put->item_count; i++) {
-        const Item *item = put->items[i];
-        if (item->file.fd >= 0) state->bytes += MIN(item->call.moved_bytes, item->size);
-    }
+    for (size_t i = 0; i < put->item_count; i++)
+        state->bytes += upload_moving(&put->items[i]->up);
     state->total_known = put->counted;
-    state->files_total = put->files_total;
-    state->bytes_total = put->bytes_total;
+    /* What turned out to be there already is no work. */
+    state->files_total = put->files_total - MIN(put->files_total, tally->unchanged);
+    state->bytes_total = put->bytes_total - MIN(put->bytes_total, tally->unchanged_bytes);
 }
 
-/* ---- the command ---- */
+/* ---- the commands ---- */
 
 /* The prefix of keys, terminated by '/' unless empty; or the key of a single file. */
 static ErrCode make_prefix(const Put *put, Str key, Buf *out, Err *err)
 {
     bool is_folder = key.len == 0 || key.ptr[key.len - 1] == '/';
     TRY(buf_append_str(out, key, err));
-    if (put->recursive) return is_folder ? OK : buf_append_str(out, STR("/"), err);
+    if (put->tree) return is_folder ? OK : buf_append_str(out, STR("/"), err);
     return is_folder ? buf_append_str(out, path_base_name(str_from_cstr(put->root)), err) : OK;
+}
+
+static ErrCode open_tree(Put *put, Err *err)
+{
+    Session *session = put->session;
+    TRY(local_dir_open(NULL, put->root, &put->dir, err));
+    TRY(walk_open(put->root, WALK_SORTED, &put->walk, err));
+    if (session->progress.shown) {
+        TRY(walk_open(put->root, WALK_ANY_ORDER, &put->counter, err));
+    }
+    if (!session->options.force) {
+        ListingOptions listing = session_listing(session, put->bucket, put->prefix, 0);
+        TRY(listing_open(&listing, &put->listing, err));
+    }
+    merge_init(&put->merge, put->walk, put->listing, put->prefix, session->options.remove_extra);
+    return OK;
 }
 
 static ErrCode prepare(Put *put, Buf *prefix, Err *err)
@@ -290,13 +385,16 @@ static ErrCode prepare(Put *put, Buf *prefix, Err *err)
     LocalType type = LOCAL_FILE;
     const ClientOptions *options = &put->session->options;
     put->root = options->args[0];
-    put->recursive = options->recursive;
+    put->tree = put->sync || options->recursive;
     TRY(key_split(options->args[1], &put->bucket, &key, err));
+    if (options->remove_extra && strchr(options->args[1], '/') == NULL) {
+        return err_set(err, ERR_USAGE, "write %s/ to delete in the whole bucket", options->args[1]);
+    }
     TRY(make_prefix(put, key, prefix, err));
     put->prefix = buf_str(prefix);
     ErrCode code = local_stat(put->root, true, &type, &put->bytes_total, err);
     if (code != OK) return err_wrap(err, code, "%s", put->root);
-    if (!put->recursive) {
+    if (!put->tree) {
         put->files_total = 1;
         put->counted = true;
         if (type != LOCAL_DIR) return OK;
@@ -305,37 +403,51 @@ static ErrCode prepare(Put *put, Buf *prefix, Err *err)
     }
     put->bytes_total = 0;
     if (type != LOCAL_DIR) {
-        return err_set(err, ERR_USAGE, "%s is no directory; leave -r out", put->root);
+        return err_set(err, ERR_USAGE, "%s is no directory%s", put->root,
+                       put->sync ? "; `put` sends a file" : "; leave -r out");
     }
-    code = walk_open(put->root, &put->walk, err);
-    if (code == OK && put->session->progress.shown) {
-        code = walk_open(put->root, &put->counter, err);
-    }
+    code = open_tree(put, err);
     return code == OK ? OK : err_wrap(err, code, "%s", put->root);
 }
 
-int command_put(int argc, char **argv)
+static int command(const ClientSpec *spec, int argc, char **argv)
 {
     Session session;
     int status = 0;
     Err err = {0};
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, spec, argc, argv, &status)) return status;
     AUTO_BUF(prefix, 2 * WALK_PATH_MAX);
-    Put put = {.session = &session};
+    Put put = {.session = &session, .sync = spec == &sync_spec};
     if (prepare(&put, &prefix, &err) != OK) {
         status = session_fail(&session, (Str){NULL, 0}, &err);
     } else {
         PoolOps ops = {.item_size = sizeof(Item),
                        .answer_max = CLIENT_ANSWER_MAX,
                        .next = put_next,
+                       .prepare = put_prepare,
                        .begin = put_begin,
                        .end = put_end,
                        .done = put_done,
                        .ctx = &put};
+        session.tally.dry_run = session.options.dry_run;
         session_run(&session, &ops, put_state);
-        status = session_report(&session, "stored", !put.recursive);
+        status = session_report(&session, session.options.dry_run ? "would store" : "stored",
+                                !put.tree);
     }
+    merge_deinit(&put.merge);
+    listing_close(put.listing);
     walk_close(put.walk);
     walk_close(put.counter);
+    local_dir_close(put.dir);
     return session_end(&session, status);
+}
+
+int command_put(int argc, char **argv)
+{
+    return command(&put_spec, argc, argv);
+}
+
+int command_sync(int argc, char **argv)
+{
+    return command(&sync_spec, argc, argv);
 }

@@ -49,16 +49,7 @@ static ErrCode rm_end(void *ctx, void *arg, Err *err)
     const Rm *rm = ctx;
     const Item *item = arg;
     UNUSED(err);
-    if (!rm->session->options.json) return OK;
-    AUTO_BUF(text, 64 * KIB);
-    JsonWriter json;
-    json_writer_init(&json, &text);
-    json_write_object_begin(&json);
-    json_member_str(&json, "bucket", rm->bucket);
-    json_member_str(&json, "key", buf_str(&item->key));
-    json_member_bool(&json, "deleted", true);
-    json_write_object_end(&json);
-    if (json_writer_end(&json, NULL) == OK) printf("%.*s\n", STR_ARG(buf_str(&text)));
+    session_json_deleted(rm->session, rm->bucket, buf_str(&item->key));
     return OK;
 }
 

@@ -199,12 +199,20 @@ static void print_lines(const Session *session, Str text)
     }
 }
 
+/* Ended by its first request, and session_run() said why. */
+static bool never_began(const Tally *tally)
+{
+    return tally->ended != OK &&
+           tally->files + tally->failed + tally->unchanged + tally->deleted == 0;
+}
+
 int session_report(Session *session, const char *verb, bool single)
 {
     AUTO_BUF(text, 64 * KIB);
     const Tally *tally = &session->tally;
     Err err = {0};
     ErrCode code = OK;
+    if (never_began(tally) && !tally->interrupted) return tally_exit_status(tally, single);
     if (tally->interrupted) {
         code = buf_printf(&text, &err, "stopped\n");
     } else if (single && tally->failed > 0) {
@@ -228,6 +236,20 @@ void session_json_line(const json_t *object)
 {
     json_dumpf(object, stdout, JSON_COMPACT); /* a failed write sticks to stdout */
     putchar('\n');
+}
+
+void session_json_deleted(Session *session, Str bucket, Str key)
+{
+    if (!session->options.json) return;
+    AUTO_BUF(text, 64 * KIB);
+    JsonWriter json;
+    json_writer_init(&json, &text);
+    json_write_object_begin(&json);
+    json_member_str(&json, "bucket", bucket);
+    json_member_str(&json, "key", key);
+    json_member_bool(&json, "deleted", true);
+    json_write_object_end(&json);
+    if (json_writer_end(&json, NULL) == OK) printf("%.*s\n", STR_ARG(buf_str(&text)));
 }
 
 void session_json_failure(Session *session, const char *what, Str name, const Err *err)

@@ -45,6 +45,8 @@ void session_run(Session *session, const PoolOps *ops,
 int session_report(Session *session, const char *verb, bool single);
 /* --json: a line {"key": …, "error": {"code", "detail"}} on standard output. */
 void session_json_failure(Session *session, const char *what, Str name, const Err *err);
+/* --json: a line {"bucket", "key", "deleted": true}. */
+void session_json_deleted(Session *session, Str bucket, Str key);
 /* One object as a line on standard output. */
 void session_json_line(const json_t *object);
 

@@ -103,12 +103,13 @@ static ErrCode read_config_file(Settings *out, Err *err)
 
 /* ---- the environment and flags ---- */
 
-static ErrCode read_key_file(const char *path, Settings *out, Err *err)
+/* from names the source in texts. */
+static ErrCode read_key_file(const char *from, const char *path, Settings *out, Err *err)
 {
     AUTO_BUF(text, KEY_FILE_MAX);
     bool found = false;
     TRY(local_read_all(path, &text, &found, err));
-    if (!found) return err_set(err, ERR_CONFIG, "HOLDFAST_KEY_FILE: there is no file %s", path);
+    if (!found) return err_set(err, ERR_CONFIG, "%s: there is no file %s", from, path);
     Str line;
     Str rest;
     /* The first line, whatever follows: false only tells that nothing does. */
@@ -174,10 +175,12 @@ static ErrCode read_all(const ClientOptions *options, Settings *out, Err *err)
     const char *key = options->key != NULL ? options->key : env_value("HOLDFAST_KEY");
     const char *key_file = env_value("HOLDFAST_KEY_FILE");
     if (url != NULL) set(&out->url, str_from_cstr(url));
-    if (key != NULL) {
+    if (options->key_file != NULL && options->key == NULL) {
+        TRY(read_key_file("--key-file", options->key_file, out, err));
+    } else if (key != NULL) {
         set(&out->key, str_from_cstr(key));
     } else if (key_file != NULL) {
-        TRY(read_key_file(key_file, out, err));
+        TRY(read_key_file("HOLDFAST_KEY_FILE", key_file, out, err));
     }
     return check(out, err);
 }

@@ -72,8 +72,14 @@ ErrCode tally_summary(const Tally *tally, const char *verb, uint64_t elapsed_ms,
                    tally->files == 1 ? "" : "s"));
     /* Deleting moves no bytes. */
     if (tally->bytes > 0) TRY(buf_printf(out, err, ", %s", size));
-    TRY(buf_printf(out, err, " in %s", time));
-    if (tally->bytes > 0) TRY(buf_printf(out, err, " (%s/s)", rate));
+    if (!tally->dry_run) TRY(buf_printf(out, err, " in %s", time));
+    if (tally->bytes > 0 && !tally->dry_run) TRY(buf_printf(out, err, " (%s/s)", rate));
+    if (tally->deleted > 0)
+        TRY(buf_printf(out, err, ", %" PRIu64 " %s", tally->deleted,
+                       tally->dry_run ? "to delete" : "deleted"));
+    if (tally->unchanged > 0) {
+        TRY(buf_printf(out, err, ", %" PRIu64 " unchanged", tally->unchanged));
+    }
     if (tally->failed > 0) TRY(buf_printf(out, err, ", %" PRIu64 " failed", tally->failed));
     if (tally->skipped > 0) TRY(buf_printf(out, err, ", %" PRIu64 " skipped", tally->skipped));
     return buf_append_str(out, STR("\n"), err);

@@ -20,10 +20,14 @@ typedef struct {
     uint64_t bytes; /* of them */
     uint64_t failed;
     uint64_t skipped;
-    bool damage;     /* one failed by damage */
-    ErrCode failure; /* of the last one that failed */
-    ErrCode ended;   /* not OK: the run was ended before its end, by this */
+    uint64_t deleted;         /* beside those that were moved */
+    uint64_t unchanged;       /* there already */
+    uint64_t unchanged_bytes; /* of them */
+    bool damage;              /* one failed by damage */
+    ErrCode failure;          /* of the last one that failed */
+    ErrCode ended;            /* not OK: the run was ended before its end, by this */
     bool interrupted;
+    bool dry_run; /* nothing was moved, so there is no time to tell */
     TallyName failures[TALLY_NAMES_MAX];
     TallyName skips[TALLY_NAMES_MAX];
 } Tally;
@@ -36,7 +40,8 @@ void tally_skip(Tally *tally, Str name, const Err *err);
 int tally_exit_status(const Tally *tally, bool single);
 /* The failures and skips, for a person; "" if there are none. Errors: as buf_append(). */
 MUST_USE ErrCode tally_names(const Tally *tally, Buf *out, Err *err);
-/* "stored 12 files, 1.5 MiB in 3.2 s (480.0 KiB/s), 1 failed, 2 skipped\n"; verb: "stored". */
+/* "stored 12 files, 1.5 MiB in 3.2 s (480.0 KiB/s), 7 unchanged, 1 failed, 2 skipped\n"; verb:
+ * "stored". */
 MUST_USE ErrCode tally_summary(const Tally *tally, const char *verb, uint64_t elapsed_ms, Buf *out,
                                Err *err);
 

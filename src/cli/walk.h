@@ -1,6 +1,7 @@
 /* Walk: the files below a directory, one at a time, in the order the file system gives them, so
- * that memory depends on the depth and not on their number. Symbolic links are not followed. One
- * thread. */
+ * that memory depends on the depth and not on their number; or in the order of their paths as
+ * bytes, which is that of keys, and then the names of each open directory are held. Symbolic links
+ * are not followed. One thread. */
 #ifndef HOLDFAST_CLI_WALK_H
 #define HOLDFAST_CLI_WALK_H
 
@@ -20,12 +21,15 @@ typedef enum {
 
 typedef struct {
     WalkKind kind;
-    Str relative;  /* below the root; until the next call */
-    uint64_t size; /* bytes of a file */
+    Str relative;     /* below the root; until the next call */
+    uint64_t size;    /* bytes of a file */
+    int64_t mtime_ns; /* of a file */
 } WalkEntry;
 
+typedef enum { WALK_ANY_ORDER, WALK_SORTED } WalkOrder;
+
 /* Errors: those of local_dir_open(). */
-MUST_USE ErrCode walk_open(const char *root, Walk **out, Err *err);
+MUST_USE ErrCode walk_open(const char *root, WalkOrder order, Walk **out, Err *err);
 void walk_close(Walk *walk); /* NULL is fine */
 /* The next entry that is no directory. err tells about WALK_SKIPPED and WALK_FAILED. */
 WalkEntry walk_next(Walk *walk, Err *err);

@@ -291,6 +291,150 @@ def a_file_that_shrinks(cli):
     expect(stat['created_at'], stat['updated_at'], 'times')
 
 
+# ---- only what is new ----
+
+def sent(cli, *args, **more):
+    """Keys of the FILEs that a command with --json has stored, in their order."""
+    done = cli.run(*args, '--json', **more)
+    return sorted(x['key'] for x in done.objects() if 'sha256' in x), done
+
+
+@test
+def a_tree_goes_on_where_it_was(cli):
+    """What is there already is not sent or fetched again: below 1 % of the bytes after a cut."""
+    root = make_many(cli, 800)
+    whole = files_below(root)
+    process = cli.start('put', '-r', root, 'files/k', '--json', '--connections', '2')
+    for _ in range(600):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    first = 600 + len(process.stdout.read().splitlines())
+    process.wait()
+    expect(process.returncode, 130, 'stopped')
+    kept, done = sent(cli, 'put', '-r', root, 'files/k')
+    if not 0 < len(kept) <= len(whole) - first:
+        raise AssertionError(f'{first} and {len(kept)} of {len(whole)}')
+    holds(done.err, f'{len(whole) - len(kept)} unchanged')
+    again, done = sent(cli, 'put', '-r', root, 'files/k')
+    expect(again, [], 'the third time')
+    holds(done.err, 'stored 0 files')
+    holds(done.err, f'{len(whole)} unchanged')
+    expect(len(sent(cli, 'put', '-r', '--force', root, 'files/k')[0]), len(whole), '--force')
+    # The same on the way back; what differs here in size, content or kind is fetched.
+    cli.run('get', '-r', 'files/k', 'back')
+    changed = sorted(whole)[:3]
+    os.unlink(os.path.join(os.fsencode(cli.path('back')), changed[0]))
+    with open(os.path.join(os.fsencode(cli.path('back')), changed[1]), 'ab') as file:
+        file.write(b'x')
+    with open(os.path.join(os.fsencode(cli.path('back')), changed[2]), 'r+b') as file:
+        file.write(bytes([whole[changed[2]][0] ^ 1]))
+    again, done = sent(cli, 'get', '-r', 'files/k', 'back')
+    expect(again, ['k/' + os.fsdecode(x) for x in changed], 'fetched')
+    expect(files_below(cli.path('back')), whole, 'what came back')
+    expect(len(sent(cli, 'get', '-rf', 'files/k', 'back')[0]), len(whole), '--force')
+
+
+def would(cli, *args):
+    """{key: (action, reason)} of a --dry-run."""
+    objects = cli.run('sync', '--dry-run', *args, '--json').objects()
+    return {x['key']: (x['would'], x.get('reason')) for x in objects}
+
+
+@test
+def sync_sends_what_has_changed(cli):
+    root = make_tree(cli)
+    whole = files_below(root)
+    name = '日本語'
+    expect(len(would(cli, root, 'files/s')), len(whole), 'a dry run')
+    cli.run('ls', 'files/s', status=3)
+    keys, done = sent(cli, 'sync', root, 'files/s')
+    expect(keys, sorted('s/' + os.fsdecode(x) for x in whole), 'the first time')
+    expect(sent(cli, 'sync', root, 'files/s')[0], [], 'the second time')
+    # Another size; the same size and another time; another time only.
+    cli.write('tree/plain', b'longer than it was')
+    cli.write(f'tree/{name}', content(len(whole[name.encode()]), 'other'))
+    os.utime(cli.path('tree', 'ü'), (1, 1))
+    cli.write('tree/new/one', b'new')
+    wanted = {'s/plain': ('store', 'size'), f's/{name}': ('store', 'content'),
+              's/new/one': ('store', 'new')}
+    expect(would(cli, root, 'files/s'), wanted, 'a dry run')
+    text = cli.run('sync', '-n', root, 'files/s')
+    holds(text.out, 'store s/new/one (new)')
+    holds(text.err, 'would store 3 files')
+    keys, done = sent(cli, 'sync', root, 'files/s')
+    expect(keys, sorted(wanted), 'changed')
+    holds(done.err, f'{len(whole) - 2} unchanged')
+    # Size and time as they were, other content: only --checksum sees it.
+    before = os.stat(cli.path('tree', 'plain'))
+    cli.write('tree/plain', b'LONGER than it was')
+    os.utime(cli.path('tree', 'plain'), ns=(before.st_atime_ns, before.st_mtime_ns))
+    expect(would(cli, root, 'files/s'), {}, 'trusted')
+    expect(would(cli, root, 'files/s', '--checksum'), {'s/plain': ('store', 'content')}, 'not trusted')
+    cli.run('sync', '-c', root, 'files/s')
+    cli.run('get', '-r', 'files/s', 'back')
+    expect(files_below(cli.path('back')), files_below(root), 'what came back')
+
+
+@test
+def sync_deletes_below_the_prefix_only(cli):
+    for i in range(5):
+        cli.write(f'tree/d/{i}', b'x')
+    cli.run('sync', 'tree', 'files/p')
+    others = ['p', 'p-q/d/1', 'p0', 'o/d/1', 'pp', 'P/d/1']
+    extra = ['p/a//b', 'p/../x', 'p/d', 'p/d/1/below a file', 'p/z', 'p/link/1', 'p/linked']
+    for key in [*others, *extra]:
+        cli.server.put('files', key, b'other')
+    os.symlink('/tmp', cli.path('tree', 'link'))
+    os.symlink('/etc/passwd', cli.path('tree', 'linked'))
+    os.unlink(cli.path('tree', 'd', '3'))
+    before = cli.run('ls', '-R', 'files').lines()
+    cli.run('sync', 'tree', 'files/p')
+    expect(cli.run('ls', '-R', 'files').lines(), before, 'without --delete')
+    gone = {'p/a//b', 'p/../x', 'p/d', 'p/d/1/below a file', 'p/z', 'p/d/3'}
+    expect(would(cli, '--delete', 'tree', 'files/p'), {k: ('delete', None) for k in gone}, 'a dry run')
+    expect(cli.run('ls', '-R', 'files').lines(), before, 'after a dry run')
+    done = cli.run('sync', '--delete', 'tree', 'files/p', '--json')
+    expect({x['key'] for x in done.objects() if x.get('deleted')}, gone, 'deleted')
+    holds(done.err, '6 deleted')
+    holds(done.err, 'skipped: p/linked: kept, for here a link')
+    expect(cli.run('ls', '-R', 'files').lines(), [x for x in before if x not in gone], 'left')
+    # A disk that is not mounted, a bucket's name alone, a folder that can't be read.
+    os.makedirs(cli.path('empty'))
+    holds(cli.run('sync', '--delete', 'empty', 'files/p', status=2).err, 'there are no files in')
+    holds(cli.run('sync', '--delete', 'tree', 'files', status=2).err, 'write files/')
+    cli.run('sync', 'absent', 'files/p', '--delete', status=3)
+    cli.run('sync', cli.write('one', b'x'), 'files/p', '--delete', status=2)
+    expect(cli.run('ls', '-R', 'files').lines(), [x for x in before if x not in gone], 'left')
+    cli.run('sync', '--delete', 'tree', 'files/')
+    expect(sorted(cli.run('ls', '-R', 'files').lines()), [f'd/{i}' for i in (0, 1, 2, 4)], 'all')
+
+
+@test
+def sync_keeps_what_it_cannot_see(cli):
+    """A folder that can't be read is told; what is below it stays, all else goes on."""
+    if os.geteuid() == 0:
+        run_as = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
+    else:
+        run_as = []
+    for name in ('a/1', 'b/2', 'c/3'):
+        cli.write('tree/' + name, name.encode())
+    cli.run('sync', 'tree', 'files/p')
+    cli.server.put('files', 'p/b/4', b'x')
+    cli.server.put('files', 'p/d', b'x')
+    os.chmod(cli.path('tree', 'b'), 0)
+    os.chmod(cli.folder, 0o755)
+    cli.write('tree/c/5', b'5')
+    saved, cli.binary = cli.binary, [*run_as, *cli.binary]
+    try:
+        done = cli.run('sync', '--delete', 'tree', 'files/p', status=1)
+    finally:
+        cli.binary = saved
+        os.chmod(cli.path('tree', 'b'), 0o755)
+    holds(done.err, 'failed: b: cannot open the directory: Permission denied')
+    holds(done.err, 'kept, for nobody can tell')
+    expect(cli.run('ls', '-R', 'files').lines(), ['p/a/1', 'p/b/2', 'p/b/4', 'p/c/3', 'p/c/5'], 'left')
+
+
 # ---- kills ----
 
 def kill_while(cli, process, counts):
@@ -419,7 +563,7 @@ def exit_codes(cli):
     # A wrong key ends a run at once: it is said once and not for each file.
     make_many(cli, 60)
     done = cli.run('put', '-r', 'many', 'files/m', '--connections', '1', status=4)
-    holds(done.err, '1 failed')
+    expect(len(done.err.splitlines()), 1, done.err)
     del cli.env['HOLDFAST_KEY']
     holds(cli.run('ls', 'files', status=4).err, 'HOLDFAST_KEY')
 
@@ -480,6 +624,26 @@ def listings(cli):
     expect([x.get('key', x.get('prefix')) for x in json_lines], ['a', 'b/', 'bb', 'z\x1b[31m'], 'json')
     cli.run('bucket', 'create', 'empty')
     expect(cli.run('ls', 'empty').out, '', 'an empty bucket')
+
+
+@test
+def listings_in_other_orders(cli):
+    """-t, -S and -r as ls has them; folders have neither time nor size and go last; -R goes with all."""
+    for key, size in (('b', 30), ('a', 10), ('d/x', 7), ('c', 20)):
+        cli.server.put('files', key, b'x' * size)
+        time.sleep(0.01)  # times have milliseconds
+    for flags, wanted in ((('-S',), 'b c a d/'), (('-Sr',), 'd/ a c b'), (('-t',), 'c a b d/'),
+                          (('-t', '--reverse'), 'd/ b a c'), (('-r',), 'd/ c b a'),
+                          (('-RS',), 'b c a d/x'), (('-Rt',), 'c d/x a b'), (('--time', '-l'), None)):
+        lines = cli.run('ls', *flags, 'files').lines()
+        if wanted is not None:
+            expect(lines, wanted.split(), flags)
+    expect([x['key'] for x in cli.run('ls', '-RS', '--json', 'files').objects()],
+           ['b', 'c', 'a', 'd/x'], 'json')
+    for i in range(1100):
+        cli.server.put('files', f'many/{i}', b'x' * (i % 50))
+    sizes = [int(x.split()[0]) for x in cli.run('ls', '-lSr', 'files/many/').lines()]
+    expect((len(sizes), sizes), (1100, sorted(sizes)), 'over pages')
 
 
 @test
@@ -707,11 +871,16 @@ def busy_and_broken(cli):
 @bare
 def listings_that_lie(cli):
     """Keys outside of the prefix end the run; nothing is written."""
+    cli.write('mine/zz', b'x')
     with Liar(cli) as liar:
         for keys in (['elsewhere'], ['../../x'], ['p'], ['q/x']):
             liar.keys = keys
             holds(cli.run('get', '-r', 'files/p', 'target', status=5).err, 'outside of the prefix')
             holds(cli.run('rm', '-r', 'files/p', status=5).err, 'outside of the prefix')
+            holds(cli.run('sync', '--delete', 'mine', 'files/p', status=5).err,
+                  'outside of the prefix')
+        liar.keys = ['p/zz', 'p/a']
+        holds(cli.run('sync', '--delete', 'mine', 'files/p', status=5).err, 'not in order')
         expect([x for x in liar.requests if x[0] == 'DELETE'], [], 'deletes')
     expect(os.listdir(cli.path('target')), [], 'left')
 

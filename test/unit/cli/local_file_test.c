@@ -227,11 +227,60 @@ static void never_elsewhere(void **state)
     assert_int_equal(count_entries(dir), 5);
 }
 
+static void below(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *relative;
+        LocalPresence presence;
+    } rows[] = {
+        {"file", LOCAL_THERE},
+        {"sub/file", LOCAL_THERE},
+        {"sub", LOCAL_ABSENT},
+        {"none", LOCAL_ABSENT},
+        {"file/x", LOCAL_ABSENT},
+        {"sub/none/x", LOCAL_ABSENT},
+        {"../file", LOCAL_ABSENT},
+        {"sub//file", LOCAL_ABSENT},
+        {"", LOCAL_ABSENT},
+        {"/file", LOCAL_ABSENT},
+        {"link", LOCAL_OTHERWISE},
+        {"linked/file", LOCAL_OTHERWISE},
+        {"linked/none", LOCAL_OTHERWISE},
+    };
+    AUTO(char, tmp_dir_remove) path = tmp_dir_new();
+    AUTO(char, mem_free) sub = tmp_path(path, "sub");
+    AUTO(char, mem_free) link = tmp_path(path, "link");
+    AUTO(char, mem_free) linked = tmp_path(path, "linked");
+    AUTO(LocalDir, local_dir_close) dir = NULL;
+    assert_int_equal(mkdir(sub, 0700), 0);
+    for (size_t i = 0; i < 2; i++) {
+        AUTO(char, mem_free) name = tmp_path(path, rows[i].relative);
+        FILE *file = fopen(name, "w");
+        assert_non_null(file);
+        assert_int_equal(fclose(file), 0);
+    }
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(symlink("sub", linked), 0);
+    assert_ok(local_dir_open(NULL, path, &dir, NULL), NULL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Str relative = str_from_cstr(rows[i].relative);
+        LocalPresence presence = LOCAL_OTHERWISE;
+        LocalFile file = LOCAL_FILE_NONE;
+        assert_ok(local_look_below(dir, relative, &presence, NULL), NULL);
+        assert_int_equal(presence, rows[i].presence);
+        assert_ok(local_open_below(dir, relative, &file, NULL), NULL);
+        assert_int_equal(file.fd >= 0, rows[i].presence == LOCAL_THERE);
+        local_close(&file);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reading),   cmocka_unit_test(inside),  cmocka_unit_test(small_files),
-        cmocka_unit_test(make_dirs), cmocka_unit_test(writing), cmocka_unit_test(never_elsewhere),
+        cmocka_unit_test(below),           cmocka_unit_test(reading),   cmocka_unit_test(inside),
+        cmocka_unit_test(small_files),     cmocka_unit_test(make_dirs), cmocka_unit_test(writing),
+        cmocka_unit_test(never_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,32 @@ static void reads(void **state)
     assert_true(help);
 }
 
+/* -r means another thing to ls than to all others. */
+static void letters_by_command(void **state)
+{
+    UNUSED(state);
+    static const ClientSpec ls = {.name = "ls",
+                                  .usage = "ls",
+                                  .text = "",
+                                  .example = "",
+                                  .options = OPTION_LISTING | OPTION_LONG | OPTION_HUMAN};
+    static const ClientSpec sync = {
+        .name = "sync", .usage = "sync", .text = "", .example = "", .options = OPTION_SYNC};
+    char words[][16] = {"x", "-hlRtr", "--key-file=f"};
+    char more[][16] = {"x", "-cn", "--delete"};
+    char *argv[] = {words[0], words[1], words[2]};
+    char *argv_sync[] = {more[0], more[1], more[2]};
+    ClientOptions o;
+    bool help = true;
+    assert_ok(options_read(&ls, 3, argv, &o, &help, NULL), NULL);
+    assert_true(o.human && o.long_form && o.recursive && o.by_time && o.reverse && !o.by_size);
+    assert_string_equal(o.key_file, "f");
+    assert_code(options_read(&ls, 3, argv_sync, &o, &help, NULL), ERR_USAGE, NULL);
+    assert_ok(options_read(&sync, 3, argv_sync, &o, &help, NULL), NULL);
+    assert_true(o.checksum && o.dry_run && o.remove_extra && !o.recursive);
+    assert_code(options_read(&sync, 2, argv, &o, &help, NULL), ERR_USAGE, NULL);
+}
+
 static void refuses(void **state)
 {
     UNUSED(state);
@@ -148,9 +174,8 @@ static void helps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads),
-        cmocka_unit_test(refuses),
-        cmocka_unit_test(times),
+        cmocka_unit_test(reads),   cmocka_unit_test(letters_by_command),
+        cmocka_unit_test(refuses), cmocka_unit_test(times),
         cmocka_unit_test(helps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ static void all_below(void **state)
     AUTO(Walk, walk_close) walk = NULL;
     bool seen[ARRAY_LEN(rows)] = {false};
     size_t count = 0;
-    assert_ok(walk_open(dir, &walk, NULL), NULL);
+    assert_ok(walk_open(dir, WALK_ANY_ORDER, &walk, NULL), NULL);
     for (;;) {
         Err err = {0};
         WalkEntry entry = walk_next(walk, &err);
@@ -72,6 +72,28 @@ static void all_below(void **state)
     assert_int_equal(walk_next(walk, NULL).kind, WALK_END);
 }
 
+/* The order of keys: bytes, and a directory's name counts with its '/'. */
+static void in_order(void **state)
+{
+    UNUSED(state);
+    static const char *const wanted[] = {"a-b", "a/b", "a/b0",     "a/c/d",
+                                         "a0",  "b",   "\xc3\xa4", "\xff"};
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    make_dir(dir, "a");
+    make_dir(dir, "a/c");
+    for (size_t i = ARRAY_LEN(wanted); i-- > 0;)
+        write_file(dir, wanted[i], "x");
+    AUTO(Walk, walk_close) walk = NULL;
+    assert_ok(walk_open(dir, WALK_SORTED, &walk, NULL), NULL);
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        WalkEntry entry = walk_next(walk, NULL);
+        assert_int_equal(entry.kind, WALK_FILE);
+        assert_true(str_eq(entry.relative, str_from_cstr(wanted[i])));
+        assert_int_equal(entry.size, 1);
+    }
+    assert_int_equal(walk_next(walk, NULL).kind, WALK_END);
+}
+
 static void too_deep(void **state)
 {
     UNUSED(state);
@@ -86,7 +108,7 @@ static void too_deep(void **state)
     AUTO(Walk, walk_close) walk = NULL;
     size_t files = 0;
     size_t failed = 0;
-    assert_ok(walk_open(dir, &walk, NULL), NULL);
+    assert_ok(walk_open(dir, WALK_ANY_ORDER, &walk, NULL), NULL);
     for (;;) {
         Err err = {0};
         WalkEntry entry = walk_next(walk, &err);
@@ -107,14 +129,14 @@ static void roots(void **state)
     AUTO(char, mem_free) file = tmp_path(dir, "file");
     Walk *walk = NULL;
     write_file(dir, "file", "");
-    assert_code(walk_open("/nowhere", &walk, NULL), ERR_NOT_FOUND, NULL);
-    assert_code(walk_open(file, &walk, NULL), ERR_EXISTS, NULL);
+    assert_code(walk_open("/nowhere", WALK_SORTED, &walk, NULL), ERR_NOT_FOUND, NULL);
+    assert_code(walk_open(file, WALK_SORTED, &walk, NULL), ERR_EXISTS, NULL);
     assert_null(walk);
     walk_close(walk);
     /* Closed in the middle: nothing leaks (ASan). */
     make_dir(dir, "d");
     write_file(dir, "d/x", "");
-    assert_ok(walk_open(dir, &walk, NULL), NULL);
+    assert_ok(walk_open(dir, WALK_ANY_ORDER, &walk, NULL), NULL);
     assert_int_equal(walk_next(walk, NULL).kind, WALK_FILE);
     walk_close(walk);
 }
@@ -123,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_below),
+        cmocka_unit_test(in_order),
         cmocka_unit_test(too_deep),
         cmocka_unit_test(roots),
     };
