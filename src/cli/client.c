@@ -358,6 +358,12 @@ static void finish(Client *client, ClientCall *call, CURLcode result)
             call->code = err_set(&call->err, ERR_UNAUTHENTICATED,
                                  "no key was given: --key ID.SECRET or HOLDFAST_KEY; the server's "
                                  "own is in root.key in its data directory");
+        } else if (call->code == ERR_UNAUTHENTICATED) {
+            call->code = err_set(&call->err, ERR_UNAUTHENTICATED,
+                                 "%s does not take the key that was given (--key, HOLDFAST_KEY, "
+                                 "HOLDFAST_KEY_FILE or config.yaml); its own is in root.key in its "
+                                 "data directory",
+                                 client->url);
         }
     } else if (result != CURLE_OK) {
         call->code = fail_transport(client, call, result);
