@@ -41,6 +41,13 @@ static uint64_t pack_number_of(const char *name)
     return str_to_u64(digits, UINT64_MAX - 1, &number) ? number : 0;
 }
 
+uint64_t pack_path_number(const char *path)
+{
+    const char folder[] = "packs/";
+    return strncmp(path, folder, sizeof folder - 1) == 0 ? pack_number_of(path + sizeof folder - 1)
+                                                         : 0;
+}
+
 typedef struct {
     uint64_t *numbers;
     size_t count;
@@ -342,6 +349,12 @@ ErrCode packs_read(Packs *packs, const PackPlace *place, bool check_body, Buf *b
 uint64_t packs_newest(const Packs *packs)
 {
     return atomic_load(&packs->newest);
+}
+
+void packs_reserve(Packs *packs, uint64_t number)
+{
+    ASSERT(packs->active == NULL);
+    if (number > atomic_load(&packs->newest)) atomic_store(&packs->newest, number);
 }
 
 ErrCode packs_remove(Packs *packs, uint64_t number, Err *err)

@@ -21,6 +21,8 @@ typedef struct {
 #define PACK_PATH_MAX 40
 /* packs/NUMBER.pack */
 void pack_path(uint64_t number, char out[PACK_PATH_MAX]);
+/* The number of the pack at path; 0: it is no pack's. */
+uint64_t pack_path_number(const char *path);
 
 /* Opens packs/ (made if absent). The clock must outlive it. Never appends to a pack of an earlier
  * process. */
@@ -68,6 +70,9 @@ uint64_t pack_scan_records_end(const PackScan *scan);
 void pack_scan_free(PackScan *scan); /* NULL is fine */
 /* The highest number that a pack has or had; 0: none. Any thread. */
 uint64_t packs_newest(const Packs *packs);
+/* Numbers up to this one are taken, though packs/ does not show it (a pack was lost): what the
+ * index says of a lost pack must never meet another pack of its number. Before the first append. */
+void packs_reserve(Packs *packs, uint64_t number);
 /* Unlinks a pack that no row needs any more; OK if it is not there. Not synced. ERR_BUSY: the
  * newest pack, whose number must not come up again. */
 MUST_USE ErrCode packs_remove(Packs *packs, uint64_t number, Err *err);

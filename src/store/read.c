@@ -264,7 +264,7 @@ ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version
 }
 
 /* The bytes of a body are not what was written, or cannot be read: notes that. */
-static ErrCode damaged(StoreReader *reader, const StoreFound *found, ErrCode code,
+static ErrCode damaged(StoreReader *reader, const StoreFound *found, RiskCause cause,
                        const char *place, uint64_t offset, Err *err)
 {
     RiskFound risk = {.file = found->row.file,
@@ -272,7 +272,7 @@ static ErrCode damaged(StoreReader *reader, const StoreFound *found, ErrCode cod
                       .bucket = found->bucket,
                       .key = found->key,
                       .size = found->row.size,
-                      .cause = risk_cause_of(code),
+                      .cause = cause,
                       .place = place,
                       .offset = offset,
                       .detail = err_text(err)};
@@ -291,7 +291,7 @@ static ErrCode body_in_log(StoreReader *reader, const StoreFound *found, Str *bo
     if (code == ERR_CORRUPT || code == ERR_IO) {
         char place[DISK_PATH_MAX];
         wal_path(wal, found->pos.segment, place);
-        return damaged(reader, found, code, place, found->pos.offset, err);
+        return damaged(reader, found, risk_cause_of(code), place, found->pos.offset, err);
     }
     if (code != OK) return code;
     *body = str_slice(payload, payload.len - found->row.size, found->row.size);
@@ -331,7 +331,8 @@ static ErrCode body_in_pack(StoreReader *reader, const StoreFound *found, Str *b
     if (code == ERR_CORRUPT || code == ERR_IO || code == ERR_FOREIGN) {
         char place[PACK_PATH_MAX];
         pack_path(at->pack, place);
-        return damaged(reader, found, code, place, at->offset, err);
+        RiskCause cause = store_pack_cause(reader->store, at, code);
+        return damaged(reader, found, cause, place, at->offset, err);
     }
     if (code != OK) return code;
     if (cache != NULL) cache_put(cache, &key, record.stored_body);

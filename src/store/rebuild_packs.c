@@ -377,6 +377,69 @@ static ErrCode delete_all(Mend *mend, Str prefix, Err *err)
     }
 }
 
+/* Nothing is counted in the pack any more. Its row stays: rows of files that nobody could give a
+ * new place still name its number, which must never come up again. */
+static ErrCode empty_pack_row(Mend *mend, uint64_t pack, Err *err)
+{
+    uint8_t key[ROW_KEY_MAX];
+    uint8_t bytes[64];
+    PackRow none = {0};
+    Enc enc = enc_of(bytes, sizeof bytes);
+    pack_row_encode(&none, &enc);
+    ASSERT(!enc.failed);
+    size_t len = row_key_pack(key, pack);
+    TRY(index_put(mend->index, str_of(key, len), str_of(bytes, enc.len), err));
+    len = row_key_names_prefix(key, pack);
+    return delete_all(mend, str_of(key, len), err);
+}
+
+static bool is_there(const Mend *mend, uint64_t pack)
+{
+    for (size_t i = 0; i < mend->refs.pack_count; i++) {
+        if (mend->refs.packs[i] == pack) return true;
+    }
+    for (size_t i = 0; i < mend->count; i++) {
+        if (mend->moved[i].place.pack == pack) return true; /* made just now */
+    }
+    return false;
+}
+
+/* The same for packs that the index counts and that are not there. */
+static ErrCode empty_missing(Mend *mend, Err *err)
+{
+    uint8_t from[ROW_KEY_MAX];
+    size_t from_len = row_key_pack(from, 0);
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        uint64_t pack = 0;
+        TRY(index_batch_first(mend->index, str_of(from, from_len), STR("p"), &key, &value, &found,
+                              err));
+        if (!found) return OK;
+        if (!row_key_pack_parse(key, &pack))
+            return err_set(err, ERR_CORRUPT, "index.db: the row of a pack is malformed");
+        if (!is_there(mend, pack)) TRY(empty_pack_row(mend, pack, err));
+        from_len = row_key_pack(from, pack + 1);
+    }
+}
+
+/* No new pack gets a number that the index names: that pack may be lost. */
+static ErrCode reserve_numbers(Mend *mend, Err *err)
+{
+    AUTO(IndexCursor, index_cursor_close) cursor = NULL;
+    TRY(index_scan(mend->reader, STR("p"), &cursor, err));
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        uint64_t pack = 0;
+        TRY(index_next(cursor, &key, &value, &found, err));
+        if (!found || key.ptr[0] != 'p') return OK;
+        if (row_key_pack_parse(key, &pack)) packs_reserve(mend->packs, pack);
+    }
+}
+
 static ErrCode change_pack_rows(Mend *mend, Err *err)
 {
     Rows rows;
@@ -389,14 +452,9 @@ static ErrCode change_pack_rows(Mend *mend, Err *err)
     }
     TRY(rows_flush(&rows, err));
     for (size_t i = 0; i < mend->refs.pack_count; i++) {
-        uint8_t key[ROW_KEY_MAX];
-        if (!mend->bad[i]) continue;
-        size_t len = row_key_pack(key, mend->refs.packs[i]);
-        TRY(index_delete(mend->index, str_of(key, len), err));
-        len = row_key_names_prefix(key, mend->refs.packs[i]);
-        TRY(delete_all(mend, str_of(key, len), err));
+        if (mend->bad[i]) TRY(empty_pack_row(mend, mend->refs.packs[i], err));
     }
-    return OK;
+    return empty_missing(mend, err);
 }
 
 /* All in one batch: rows of packs and rows of files tell one story. */
@@ -406,7 +464,7 @@ static ErrCode change_index(Mend *mend, Err *err)
     rebuild_progress(mend->options, "writing the index", 0, 1);
     TRY(index_begin(mend->index, err));
     ErrCode code = each_row(mend, move_row, err);
-    if (code == OK && mend->bad_count + mend->count > 0) code = change_pack_rows(mend, err);
+    if (code == OK) code = change_pack_rows(mend, err);
     if (code == OK) code = index_commit(mend->index, err);
     if (code != OK) {
         index_rollback(mend->index);
@@ -464,6 +522,7 @@ static ErrCode run(Mend *mend, Err *err)
     TRY(each_row(mend, mark_row, err));
     TRY(read_applied(mend, err));
     TRY(packs_open(mend->disk, &packs, &mend->packs, err));
+    TRY(reserve_numbers(mend, err));
     TRY(copy_whole(mend, err));
     TRY(copy_from_log(mend, err));
     sort_moved(mend);

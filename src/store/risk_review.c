@@ -1,5 +1,6 @@
 /* The list of damage against what a start finds: a process that was killed may have left entries of
  * versions that are deleted, and the operator may have mended or rebuilt what is listed. */
+#include "store/compact_priv.h"
 #include "store/store_priv.h"
 
 #include "index/page_sum.h"
@@ -34,15 +35,55 @@ static bool page_is_well(Store *store, uint64_t offset)
     return got == sizeof page && page_sum_ok(page, number);
 }
 
-static void review(Store *store, StoreReader *reader, const RiskEntry *entry)
+/* What was missing may have been put back: then it is read, which takes it off the list. */
+static void read_again(Store *store, StoreReader *reader, const RiskEntry *entry)
 {
-    if (!id128_is_zero(entry->file)) {
-        if (version_is_gone(reader, entry)) {
-            risk_clear(store->risk, entry->file, entry->version, RISK_GONE);
-        }
+    StoreFound found;
+    DiskStat stat = {.exists = false};
+    Str body;
+    bool there = false;
+    if (disk_stat(store->disk, entry->place, &stat, NULL) != OK || !stat.exists ||
+        stat.size <= entry->offset)
+        return;
+    Str key = str_of(entry->key, entry->key_len);
+    ErrCode code = store_find(reader, entry->bucket, key, &entry->version, STORE_PENDING, &found,
+                              &there, NULL);
+    if (code != OK || !there || found.row.extent_count > 0) return;
+    code = store_body(reader, &found, &body, NULL);
+    if (code != OK) return; /* it stays listed, for whatever the reason is now */
+}
+
+static void review_file(Store *store, StoreReader *reader, const RiskEntry *entry)
+{
+    if (version_is_gone(reader, entry))
+        risk_clear(store->risk, entry->file, entry->version, RISK_GONE);
+    else if (entry->cause == RISK_MISSING)
+        read_again(store, reader, entry);
+}
+
+/* A pack that is not there, or too short, stays listed as long as the index counts on it. */
+static void review_pack(Store *store, StoreReader *reader, const RiskEntry *entry, uint64_t pack)
+{
+    DiskStat stat;
+    PackRow row;
+    if (disk_stat(store->disk, entry->place, &stat, NULL) != OK) return;
+    if (stat.exists && entry->cause != RISK_MISSING) return; /* scrub tells */
+    if (compact_pack_row(reader->index, pack, &row, NULL) != OK) return;
+    uint64_t needed = store_pack_bytes(&row);
+    if (stat.exists && stat.size >= needed)
+        risk_clear_place(store->risk, entry->place, entry->offset, RISK_WHOLE);
+    else if (!stat.exists && needed == 0)
+        risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
+}
+
+static void review_place(Store *store, StoreReader *reader, const RiskEntry *entry)
+{
+    Str place = str_from_cstr(entry->place);
+    uint64_t pack = pack_path_number(entry->place);
+    if (pack != 0) {
+        review_pack(store, reader, entry, pack);
         return;
     }
-    Str place = str_from_cstr(entry->place);
     if (str_eq(place, STR("index.db"))) {
         if (page_is_well(store, entry->offset)) {
             risk_clear_place(store->risk, entry->place, entry->offset, RISK_WHOLE);
@@ -54,6 +95,14 @@ static void review(Store *store, StoreReader *reader, const RiskEntry *entry)
     bool gone = str_eq(place, STR("index.db-wal")) ||
                 (disk_stat(store->disk, entry->place, &stat, NULL) == OK && !stat.exists);
     if (gone) risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
+}
+
+static void review(Store *store, StoreReader *reader, const RiskEntry *entry)
+{
+    if (id128_is_zero(entry->file))
+        review_place(store, reader, entry);
+    else
+        review_file(store, reader, entry);
 }
 
 ErrCode store_review_risk(Store *store, Err *err)

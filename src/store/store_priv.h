@@ -78,6 +78,14 @@ MUST_USE ErrCode store_recover(Store *store, StoreOpened *opened, Err *err);
 /* Takes what is no more, or is whole again, off the list of damage as the last process left it
  * (risk_review.c). */
 MUST_USE ErrCode store_review_risk(Store *store, Err *err);
+/* Packs that the index counts and that are missing or too short go onto the list of damage, with
+ * their files; and no pack will be made under a number that the index knows (start_check.c). */
+MUST_USE ErrCode store_check_packs(Store *store, Err *err);
+/* How long a pack must be by its row; 0: nothing in it is needed. */
+uint64_t store_pack_bytes(const PackRow *row);
+/* Why a record could not be read: RISK_MISSING if its pack does not reach so far, else as
+ * risk_cause_of(). */
+RiskCause store_pack_cause(Store *store, const PackPlace *place, ErrCode code);
 /* store_find() for records the caller looks up by name in any view; see read.c. */
 MUST_USE ErrCode store_find_name(StoreReader *reader, BucketUid bucket, Str key,
                                  const VersionId *version, StoreView view, StoreFound *out,

@@ -183,7 +183,7 @@ def missing_bodies(folder):
         server.start()
         expect_problem(server.get('files', 'small'), 500, 'file-damaged')
         expect_problem(server.get('files', 'large'), 500, 'file-damaged')
-        entries = {e['key']: e for e in risk(server)['entries']}
+        entries = {e['key']: e for e in risk(server)['entries'] if e['kind'] == 'file'}
         expect({key: e['cause'] for key, e in entries.items()},
                {'small': 'missing', 'large': 'missing'})
         expect(server.request('GET', '/v1/files?bucket=files').status, 200)
@@ -191,7 +191,61 @@ def missing_bodies(folder):
         server.end()
 
 
-TESTS = (told_everywhere, kept_and_cleared, missing_bodies)
+def noticed_at_start(folder):
+    """A pack that is gone, empty or cut off is told at start, before anybody asks for its files; the
+    others are served, and put back it is whole again."""
+    server = Server(BINARY, f'{folder}/d', f'{folder}/log').start()
+    try:
+        for key in ('a', 'b'):
+            expect(server.put('files', key, content(SMALL, ord(key))).status, 201)
+        applied(server)
+        expect(server.stop(), 0)
+        server.start()  # another pack
+        expect(server.put('files', 'other', content(SMALL, 3)).status, 201)
+        applied(server)
+        expect(server.stop(), 0)
+        server.start()
+        expect(risk(server)['entries'], [])
+        expect(server.stop(), 0)
+        path, at = find_bytes(server, 'packs/*', content(SMALL, ord('b'))[:100])
+        expect(find_bytes(server, 'packs/*', content(SMALL, 3)[:100])[0] != path, True)
+        with open(path, 'rb') as file:
+            whole = file.read()
+        for left, lost in ((None, ['a', 'b']), (0, ['a', 'b']), (at, ['b'])):
+            os.remove(path)
+            if left is not None:
+                with open(path, 'wb') as file:
+                    file.write(whole[:left])
+            begun = len(server.events())
+            server.start()
+            found = risk(server)
+            files = {e['key']: (e['cause'], e['place']) for e in found['entries']
+                     if e['kind'] == 'file'}
+            place = os.path.relpath(path, server.data)
+            expect(files, {key: ('missing', place) for key in lost}, f'{left} bytes left')
+            expect([(e['place'], e['cause']) for e in found['entries'] if e['kind'] == 'place'],
+                   [(place, 'missing')])
+            told = [e for e in server.events()[begun:] if e['event'] == 'store.pack_missing']
+            expect([e['files'] for e in told], [len(lost)])
+            status, text = command(server, 'admin', 'status')
+            expect((status, text.startswith('damage: ')), (6, True), text)
+            for key in lost:
+                expect_problem(server.get('files', key), 500, 'file-damaged')
+            expect({e['cause'] for e in risk(server)['entries']}, {'missing'})
+            expect(server.get('files', 'other').body == content(SMALL, 3), True)
+            expect(server.put('files', 'new', b'new').status in (200, 201), True)
+            expect(server.stop(), 0)
+            with open(path, 'wb') as file:
+                file.write(whole)
+            server.start()
+            expect(risk(server)['entries'], [])
+            expect(command(server, 'admin', 'status')[1].startswith('ok'), True)
+            expect(server.stop(), 0)
+    finally:
+        server.end()
+
+
+TESTS = (told_everywhere, kept_and_cleared, missing_bodies, noticed_at_start)
 
 
 def main(argv):
