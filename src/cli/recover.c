@@ -19,6 +19,7 @@
 #define LOSSES_MAX 10000 /* printed */
 #define LINE_EVERY_MS 5000
 #define BAR_WIDTH 30
+#define ROOTS_KNOWN 256 /* that a control store lists */
 
 static const char help_text[] =
     "usage: holdfast recover --rebuild index|packs|wal [--yes] [--json] [--quiet] DIR\n"
@@ -303,26 +304,45 @@ static ErrCode follow_row(void *ctx, const ControlShard *row, Err *err)
     return OK;
 }
 
-/* All rows in one write: killed before it, none is changed. */
+/* A root of that uuid is known from now on. */
+static ErrCode register_once(Control *control, Uuid root, Err *err)
+{
+    ControlRoot known[ROOTS_KNOWN];
+    size_t count = 0;
+    uint64_t incarnation = 0;
+    TRY(control_list_roots(control, known, ARRAY_LEN(known), &count, err));
+    for (size_t i = 0; i < MIN(count, ARRAY_LEN(known)); i++) {
+        if (id128_eq(known[i].root, root)) return OK;
+    }
+    return control_register_root(control, root, &incarnation, err);
+}
+
+/* All rows of shards in one write: killed before it, none is changed; then the root's own. */
 static ErrCode follow_root(void *ctx, Uuid to, Err *err)
 {
     Run *run = ctx;
+    ControlFound found;
+    ControlAlone alone = {.root = run->root.uuid, .incarnation = run->root.incarnation};
     AUTO(Control, control_free) control = NULL;
     AUTO(void, mem_free) memory = mem_new_array(SHARD_COUNT_MAX, sizeof(ControlShard));
     Follow follow = {.run = run, .to = to, .rows = memory, .rng = &run->rng};
-    TRY(control_local_open(&run->disk, 1, &control, err));
+    TRY(control_local_open_alone(run->disk, &alone, &control, &found, err));
     TRY(control_each_shard(control, follow_row, &follow, err));
-    if (follow.count == 0) return OK;
-    return control_cas(control, follow.rows, follow.count, err);
+    if (follow.count > 0) TRY(control_cas(control, follow.rows, follow.count, err));
+    return register_once(control, to, err);
 }
 
-/* Before anything is changed: is the root alone, and can the control store be read? */
+/* Before anything is changed: is the root alone? A control.json that is damaged says nothing; a new
+ * one is made when the rest is done. */
 static ErrCode check_alone(Run *run, Err *err)
 {
     AUTO(Control, control_free) control = NULL;
     AUTO(void, mem_free) memory = mem_new_array(SHARD_COUNT_MAX, sizeof(ControlShard));
     Follow follow = {.run = run, .rows = memory, .rng = &run->rng};
-    TRY(control_local_open(&run->disk, 1, &control, err));
+    Err why = {0};
+    ErrCode code = control_local_open(&run->disk, 1, &control, &why);
+    if (code == ERR_CORRUPT) return OK;
+    if (code != OK) return err_set(err, code, "%s", err_text(&why));
     return control_each_shard(control, follow_row, &follow, err);
 }
 

@@ -199,7 +199,8 @@ ErrCode fsck_check_log(Fsck *fsck, Err *err)
     if (fsck->root_known) options.root = fsck->root.uuid;
     ErrCode code = wal_walk(fsck->disk, &options, &walked, err);
     if (code != OK) TRY(fsck_unreadable(fsck, "wal.segments", code, err));
-    if (code == OK && walked.segments == 0 && fsck->report.files > 0 && walked.damages == 0) {
+    bool expected = fsck->report.files > 0 || fsck->in_use;
+    if (code == OK && walked.segments == 0 && expected && walked.damages == 0) {
         TRY(fsck_say(fsck, FSCK_DAMAGE, "log-missing", "wal.active", 0, 0,
                      "holdfast recover --rebuild wal", err, "there is no log"));
     }

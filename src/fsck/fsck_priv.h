@@ -69,6 +69,7 @@ typedef struct {
     bool repairing;
     RootInfo root;
     bool root_known;
+    bool in_use; /* shards were made here once: there must be a log */
     Scratch *scratch;
     OMap *buckets; /* name's text by uid (8 bytes be) */
 

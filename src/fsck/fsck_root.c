@@ -9,6 +9,7 @@
 #include "control/local/local.h"
 
 #define ROOT_KEY "root.key"
+#define CONTROL_MEND "start the server: it makes a new one"
 
 /* ---- root.json, control.json ---- */
 
@@ -69,27 +70,30 @@ static ErrCode check_root_json(Fsck *fsck, Err *err)
 static ErrCode check_control(Fsck *fsck, Err *err)
 {
     Err why = {0};
-    bool exists = false;
-    uint64_t version = 0;
-    uint64_t incarnation = 0;
-    ErrCode code = control_local_look(fsck->disk, fsck->root.uuid, &exists, &version, &incarnation,
-                                      &why);
+    ControlLook look = {.exists = false};
+    uint64_t own = fsck->root.incarnation;
+    ErrCode code = control_local_look(fsck->disk, fsck->root.uuid, &look, &why);
+    fsck->in_use = look.exists ? look.shards > 0 : own > 0;
     if (code != OK) {
-        return fsck_say(fsck, FSCK_DAMAGE, "control", CONTROL_FILE, 0, 0, "put a copy of it back",
-                        err, "%s", err_text(&why));
+        return fsck_say(fsck, FSCK_DAMAGE, "control", CONTROL_FILE, 0, 0, CONTROL_MEND, err, "%s",
+                        err_text(&why));
     }
     if (!fsck->root_known) return OK;
-    uint64_t own = fsck->root.incarnation;
-    if (exists && incarnation == 0 && own > 0) {
-        return fsck_say(fsck, FSCK_DAMAGE, "control", CONTROL_FILE, 0, 0, "", err,
+    if (look.exists && look.incarnation == 0 && own > 0) {
+        return fsck_say(fsck, FSCK_DAMAGE, "control", CONTROL_FILE, 0, 0,
+                        "put the right one back, or move it away: the server makes a new one", err,
                         "it does not name this root");
     }
     /* control.json is written first, root.json follows: one start may lie between. */
-    if (own <= incarnation && incarnation <= own + 1) return OK;
-    if (!exists && own == 0) return OK;
-    return fsck_say(fsck, FSCK_DAMAGE, "control", exists ? ROOT_FILE : CONTROL_FILE, 0, 0, "", err,
+    if (own <= look.incarnation && look.incarnation <= own + 1) return OK;
+    if (!look.exists && own == 0) return OK;
+    if (!look.exists) {
+        return fsck_say(fsck, FSCK_DAMAGE, "control", CONTROL_FILE, 0, 0, CONTROL_MEND, err,
+                        "there is no %s", CONTROL_FILE);
+    }
+    return fsck_say(fsck, FSCK_DAMAGE, "control", ROOT_FILE, 0, 0, "", err,
                     "%s is in incarnation %" PRIu64 " and %s in %" PRIu64, ROOT_FILE, own,
-                    CONTROL_FILE, incarnation);
+                    CONTROL_FILE, look.incarnation);
 }
 
 static ErrCode check_key(Fsck *fsck, Err *err)

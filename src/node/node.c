@@ -217,10 +217,23 @@ static ErrCode open_store(Node *node, Err *err)
     return OK;
 }
 
+/* control.json, or what follows from root.json in its place. */
+static ErrCode open_control(Node *node, Err *err)
+{
+    ControlFound found;
+    ControlAlone alone = {.root = node->root.uuid, .incarnation = node->root.incarnation};
+    TRY(control_local_open_alone(node->disk, &alone, &node->control, &found, err));
+    if (found.in_use) TRY(store_check_not_emptied(node->disk, err));
+    if (!found.remade) return OK;
+    LOG(WARN, "control.remade", "file=%s was=%s error=" LOG_STR, CONTROL_FILE,
+        found.damaged ? "damaged" : "missing", LOG_CSTR(err_text(&found.why)));
+    return OK;
+}
+
 static ErrCode recover(Node *node, Err *err)
 {
     rest_set_phase(node->rest, "registering");
-    TRY(control_local_open(&node->disk, 1, &node->control, err));
+    TRY(open_control(node, err));
     TRY(control_raise_root(node->control, node->root.uuid, node->root.incarnation,
                            &node->root.incarnation, err));
     TRY(root_save(node->disk, &node->root, err));

@@ -464,7 +464,8 @@ void engine_free(Engine *engine)
     mem_free(engine);
 }
 
-/* The configuration of a shard that never was: this root is its only member. */
+/* The configuration of a shard that never was, or of which control.json was lost: this root is its
+ * only member. */
 static ShardConfig first_config(Engine *engine)
 {
     const RootInfo *root = store_root(engine->store);
@@ -474,6 +475,8 @@ static ShardConfig first_config(Engine *engine)
                           .member_count = 1,
                           .isr = 1,
                           .primary = MEMBERS_MAX};
+    /* Its log was rebuilt once: root.json tells for good, by another uuid of what it stores. */
+    if (!id128_eq(root_storage(root), root->uuid)) config.unclean_epoch = 1;
     config.members[0] = (Member){.root = root->uuid, .incarnation = root->incarnation};
     return config;
 }
@@ -512,7 +515,7 @@ static ErrCode restart_shard(Engine *engine, EngineShard *shard, Err *err)
     if (replica_role(shard->replica) == ROLE_CANDIDATE) return OK;
     return err_set(err, ERR_FOREIGN,
                    "shard %u: by the control store this root may not be its primary; "
-                   "does control.json belong to this directory?",
+                   "control.json may be another directory's; moved away, it is made again",
                    shard->shard);
 }
 

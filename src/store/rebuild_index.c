@@ -294,6 +294,11 @@ ErrCode rebuild_index_of(Disk *disk, Packs *packs, Blobs *blobs, const RebuildOp
     buf_init(&build.value, ROW_VALUE_MAX);
     TRY(rebuild_refs_read(&build.refs, disk, err));
     TRY(rebuild_refs_join_log(&build.refs, disk, err));
+    if (report->packs == 0 && report->log_absent) {
+        return err_set(err, ERR_CORRUPT,
+                       "packs and log are both gone: there is nothing to make an index of; nothing "
+                       "was changed");
+    }
     TRY(check_losses(&build, err));
     rebuild_refs_order(&build.refs);
     TRY(begin_index(&build, disk, err));

@@ -1,5 +1,6 @@
-/* At start: are the packs there of which the index counts records, and as long as these reach? Only
- * their names and lengths are looked at; what stands in them is for readers and scrub to verify. */
+/* At start: is anything left of a root that held data? And are the packs there of which the index
+ * counts records, and as long as these reach? Only their names and lengths are looked at; what
+ * stands in them is for readers and scrub to verify. */
 #include "store/store_priv.h"
 
 #include <inttypes.h>
@@ -168,4 +169,37 @@ ErrCode store_check_packs(Store *store, Err *err)
     TRY(unless_damaged(each_file(&check, &own), &own, err));
     tell(&check);
     return OK;
+}
+
+/* --- nothing left --- */
+
+static ErrCode find_file(void *ctx, const char *name, bool is_dir, Err *err)
+{
+    UNUSED(name);
+    UNUSED(err);
+    if (!is_dir) *(bool *)ctx = true;
+    return OK;
+}
+
+/* Is there a file at path, or in the directory of that name? */
+static ErrCode look_for(Disk *disk, const char *path, bool *found, Err *err)
+{
+    DiskStat stat;
+    TRY(disk_stat(disk, path, &stat, err));
+    if (!stat.exists) return OK;
+    if (stat.is_dir) return disk_list(disk, path, find_file, found, err);
+    *found = true;
+    return OK;
+}
+
+ErrCode store_check_not_emptied(Disk *disk, Err *err)
+{
+    static const char *const views[] = {"wal.active", "wal.segments", "index.db", "packs"};
+    bool found = false;
+    for (size_t i = 0; i < ARRAY_LEN(views) && !found; i++)
+        TRY(look_for(disk, views[i], &found, err));
+    if (found) return OK;
+    return err_set(err, ERR_CORRUPT,
+                   "this root held data, and its log (wal.active, wal.segments/), index.db and "
+                   "packs/ are all gone: put them back");
 }

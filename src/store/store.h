@@ -57,6 +57,9 @@ typedef struct {
     RebuildReport rebuilt;
 } StoreOpened;
 
+/* For a root that held data once: are its log, packs and index not all gone? Without any of them it
+ * would be taken for a new one. ERR_CORRUPT. Before anything of the root is changed. */
+MUST_USE ErrCode store_check_not_emptied(Disk *disk, Err *err);
 /* Opens packs, blobs, index and log, replays the log into the table. An index that is no good, or
  * missing though there are packs, is made again first. What is not in the index
  * stands in the table as pending, in lsn order per shard, until the shard's replica commits it.

@@ -16,6 +16,7 @@ import os
 import random
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -165,8 +166,7 @@ def salvage_gives_what_is_whole(binary, work):
 def refused_start_says_where_and_what(binary, work):
     """Damage in the log, at an attested place: the server names file, position and command."""
     root = kit.Root(binary, os.path.join(work, 'root'), True)
-    for name, at in (('wal.active', 4096 + 70), ('wal.active', 17), ('control.json', 40),
-                     ('root.json', 40)):
+    for name, at in (('wal.active', 4096 + 70), ('wal.active', 17), ('root.json', 40)):
         with open(root.path(name), 'r+b') as file:
             file.seek(at)
             old = file.read(1)
@@ -187,6 +187,58 @@ def refused_start_says_where_and_what(binary, work):
             file.seek(at)
             file.write(old)
     root.serve().stop()
+
+
+@test
+def control_is_made_again(binary, work):
+    """Missing or damaged it is made again, said in the log, and the old one is kept."""
+    root = kit.Root(binary, os.path.join(work, 'root'), True)
+    path = root.path('control.json')
+    for was in ('missing', 'damaged'):
+        if was == 'missing':
+            os.unlink(path)
+        else:
+            with open(path, 'r+b') as file:
+                file.seek(100)
+                file.write(b'\0')
+        found = kit.fsck(root.data)
+        expect((found.status, [f['file'] for f in found.damages()]), (6, ['control.json']), was)
+        server = root.serve()
+        told = [e for e in server.events() if e['event'] == 'control.remade']
+        expect(told[-1]['was'], was)
+        expect(len(told), 1 if was == 'missing' else 2)
+        kept = [n for n in kit.files_below(root.data) if n.startswith('quarantine/control.json')]
+        expect(len(kept), 0 if was == 'missing' else 1)
+        for key, body in root.files.items():
+            expect(server.get('files', key).body == body, True, key)
+        expect(server.stop(), 0)
+        expect(kit.fsck(root.data).status, 0, was)
+
+
+@test
+def emptied_root_is_refused(binary, work):
+    """Log, index and packs gone, with control.json and without: no empty store takes their place."""
+    root = kit.Root(binary, os.path.join(work, 'root'), True)
+    for name in ('wal.segments', 'packs'):
+        shutil.rmtree(root.path(name))
+    for name in kit.files_below(root.data):
+        if name.startswith(('wal.', 'index.db')):
+            os.unlink(root.path(name))
+    for turn in range(4):
+        if turn == 2:
+            os.unlink(root.path('control.json'))
+        done = kit.serve_refused(root)
+        expect(done.returncode, 6, turn)
+        text = done.stderr.decode()
+        for wanted in ('wal.active', 'index.db', 'packs', f'holdfast fsck {root.data}', '--salvage'):
+            assert wanted in text, (wanted, text)
+    found = {f['kind'] for f in kit.fsck(root.data).damages()}
+    expect('log-missing' in found, True, found)
+    for kind in ('index', 'packs', 'wal'):  # nothing to make a view of; above all no empty one
+        done = subprocess.run([*binary, 'recover', '--rebuild', kind, '--yes', root.data],
+                              capture_output=True, timeout=60, check=False)
+        expect(done.returncode in (3, 6), True, done.stderr)
+    expect(kit.serve_refused(root).returncode, 6)
 
 
 @test

@@ -237,6 +237,14 @@ def lose_log(root):
     shutil.rmtree(root.path('wal.segments'))
 
 
+def control(root):
+    """What fsck finds of control.json and root.json."""
+    done = subprocess.run([*root.binary, 'fsck', '--json', root.data], capture_output=True,
+                          timeout=60, check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [line for line in found if line.get('kind') in ('control', 'root')]
+
+
 def wal_lost(root):
     lose_log(root)
     before = sorted(os.listdir(root.data))
@@ -247,7 +255,23 @@ def wal_lost(root):
     status, lines, _ = root.recover('wal', '--yes')
     expect(status, 6, lines)
     expect(any(line.get('loss') == 'lost-tail' for line in lines), True, 'losses')
+    expect(control(root), [], 'control.json names the root by its new identity')
     root.verify()
+
+
+def wal_and_control_lost(root):
+    """control.json missing, or damaged, is no reason not to make a new log."""
+    lose_log(root)
+    for wreck in (os.unlink, lambda path: flip(path, 100)):
+        copy = root.path('..', f'copy {wreck.__name__}')
+        shutil.copytree(root.data, copy)
+        wreck(os.path.join(copy, 'control.json'))
+        one = Root.__new__(Root)
+        one.__dict__.update(root.__dict__, data=copy)
+        status, lines, text = one.recover('wal', '--yes')
+        expect(status, 6, f'{lines} {text}')
+        expect(control(one), [], wreck.__name__)
+        one.verify()
 
 
 def wal_whole(root):
@@ -262,6 +286,7 @@ def wal_killed(root, fault):
     expect(status, -signal.SIGKILL, f'{fault}: {text}')
     status, lines, text = root.recover('wal', '--yes')
     expect(status in (0, 4, 6), True, f'{lines} {text}')
+    expect(control(root), [], 'control.json')
     root.verify()
 
 
@@ -276,7 +301,8 @@ def all_lost_but_packs(root):
 
 
 def tests():
-    for test in (index_lost, index_damaged, index_lost_at_start, packs_damaged, wal_lost, wal_whole,
+    for test in (index_lost, index_damaged, index_lost_at_start, packs_damaged, wal_lost,
+                 wal_and_control_lost, wal_whole,
                  all_lost_but_packs):
         yield test.__name__, True, test
     yield 'packs_mended_by_the_log', False, packs_mended_by_the_log

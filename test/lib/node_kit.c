@@ -43,7 +43,9 @@ static ErrCode open_engine(NodeKit *kit, const NodeKitOptions *options, Err *err
 static ErrCode open_all(NodeKit *kit, const NodeKitOptions *options, Err *err)
 {
     TRY(root_open(kit->disk, STR("test"), &kit->rng, &kit->clock.clock, &kit->root, err));
-    TRY(control_local_open(&kit->disk, 1, &kit->control, err));
+    ControlAlone alone = {.root = kit->root.uuid, .incarnation = kit->root.incarnation};
+    TRY(control_local_open_alone(kit->disk, &alone, &kit->control, &kit->found, err));
+    if (kit->found.in_use) TRY(store_check_not_emptied(kit->disk, err));
     TRY(control_raise_root(kit->control, kit->root.uuid, kit->root.incarnation,
                            &kit->root.incarnation, err));
     TRY(root_save(kit->disk, &kit->root, err));

@@ -18,6 +18,7 @@ typedef struct {
     Engine *engine;
     StoreReader *reader;
     StoreOpened opened;
+    ControlFound found;
     LogItem *log_first; /* handed to the WAL writer, not appended */
     LogItem *log_last;
     LogItem *batch_first; /* appended, not synced */

@@ -7,6 +7,7 @@
 #include "control/local/local.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -256,8 +257,7 @@ static ErrCode read_disk(Disk *disk, State *state, Err *err)
     return read_file(disk, state, err);
 }
 
-ErrCode control_local_look(Disk *disk, Uuid root, bool *exists, uint64_t *version,
-                           uint64_t *incarnation, Err *err)
+ErrCode control_local_look(Disk *disk, Uuid root, ControlLook *out, Err *err)
 {
     DiskStat stat;
     AUTO(void, mem_free) memory = mem_new(sizeof(State));
@@ -266,9 +266,10 @@ ErrCode control_local_look(Disk *disk, Uuid root, bool *exists, uint64_t *versio
     ErrCode code = stat.exists ? read_file(disk, state, err) : OK;
     const ControlRoot *row = find_root(state, root);
     if (code == OK) {
-        *exists = stat.exists;
-        *version = state->version;
-        *incarnation = row == NULL ? 0 : row->incarnation;
+        *out = (ControlLook){.exists = stat.exists,
+                             .version = state->version,
+                             .incarnation = row == NULL ? 0 : row->incarnation,
+                             .shards = state->shard_count};
     }
     state_deinit(state);
     return code;
@@ -536,5 +537,78 @@ ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err 
     if (code == OK) *out = local_new(disks, count, &states[chosen]);
     for (size_t i = 0; i < count; i++)
         state_deinit(&states[i]);
+    return code;
+}
+
+/* --- one root --- */
+
+#define QUARANTINE "quarantine"
+
+/* Moves control.json there, under a name that is free. */
+static ErrCode put_aside(Disk *disk, uint64_t incarnation, Err *err)
+{
+    DiskStat stat = {.exists = true};
+    char to[DISK_PATH_MAX];
+    TRY(disk_mkdir_durable(disk, QUARANTINE, err));
+    for (uint64_t n = incarnation; stat.exists; n++) {
+        snprintf(to, sizeof to, QUARANTINE "/" CONTROL_FILE ".%" PRIu64, n); /* fits */
+        TRY(disk_stat(disk, to, &stat, err));
+    }
+    return disk_rename_durable(disk, CONTROL_FILE, to, err);
+}
+
+/* Does any row name root? After a rebuild of the log only those of shards may. */
+static bool names_root(State *state, Uuid root)
+{
+    if (find_root(state, root) != NULL) return true;
+    for (size_t i = 0; i < state->shard_count; i++) {
+        const ShardConfig *config = &state->shards[i].config;
+        for (uint32_t m = 0; m < config->member_count; m++) {
+            if (id128_eq(config->members[m].root, root)) return true;
+        }
+    }
+    return false;
+}
+
+static ErrCode look_alone(Disk *disk, const ControlAlone *alone, State *state, ControlFound *found,
+                          Err *err)
+{
+    Err why = {0};
+    ErrCode code = read_disk(disk, state, &why);
+    if (code == OK && state->version > 0) {
+        found->in_use = state->shard_count > 0;
+        if (names_root(state, alone->root)) return OK;
+        return err_set(err, ERR_FOREIGN,
+                       CONTROL_FILE " is another directory's: it does not name this root; put the "
+                                    "right one back, or move it away and a new one is made");
+    }
+    if (code != OK && code != ERR_CORRUPT) return err_set(err, code, "%s", err_text(&why));
+    if (code == ERR_CORRUPT) {
+        TRY(put_aside(disk, alone->incarnation, err));
+        found->damaged = true;
+        found->why = why;
+    }
+    found->remade = found->damaged || alone->incarnation > 0;
+    found->in_use = found->remade;
+    state_deinit(state);
+    *state = (State){0};
+    if (alone->incarnation == 0) return OK;
+    state->roots[state->root_count++] = (ControlRoot){
+        .root = alone->root, .incarnation = alone->incarnation, .verdict = ROOT_CLEAN};
+    return OK;
+}
+
+ErrCode control_local_open_alone(Disk *disk, const ControlAlone *alone, Control **out,
+                                 ControlFound *found, Err *err)
+{
+    AUTO(void, mem_free) memory = mem_new(sizeof(State));
+    State *state = memory;
+    ControlFound result = {0};
+    ErrCode code = look_alone(disk, alone, state, &result, err);
+    if (code == OK) {
+        *out = local_new(&disk, 1, state);
+        *found = result;
+    }
+    state_deinit(state);
     return code;
 }

@@ -16,10 +16,37 @@
  * roots are opened again. */
 MUST_USE ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err *err);
 
-/* Reads the control.json of one root, without changing or syncing anything: is it whole? *exists
- * false: there is none. *version, and *incarnation of root in it (0: it is not named there).
- * Errors: ERR_CORRUPT, ERR_FORMAT_VERSION, ERR_IO. */
-MUST_USE ErrCode control_local_look(Disk *disk, Uuid root, bool *exists, uint64_t *version,
-                                    uint64_t *incarnation, Err *err);
+/* The only root of a process, as its root.json tells. */
+typedef struct {
+    Uuid root;
+    uint64_t incarnation; /* 0: it was never started */
+} ControlAlone;
+
+typedef struct {
+    bool in_use;  /* shards were made here once: something of log, packs and index must be left */
+    bool remade;  /* control.json of a root that had been started was missing or damaged … */
+    bool damaged; /* … then the old one is in quarantine/ … */
+    Err why;      /* … and this was wrong */
+} ControlFound;
+
+/* The same for a root that no other copies. All that control.json says of such a root follows from
+ * elsewhere: that it is the only member, and its incarnation, from root.json; terms and votes from
+ * the log. So one that is missing or damaged is no reason not to start: it is begun anew, the root
+ * in it as root.json has it, durable with the first change. ERR_FOREIGN: it is whole, and another
+ * root's: nothing was changed. ERR_FORMAT_VERSION; ERR_IO: it is there and the disk does not give
+ * it. */
+MUST_USE ErrCode control_local_open_alone(Disk *disk, const ControlAlone *alone, Control **out,
+                                          ControlFound *found, Err *err);
+
+typedef struct {
+    bool exists;
+    uint64_t version;
+    uint64_t incarnation; /* of the root asked for; 0: it is not named there */
+    size_t shards;
+} ControlLook;
+
+/* Reads the control.json of one root, without changing or syncing anything: is it whole? Errors:
+ * ERR_CORRUPT, ERR_FORMAT_VERSION, ERR_IO. */
+MUST_USE ErrCode control_local_look(Disk *disk, Uuid root, ControlLook *out, Err *err);
 
 #endif

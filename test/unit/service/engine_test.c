@@ -435,6 +435,73 @@ static void test_lost_control(void **state)
     expect(f, "a", "two");
 }
 
+/* control.json is damaged: as if it were lost, and it is kept. */
+static void test_damaged_control(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    DiskStat stat;
+    reopen(f, true);
+    uint64_t incarnation = f->kit.root.incarnation;
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("one"), &err), &err);
+    node_kit_drop(&f->kit);
+    disk_sim_kill(f->disk);
+    assert_ok(disk_sim_flip(f->disk, CONTROL_FILE, 400, &err), &err);
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_true(f->kit.found.damaged);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    assert_true(f->kit.root.incarnation > incarnation);
+    expect(f, "a", "one");
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("two"), &err), &err);
+    reopen(f, false);
+    assert_false(f->kit.found.remade);
+    expect(f, "a", "two");
+    char path[64];
+    snprintf(path, sizeof path, "quarantine/control.json.%u", (unsigned)incarnation);
+    assert_ok(disk_stat(f->disk, path, &stat, &err), &err);
+    assert_true(stat.exists);
+}
+
+typedef struct {
+    Disk *disk;
+    const char *dir;
+} Emptying;
+
+static ErrCode remove_file(void *ctx, const char *name, bool is_dir, Err *err)
+{
+    const Emptying *emptying = ctx;
+    char path[DISK_PATH_MAX];
+    if (is_dir) return OK;
+    snprintf(path, sizeof path, "%s/%s", emptying->dir, name);
+    return disk_unlink(emptying->disk, path, err);
+}
+
+/* Log, index and packs are gone: refused as often as it is tried, whether control.json is there or
+ * not, instead of beginning an empty store. */
+static void test_emptied(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    NodeKit kit;
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("one"), &err), &err);
+    reopen(f, true);
+    node_kit_drop(&f->kit);
+    disk_sim_kill(f->disk);
+    for (int i = 0; i < 2; i++) {
+        Emptying emptying = {.disk = f->disk, .dir = i == 0 ? "packs" : "wal.segments"};
+        assert_ok(disk_list(f->disk, emptying.dir, remove_file, &emptying, &err), &err);
+    }
+    assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
+    assert_ok(disk_unlink(f->disk, "wal.active", &err), &err);
+    for (int i = 0; i < 4; i++) {
+        if (i == 2) assert_ok(disk_unlink(f->disk, CONTROL_FILE, &err), &err);
+        assert_code(node_kit_open(&kit, f->disk, &small, &err), ERR_CORRUPT, NULL);
+        assert_non_null(strstr(err_text(&err), "wal.active"));
+        disk_sim_kill(f->disk);
+        err_clear(&err);
+    }
+}
+
 /* A body that nothing names goes at the next start; but after an index was made again, perhaps
  * without the record that named it, it is kept in quarantine/. */
 static void test_orphans_after_rebuild(void **state)
@@ -511,6 +578,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_too_much_metadata, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_emptied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_orphans_after_rebuild, setup, teardown),
         cmocka_unit_test_setup_teardown(test_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),

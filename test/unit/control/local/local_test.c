@@ -527,6 +527,116 @@ static void test_crash_with_three_roots(void **state)
     assert_true(seen[0] > 5 && seen[1] > 5);
 }
 
+/* --- one root that is alone --- */
+
+static Uuid root_uuid(uint8_t n)
+{
+    return (Uuid){{n, 1, 2, 3}};
+}
+
+#define KNOWN 4 /* the incarnation that root.json tells of */
+
+static ErrCode open_alone(Fixture *f, uint64_t incarnation, ControlFound *found, Err *err)
+{
+    ControlAlone alone = {.root = root_uuid(1), .incarnation = incarnation};
+    control_free(f->control);
+    f->control = NULL;
+    return control_local_open_alone(f->disks[0], &alone, &f->control, found, err);
+}
+
+/* The root is raised above what root.json knows, with one write. */
+static void expect_raised(Fixture *f, uint64_t wanted)
+{
+    Err err = {0};
+    uint64_t raised = 0;
+    ControlLook look;
+    assert_ok(control_raise_root(f->control, root_uuid(1), wanted - 1, &raised, &err), &err);
+    assert_int_equal(raised, wanted);
+    assert_ok(control_local_look(f->disks[0], root_uuid(1), &look, &err), &err);
+    assert_true(look.exists);
+    assert_int_equal(look.incarnation, wanted);
+}
+
+static size_t count_quarantined(Disk *disk)
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        char path[64];
+        DiskStat stat;
+        snprintf(path, sizeof path, "quarantine/control.json.%u", i);
+        assert_ok(disk_stat(disk, path, &stat, NULL), NULL);
+        count += stat.exists;
+    }
+    return count;
+}
+
+static void test_alone(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    ControlFound found;
+    assert_ok(open_alone(f, 0, &found, &err), &err); /* a new one */
+    assert_true(!found.in_use && !found.remade && !found.damaged);
+    expect_raised(f, 1);
+    assert_ok(open_alone(f, 1, &found, &err), &err); /* killed before shards were made */
+    assert_true(!found.in_use && !found.remade);
+    assert_ok(put(f, 0, 1, &err), &err);
+    assert_ok(open_alone(f, 1, &found, &err), &err);
+    assert_true(found.in_use && !found.remade);
+    assert_int_equal(row_version(f), 1);
+}
+
+/* Missing: begun anew with what root.json knows. */
+static void test_alone_missing(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    ControlFound found;
+    assert_ok(open_alone(f, KNOWN, &found, &err), &err);
+    assert_true(found.in_use && found.remade && !found.damaged);
+    expect_raised(f, KNOWN + 1);
+    assert_ok(open_alone(f, KNOWN + 1, &found, &err), &err);
+    assert_false(found.remade);
+    assert_int_equal(row_version(f), 0); /* nobody knows what it was: made by who asks */
+}
+
+/* Damaged: the same, and the old one is kept, each under a name of its own. */
+static void test_alone_damaged(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    ControlFound found;
+    for (size_t i = 1; i <= 3; i++) {
+        write_file(f->disks[0], "{\"format\":1,\"ver");
+        assert_ok(open_alone(f, KNOWN, &found, &err), &err);
+        assert_true(found.in_use && found.remade && found.damaged);
+        assert_non_null(strstr(err_text(&found.why), CONTROL_FILE));
+        assert_int_equal(count_quarantined(f->disks[0]), i);
+    }
+    assert_ok(open_alone(f, KNOWN, &found, &err), &err); /* killed before the new one was written */
+    assert_true(found.remade && !found.damaged);
+    expect_raised(f, KNOWN + 1);
+}
+
+/* What is not damage is not put aside. */
+static void test_alone_refused(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    ControlFound found;
+    write_file(f->disks[0], "{\"format\":2}");
+    assert_code(open_alone(f, KNOWN, &found, &err), ERR_FORMAT_VERSION, NULL);
+    assert_ok(disk_unlink(f->disks[0], CONTROL_FILE, &err), &err);
+    uint64_t raised = 0;
+    assert_ok(open_some(f, 0, 1, &err), &err);
+    assert_ok(control_register_root(f->control, root_uuid(2), &raised, &err), &err);
+    AUTO(char, mem_free) before = read_file(f->disks[0]);
+    assert_code(open_alone(f, KNOWN, &found, &err), ERR_FOREIGN, NULL);
+    AUTO(char, mem_free) after = read_file(f->disks[0]);
+    assert_string_equal(before, after);
+    assert_int_equal(count_quarantined(f->disks[0]), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -545,6 +655,10 @@ int main(void)
         TEST(test_flipped_bits),
         TEST(test_unreadable_root),
         TEST(test_too_many_roots),
+        TEST(test_alone),
+        TEST(test_alone_missing),
+        TEST(test_alone_damaged),
+        TEST(test_alone_refused),
         cmocka_unit_test(test_every_call_fails_once),
         cmocka_unit_test(test_crash_at_every_operation),
         cmocka_unit_test(test_crash_with_three_roots),
