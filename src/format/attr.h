@@ -25,6 +25,7 @@ typedef enum {
     ATTR_HTTP_HEADERS = 15,    /* repeated (str name, str value): Cache-Control and the like */
     ATTR_ENCRYPTION = 16,      /* key id, algorithm */
     ATTR_MD5 = 17,             /* 16 bytes of the body */
+    ATTR_REQUEST_OP = 18,      /* u8: packs only, of a NOOP that stands for its request row */
     ATTR_BUCKET_RECORD = 32,   /* system shard: see format/bucket.h */
     ATTR_IDENTITY_RECORD = 33, /* system shard */
     ATTR_CONFIG = 34           /* CONFIG entries: see format/config_entry.h */

@@ -111,7 +111,14 @@ size_t row_key_applied(uint8_t *out, ShardId shard)
 size_t row_key_request(uint8_t *out, ShardId shard, RequestId id)
 {
     Enc enc = key_begin(out, 'r');
+    enc_bytes(&enc, id.bytes, sizeof id.bytes);
     enc_shard(&enc, shard);
+    return key_end(&enc);
+}
+
+size_t row_key_request_prefix(uint8_t *out, RequestId id)
+{
+    Enc enc = key_begin(out, 'r');
     enc_bytes(&enc, id.bytes, sizeof id.bytes);
     return key_end(&enc);
 }
@@ -123,6 +130,39 @@ size_t row_key_request_expiry(uint8_t *out, uint64_t expiry_ms, ShardId shard, R
     enc_shard(&enc, shard);
     enc_bytes(&enc, id.bytes, sizeof id.bytes);
     return key_end(&enc);
+}
+
+static ShardId dec_shard(Dec *dec)
+{
+    unsigned high = dec_u8(dec);
+    return (ShardId)(high << 8 | dec_u8(dec));
+}
+
+bool row_key_request_parse(Str row_key, ShardId *shard)
+{
+    RequestId id;
+    Dec dec = dec_of(row_key.ptr, row_key.len);
+    bool right = dec_u8(&dec) == 'r';
+    dec_bytes(&dec, id.bytes, sizeof id.bytes);
+    ShardId value = dec_shard(&dec);
+    if (!dec_done(&dec) || !right) return false;
+    *shard = value;
+    return true;
+}
+
+bool row_key_request_expiry_parse(Str row_key, uint64_t *expiry_ms, ShardId *shard, RequestId *id)
+{
+    RequestId request;
+    Dec dec = dec_of(row_key.ptr, row_key.len);
+    bool right = dec_u8(&dec) == 'x';
+    uint64_t expiry = dec_u64_be(&dec);
+    ShardId value = dec_shard(&dec);
+    dec_bytes(&dec, request.bytes, sizeof request.bytes);
+    if (!dec_done(&dec) || !right) return false;
+    *expiry_ms = expiry;
+    *shard = value;
+    *id = request;
+    return true;
 }
 
 static size_t key_extent(uint8_t *out, char kind, BodyId body, uint32_t number)
@@ -388,6 +428,25 @@ bool request_row_decode(Str data, RequestRow *out)
     row.op = (Op)op;
     row.version.term = (Term)term;
     *out = row;
+    return true;
+}
+
+bool request_row_of_entry(const Entry *entry, RequestId *id, RequestRow *out)
+{
+    Str value;
+    if (!attr_get(entry->attrs, ATTR_REQUEST_ID, &value) || value.len != sizeof id->bytes)
+        return false;
+    memcpy(id->bytes, value.ptr, sizeof id->bytes);
+    *out = (RequestRow){.op = entry->op,
+                        .file = entry->file,
+                        .version = {.term = entry->term, .lsn = entry->lsn},
+                        .time_ms = entry->time_ms};
+    if (attr_get(entry->attrs, ATTR_REQUEST_HASH, &value) && value.len == SHA256_LEN)
+        memcpy(out->request_hash.bytes, value.ptr, SHA256_LEN);
+    if (attr_get(entry->attrs, ATTR_REQUEST_OP, &value) && value.len == 1) {
+        uint8_t op = (uint8_t)value.ptr[0];
+        if (op >= OP_CREATE && op <= OP_MAX) out->op = (Op)op;
+    }
     return true;
 }
 

@@ -4,7 +4,7 @@
  *   'n' bucket uid be64, key, 0, ~term be32, ~lsn be64 -> FileRow   newest version first
  *   'i' file id, its shard last                        -> bucket uid be64, key    by age
  *   'a' shard be16                                     -> AppliedRow
- *   'r' shard be16, request id                         -> RequestRow
+ *   'r' request id, shard be16                         -> RequestRow
  *   'x' expiry ms be64, shard be16, request id         -> (empty)   to drop old request rows
  *   'b' body id, extent number be32                    -> varint references
  *   'g' body id, extent number be32                    -> (empty)   extent to unlink
@@ -58,10 +58,11 @@ typedef struct {
     Sha256 hash; /* checksum of that entry: the chain goes on from it */
 } AppliedRow;
 
+/* What came of a request, for its repeats. */
 typedef struct {
     Op op;
     FileId file;
-    VersionId version;
+    VersionId version; /* of the entry that carried it */
     uint64_t time_ms;
     Sha256 request_hash;
 } RequestRow;
@@ -69,8 +70,8 @@ typedef struct {
 typedef struct {
     uint64_t bytes;  /* of records in it */
     uint64_t dead;   /* of them bodies no longer needed */
-    uint64_t unsure; /* of them records without a body, when they were written: whether they are
-                        needed only a look tells */
+    uint64_t unsure; /* of them records without a body or with a request: whether they are needed,
+                        or the request's row is, only a look tells */
     uint64_t end;    /* offset behind the last of them; 0: not known */
 } PackRow;
 
@@ -96,7 +97,11 @@ bool row_key_name_parse(Str row_key, BucketUid *bucket, Str *key, VersionId *ver
 size_t row_key_file(uint8_t *out, FileId file);
 size_t row_key_applied(uint8_t *out, ShardId shard);
 size_t row_key_request(uint8_t *out, ShardId shard, RequestId id);
+/* The prefix of one request's rows, whatever shards it went to. */
+size_t row_key_request_prefix(uint8_t *out, RequestId id);
+bool row_key_request_parse(Str row_key, ShardId *shard);
 size_t row_key_request_expiry(uint8_t *out, uint64_t expiry_ms, ShardId shard, RequestId id);
+bool row_key_request_expiry_parse(Str row_key, uint64_t *expiry_ms, ShardId *shard, RequestId *id);
 /* An extent that rows name, and one that no row names any more and that is still to be unlinked. */
 size_t row_key_extent(uint8_t *out, BodyId body, uint32_t number);
 size_t row_key_garbage(uint8_t *out, BodyId body, uint32_t number);
@@ -133,6 +138,8 @@ bool bucket_stat_decode(Str data, BucketStatRow *out);
 /* The row that entry (CREATE, UPDATE, delete marker) makes; created_ms from ATTR_CREATED_MS or the
  * file id. Views into entry; place is left zero. attrs still holds what encoding drops. */
 void file_row_of_entry(const Entry *entry, FileRow *out);
+/* The request row that entry makes; false: it carries no request id. */
+bool request_row_of_entry(const Entry *entry, RequestId *id, RequestRow *out);
 /* The etag without quotes: ATTR_ETAG, else the first 40 hex digits of the digest and "-1", else the
  * version's text. out has ETAG_MAX bytes. */
 #define ETAG_MAX 128

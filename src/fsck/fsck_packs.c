@@ -149,7 +149,11 @@ static ErrCode on_record(void *ctx, const PackRecord *record, const PackPlace *p
     Fsck *fsck = run->fsck;
     const Entry *entry = &record->entry;
     UNUSED(searched);
+    RequestId id;
+    RequestRow request;
     if (record->type == PACK_BODY) run->pack->body_bytes += place->length;
+    if (record->type != PACK_BODY || request_row_of_entry(entry, &id, &request))
+        run->pack->unsure_bytes += place->length;
     if (!fsck->index_whole) {
         fsck_learn_bucket(fsck, entry->bucket, entry_key(entry), entry->attrs);
         return OK;
@@ -244,7 +248,7 @@ static ErrCode check_sums(PackRun *run, Err *err)
     if (row->dead <= row->bytes && pack->live <= row->bytes - row->dead) return OK;
     PackRow right = {.bytes = pack->record_bytes,
                      .dead = pack->body_bytes > pack->live ? pack->body_bytes - pack->live : 0,
-                     .unsure = pack->record_bytes - pack->body_bytes};
+                     .unsure = pack->unsure_bytes};
     uint8_t key[ROW_KEY_MAX];
     uint8_t bytes[64];
     Enc enc = enc_of(bytes, sizeof bytes);

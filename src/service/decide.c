@@ -79,6 +79,14 @@ static ErrCode check_conditions(const Mutation *m, const StoreFound *found, bool
     return OK;
 }
 
+static ErrCode add_request(Mutation *m, Err *err)
+{
+    Str id = str_of(m->request.bytes, sizeof m->request.bytes);
+    TRY(attr_set(&m->attr_buf, ATTR_REQUEST_ID, id, err));
+    return attr_set(&m->attr_buf, ATTR_REQUEST_HASH, str_of(m->request_hash.bytes, SHA256_LEN),
+                    err);
+}
+
 /* Attributes of the entry: the door's, the key, and the file's birth where its id does not tell. */
 static ErrCode make_attrs(Mutation *m, Str key, FileId file, uint64_t created_ms, Err *err)
 {
@@ -88,6 +96,7 @@ static ErrCode make_attrs(Mutation *m, Str key, FileId file, uint64_t created_ms
     if (code == OK && created_ms != file_id_created_ms(file)) {
         code = attr_set_varint(&m->attr_buf, ATTR_CREATED_MS, created_ms, err);
     }
+    if (code == OK && m->has_request) code = add_request(m, err);
     if (code == ERR_TOO_BIG) return err_wrap(err, ERR_TOO_LARGE, "too much metadata");
     return code;
 }
@@ -154,6 +163,7 @@ static ErrCode append_delete(Engine *engine, Mutation *m, ShardId shard, const S
                    .bucket = found->bucket};
     buf_clear(&m->attr_buf);
     TRY(attr_set(&m->attr_buf, ATTR_KEY, buf_str(&m->key_buf), err));
+    if (m->has_request) TRY(add_request(m, err));
     entry.attrs = buf_str(&m->attr_buf);
     m->shard = shard;
     return engine_append(engine, &entry, m, err);
@@ -204,7 +214,9 @@ static void decide_by_name(Engine *engine, Mutation *m)
         return;
     }
     Str key = m->key;
-    if (code == OK && m->type == MUTATION_CREATE && key.len == 0) {
+    if (code == OK && m->type == MUTATION_CREATE && key.len == 0 && m->has_request) {
+        code = engine_request_key(m, &key, &m->err);
+    } else if (code == OK && m->type == MUTATION_CREATE && key.len == 0) {
         char text[ID128_TEXT_LEN + 1];
         id128_text(id128_random(&engine->rng), text);
         buf_clear(&m->key_buf);
@@ -344,6 +356,7 @@ static void decide_bucket_delete(Engine *engine, Mutation *m)
 
 void engine_decide(Engine *engine, Mutation *m)
 {
+    if (m->has_request && engine_decide_repeat(engine, m)) return;
     switch (m->type) {
     case MUTATION_PUT:
     case MUTATION_CREATE:

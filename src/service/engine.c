@@ -66,6 +66,18 @@ static void commit_bucket(Engine *engine, const Record *record)
     }
 }
 
+/* Answers m, which waited for an lsn of shard. */
+static void answer_committed(Engine *engine, const EngineShard *shard, Mutation *m, ErrCode code)
+{
+    if (code == OK) { /* a repeat */
+        unsigned synced = 0;
+        unsigned copies = 0;
+        replica_copies(shard->replica, m->wait_lsn, &synced, &copies);
+        m->durability = (Durability){.synced = synced, .copies = copies, .disks = 1, .zones = 1};
+    }
+    engine_answer(engine, m, code);
+}
+
 static void answer_waiting(Engine *engine, EngineShard *shard, Lsn lsn, ErrCode code)
 {
     Mutation **link = &shard->waiting;
@@ -76,7 +88,7 @@ static void answer_waiting(Engine *engine, EngineShard *shard, Lsn lsn, ErrCode 
             continue;
         }
         *link = m->next;
-        engine_answer(engine, m, code == OK ? m->code : code);
+        answer_committed(engine, shard, m, code == OK ? m->code : code);
     }
 }
 
@@ -200,12 +212,12 @@ void engine_answer(Engine *engine, Mutation *m, ErrCode code)
 void engine_answer_after(Engine *engine, Mutation *m, ErrCode code, ShardId shard_id, Lsn lsn)
 {
     EngineShard *shard = engine_shard(engine, shard_id);
+    m->wait_lsn = lsn;
     if (lsn <= replica_commit_lsn(shard->replica)) {
-        engine_answer(engine, m, code);
+        answer_committed(engine, shard, m, code);
         return;
     }
     m->code = code;
-    m->wait_lsn = lsn;
     m->next = shard->waiting;
     shard->waiting = m;
 }

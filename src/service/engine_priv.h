@@ -47,9 +47,15 @@ struct Engine {
 
 /* decide.c: checks m against the state and appends its entry, or answers it. */
 void engine_decide(Engine *engine, Mutation *m);
+/* repeat.c: was the change of m, which has a request, made before? Then m is answered, or will be.
+ */
+bool engine_decide_repeat(Engine *engine, Mutation *m);
+/* The key of a new file whose request names none; view into m. */
+MUST_USE ErrCode engine_request_key(Mutation *m, Str *key, Err *err);
 /* Answers m: code and text, done(). */
 void engine_answer(Engine *engine, Mutation *m, ErrCode code);
-/* Answers m with code when lsn of shard is committed; at once if it is. */
+/* Answers m with code when lsn of shard is committed; at once if it is. With OK, m is as durable as
+ * that. */
 void engine_answer_after(Engine *engine, Mutation *m, ErrCode code, ShardId shard, Lsn lsn);
 /* Gives the entry its place, and the time unless it has one, seals it, appends. m (may be NULL) is
  * answered by its commit. */

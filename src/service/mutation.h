@@ -48,15 +48,23 @@ struct Mutation {
     BodyId body;   /* of the extents; an inline body has none, its version names it */
     uint64_t size; /* bytes of the body */
     Sha256 digest; /* of the body */
+    /* With has_request: a repeat of a change that was made within STORE_REQUEST_KEEP_MS changes
+     * nothing and is answered as that one was; by repeated it is told apart. The same request with
+     * another request_hash is ERR_IDEMPOTENCY. A CREATE without a key gets the request's text as
+     * its key. Not for buckets. */
+    bool has_request;
+    RequestId request;
+    Sha256 request_hash;              /* of all that makes the change what it is */
     void (*done)(Mutation *mutation); /* called on the engine's thread; be quick */
     void *ctx;                        /* the door's */
 
     /* Out. */
     ErrCode code;
     Err err;
-    bool created; /* PUT: CREATE (true) or UPDATE */
-    FileRow row;  /* the new version; views into the mutation until mutation_deinit() */
-    Str row_key;  /* its key */
+    bool created;  /* PUT: CREATE (true) or UPDATE */
+    bool repeated; /* it was made before, by this request */
+    FileRow row;   /* the new version; views into the mutation until mutation_deinit() */
+    Str row_key;   /* its key */
     BucketRecord bucket_record;
     Durability durability;
 

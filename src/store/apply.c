@@ -109,7 +109,11 @@ static ErrCode fill_index(Store *store, Record **records, size_t count, const Pa
     for (size_t i = 0; i < count; i++) {
         TRY(rows_apply(&rows, &records[i]->entry, &places[i], err));
     }
+    uint64_t now_ms = 0;
+    for (size_t i = 0; i < count; i++)
+        now_ms = MAX(now_ms, records[i]->entry.time_ms);
     TRY(rows_flush(&rows, err));
+    TRY(rows_drop_requests(&rows, now_ms, REQUESTS_DROPPED(count), err));
     return put_applied(store, &rows, records, count, err);
 }
 

@@ -18,7 +18,8 @@
 #define TRY_AGAIN_MS 10000 /* no room, or a passing error */
 /* Tombstones are looked up if they are more than this part of what is kept. */
 #define TOMBSTONE_PART 8
-#define ROOM_BESIDE (2 * MIB) /* free bytes that the index may need meanwhile */
+#define COMPACT_REQUEST_LEN 128 /* about, of a record that only keeps its request's row */
+#define ROOM_BESIDE (2 * MIB)   /* free bytes that the index may need meanwhile */
 
 typedef enum { CHOOSE, SURVEY, NEEDED, COPY, STEP_OUT } State;
 
@@ -251,7 +252,7 @@ typedef struct {
 
 static bool all_dead(const PackRow *row)
 {
-    return row->bytes > 0 && row->dead == row->bytes;
+    return row->bytes > 0 && row->dead == row->bytes && row->unsure == 0;
 }
 
 /* The newest pack of which the index knows records. All that packs before it hold was told to the
@@ -418,7 +419,7 @@ static ErrCode next_record(Compactor *c, PackRecord *record, PackPlace *place, b
 
 static bool has_name(const Entry *entry)
 {
-    return compact_kind(entry) != COMPACT_KIND_CONTROL;
+    return compact_kind(entry) < COMPACT_KIND_REQUEST;
 }
 
 /* --- survey --- */
@@ -430,15 +431,17 @@ static ErrCode survey_record(Compactor *c, const PackRecord *record, const PackP
     uint32_t name = has_name(entry) ? name_hash(entry->bucket, entry_key(entry)) : 0;
     if (has_name(entry)) names_add(&c->names, name);
     if (c->census) return OK;
-    bool needed = false;
-    bool tombstone = false;
+    CompactLook look;
     bool outlived = false;
-    TRY(compact_look(c->reader, record, place, &needed, &tombstone, err));
-    if (tombstone) TRY(compact_outlived(c->store, c->reader, entry, &c->buf, &outlived, err));
+    TRY(compact_look(c->reader, record, place, &look, err));
+    if (look.tombstone) TRY(compact_outlived(c->store, c->reader, entry, &c->buf, &outlived, err));
     c->record_bytes += place->length;
-    if (needed) c->kept_bytes += place->length;
+    if (look.needed)
+        c->kept_bytes += place->length;
+    else if (look.request && !look.tombstone)
+        c->kept_bytes += MIN((uint64_t)COMPACT_REQUEST_LEN, (uint64_t)place->length);
     if (compact_kind(entry) != COMPACT_KIND_BODY) c->rest_bytes += place->length;
-    if (tombstone && !outlived) {
+    if (look.tombstone && !outlived) {
         c->doubt_bytes += place->length;
         names_add(&c->doubted, name);
     }
@@ -533,25 +536,35 @@ static ErrCode ask_older(Compactor *c, uint64_t free_bytes, CompactTurn *turn, E
 
 /* --- copy --- */
 
-static ErrCode copy_record(Compactor *c, const PackRecord *record, const PackPlace *place, Err *err)
+/* Into the step: record, which goes instead of the one at place. */
+static ErrCode hand_on(Compactor *c, const PackRecord *record, const PackPlace *place, Err *err)
 {
-    const Entry *entry = &record->entry;
-    bool needed = false;
-    bool tombstone = false;
-    TRY(compact_look(c->reader, record, place, &needed, &tombstone, err));
-    if (tombstone) {
-        needed = !dropped(c, name_hash(entry->bucket, entry_key(entry)));
-        if (!needed) atomic_fetch_add(&c->store->compacted.tombstones_dropped, 1);
-    }
-    if (!needed) return OK;
     CompactStep *step = c->step;
-    TRY(buf_reserve(&step->records, place->length, err));
-    Enc enc = enc_of(step->records.data + step->records.len, place->length);
+    size_t len = pack_record_len(record);
+    TRY(buf_reserve(&step->records, len, err));
+    Enc enc = enc_of(step->records.data + step->records.len, len);
     pack_record_encode(record, &enc);
-    ASSERT(!enc.failed && enc.len == place->length);
+    ASSERT(!enc.failed && enc.len == len && len <= place->length);
     step->items[step->count++] = (CompactItem){.place = *place, .at = step->records.len};
     step->records.len += enc.len;
     return OK;
+}
+
+static ErrCode copy_record(Compactor *c, const PackRecord *record, const PackPlace *place, Err *err)
+{
+    const Entry *entry = &record->entry;
+    CompactLook look;
+    TRY(compact_look(c->reader, record, place, &look, err));
+    if (look.tombstone) {
+        look.needed = !dropped(c, name_hash(entry->bucket, entry_key(entry)));
+        if (!look.needed) atomic_fetch_add(&c->store->compacted.tombstones_dropped, 1);
+    }
+    if (look.needed) return hand_on(c, record, place, err);
+    if (!look.request) return OK;
+    AUTO_BUF(attrs, COMPACT_REQUEST_ATTRS_MAX);
+    PackRecord rest;
+    TRY(compact_request_only(entry, &attrs, &rest, err));
+    return hand_on(c, &rest, place, err);
 }
 
 static ErrCode copy(Compactor *c, uint64_t bytes, CompactTurn *turn, uint64_t *read, Err *err)

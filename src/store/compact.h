@@ -15,6 +15,8 @@
  *   META              while the version that it changes has a row
  *   a tombstone       while a pack with a lower number may hold a record of that name, or, where
  *                     its pack is known to hold few of them, anyway
+ *   a request's row   while the index has it: of a record that is needed no longer a NOOP is
+ *                     kept, with what the row is made of and without the name
  *   CONFIG, START, …  always
  * Only packs with lower numbers count for a tombstone: entries of a shard are applied in order, so
  * what it ends was written before it; a later pack holds an older record only of an index that a

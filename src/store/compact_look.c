@@ -23,8 +23,12 @@ CompactKind compact_kind(const Entry *entry)
     case OP_START:
     case OP_CLOSE:
     case OP_REOPEN:
-    case OP_SNAPSHOT:
-    case OP_NOOP: break;
+    case OP_SNAPSHOT: break;
+    case OP_NOOP: {
+        Str id;
+        if (attr_get(entry->attrs, ATTR_REQUEST_ID, &id)) return COMPACT_KIND_REQUEST;
+        break;
+    }
     }
     return COMPACT_KIND_CONTROL;
 }
@@ -96,19 +100,81 @@ static bool same_place(const PackPlace *a, const PackPlace *b)
     return a->pack == b->pack && a->offset == b->offset && a->length == b->length;
 }
 
+/* --- requests --- */
+
+size_t compact_request_key(const Entry *entry, uint8_t key[ROW_KEY_MAX])
+{
+    RequestId id;
+    RequestRow row;
+    return request_row_of_entry(entry, &id, &row) ? row_key_request(key, entry->shard, id) : 0;
+}
+
+ErrCode compact_request_is(Str value, const Entry *entry, bool *out, Err *err)
+{
+    RequestRow row;
+    if (!request_row_decode(value, &row)) {
+        return err_set(err, ERR_CORRUPT, "index.db: the row of a request is malformed");
+    }
+    *out = row.version.term == entry->term && row.version.lsn == entry->lsn;
+    return OK;
+}
+
+/* The record as it was would not do: in a later pack than the tombstone of its file, nothing would
+ * say any more that this is deleted. So only what the row is made of is kept, without a name. */
+ErrCode compact_request_only(const Entry *entry, Buf *attrs, PackRecord *out, Err *err)
+{
+    static const AttrType kept[] = {ATTR_REQUEST_ID, ATTR_REQUEST_HASH};
+    RequestId id;
+    RequestRow row;
+    bool carries = request_row_of_entry(entry, &id, &row);
+    ASSERT(carries);
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        Str value;
+        if (attr_get(entry->attrs, kept[i], &value)) TRY(attr_set(attrs, kept[i], value, err));
+    }
+    uint8_t op = (uint8_t)row.op;
+    TRY(attr_set(attrs, ATTR_REQUEST_OP, str_of(&op, sizeof op), err));
+    *out = (PackRecord){.type = PACK_META,
+                        .entry = {.op = OP_NOOP,
+                                  .shard = entry->shard,
+                                  .term = entry->term,
+                                  .lsn = entry->lsn,
+                                  .file = entry->file,
+                                  .time_ms = entry->time_ms,
+                                  .attrs = buf_str(attrs)}};
+    return OK;
+}
+
+static ErrCode look_request(IndexReader *reader, const Entry *entry, bool *found, Err *err)
+{
+    uint8_t key[ROW_KEY_MAX];
+    Str value = {NULL, 0};
+    size_t len = compact_request_key(entry, key);
+    *found = false;
+    if (len == 0 || fault_planted("compact-drops-request")) return OK;
+    TRY(index_get(reader, str_of(key, len), &value, found, err));
+    return *found ? compact_request_is(value, entry, found, err) : OK;
+}
+
+/* --- the question --- */
+
 ErrCode compact_look(IndexReader *reader, const PackRecord *record, const PackPlace *place,
-                     bool *needed, bool *tombstone, Err *err)
+                     CompactLook *out, Err *err)
 {
     const Entry *entry = &record->entry;
     CompactKind kind = compact_kind(entry);
     FileRow row = {0};
     bool found = false;
-    *needed = kind == COMPACT_KIND_CONTROL;
-    *tombstone = kind == COMPACT_KIND_TOMBSTONE;
-    if (*needed || *tombstone) return OK;
+    *out = (CompactLook){.needed = kind == COMPACT_KIND_CONTROL,
+                         .tombstone = kind == COMPACT_KIND_TOMBSTONE};
+    if (out->needed) return OK;
+    TRY(look_request(reader, entry, &out->request, err));
+    out->needed = kind == COMPACT_KIND_REQUEST && out->request;
+    if (kind == COMPACT_KIND_REQUEST || out->tombstone) return OK;
     TRY(look_row(reader, entry, &row, &found, err));
-    *needed = found && (kind != COMPACT_KIND_BODY || same_place(&row.place, place));
-    *tombstone = kind == COMPACT_KIND_MARKER && !found;
+    out->needed = found && (kind != COMPACT_KIND_BODY || same_place(&row.place, place));
+    out->tombstone = kind == COMPACT_KIND_MARKER && !found;
+    if (found) out->request = false; /* the record that stands elsewhere tells of it */
     return OK;
 }
 

@@ -41,6 +41,21 @@ static ErrCode still_needed(Store *store, const Entry *entry, const PackPlace *p
     return OK;
 }
 
+/* What takes the place of a record that is needed no longer: what its request's row, if the index
+ * still has it, is made of. *found false: nothing. */
+static ErrCode keep_request(Store *store, PackRecord *record, Buf *attrs, bool *found, Err *err)
+{
+    uint8_t key[ROW_KEY_MAX];
+    Str value = {NULL, 0};
+    const Entry old = record->entry;
+    size_t len = compact_request_key(&old, key);
+    *found = false;
+    if (len == 0 || fault_planted("compact-drops-request")) return OK;
+    TRY(index_batch_get(store->index, str_of(key, len), &value, found, err));
+    if (*found) TRY(compact_request_is(value, &old, found, err));
+    return *found ? compact_request_only(&old, attrs, record, err) : OK;
+}
+
 /* The same row with another place. */
 static ErrCode put_row(Store *store, const uint8_t *key, size_t key_len, const FileRow *row,
                        Err *err)
@@ -62,8 +77,8 @@ static ErrCode move_record(Store *store, Rows *rows, const CompactStep *step, si
     PackRecord record;
     size_t total = 0;
     TRY(pack_record_decode(bytes, &record, &total, err));
-    ASSERT(total == place->length);
     const Entry *entry = &record.entry;
+    ASSERT(total == place->length || compact_kind(entry) == COMPACT_KIND_REQUEST);
     uint8_t key[ROW_KEY_MAX];
     size_t key_len = 0;
     if (compact_kind(entry) < COMPACT_KIND_MARKER) {
@@ -72,6 +87,8 @@ static ErrCode move_record(Store *store, Rows *rows, const CompactStep *step, si
     FileRow row = {0};
     bool needed = false;
     TRY(still_needed(store, entry, place, key, key_len, &row, &needed, err));
+    AUTO_BUF(attrs, COMPACT_REQUEST_ATTRS_MAX);
+    if (!needed) TRY(keep_request(store, &record, &attrs, &needed, err));
     if (!needed) return OK;
     PackPlace new_place;
     TRY(packs_append(store->packs, &record, &new_place, err));

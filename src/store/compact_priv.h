@@ -15,7 +15,8 @@ typedef enum {
     COMPACT_KIND_META,
     COMPACT_KIND_MARKER, /* a delete marker: a version, and it may end null versions */
     COMPACT_KIND_TOMBSTONE,
-    COMPACT_KIND_CONTROL /* of the shard, of no file */
+    COMPACT_KIND_REQUEST, /* what is left of a change whose file needs it no longer */
+    COMPACT_KIND_CONTROL  /* of the shard, of no file */
 } CompactKind;
 CompactKind compact_kind(const Entry *entry);
 /* The version whose row decides whether entry, of a kind before MARKER, is needed; and MARKER. */
@@ -50,10 +51,22 @@ void names_sort(Names *names);
 bool names_have(const Names *names, uint32_t name);
 void names_deinit(Names *names);
 
-/* Does the index still need record, which stands at place? Tombstones, and markers without a row:
- * *tombstone instead. */
+typedef struct {
+    bool needed;
+    bool tombstone; /* instead of needed: a tombstone, or a marker without a row */
+    bool request;   /* the index has the row of its request */
+} CompactLook;
+/* Does the index still need record, which stands at place? */
 MUST_USE ErrCode compact_look(IndexReader *reader, const PackRecord *record, const PackPlace *place,
-                              bool *needed, bool *tombstone, Err *err);
+                              CompactLook *out, Err *err);
+/* The key of entry's request row; 0: it carries no request. */
+size_t compact_request_key(const Entry *entry, uint8_t key[ROW_KEY_MAX]);
+/* Is value, of a request row, that of entry? ERR_CORRUPT. */
+MUST_USE ErrCode compact_request_is(Str value, const Entry *entry, bool *out, Err *err);
+#define COMPACT_REQUEST_ATTRS_MAX 128
+/* A record of which an index makes the request row of entry and nothing else; its attributes go to
+ * the empty attrs, of COMPACT_REQUEST_ATTRS_MAX bytes. */
+MUST_USE ErrCode compact_request_only(const Entry *entry, Buf *attrs, PackRecord *out, Err *err);
 /* Is the name of tombstone entry held by an UPDATE that is newer and ends all before it? */
 MUST_USE ErrCode compact_outlived(Store *store, IndexReader *reader, const Entry *entry, Buf *buf,
                                   bool *outlived, Err *err);

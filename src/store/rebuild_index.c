@@ -33,7 +33,8 @@ typedef struct {
     Disk *beside; /* REBUILD_DIR */
     Index *index; /* in it */
     Sha256 made_of;
-    uint64_t done; /* refs applied */
+    uint64_t done;   /* refs applied */
+    uint64_t now_ms; /* the latest time of any of them in this run */
     Buf record;
     Buf value;
 } Build;
@@ -160,6 +161,7 @@ static ErrCode apply_ref(Build *build, Rows *rows, const RebuildRef *ref, Err *e
                        place.pack, place.offset);
     }
     ErrCode code = rows_apply(rows, entry, &place, err);
+    build->now_ms = MAX(build->now_ms, entry->time_ms);
     if (code == OK) return OK;
     return err_wrap(err, code, "pack %" PRIu64 " at %" PRIu64, place.pack, place.offset);
 }
@@ -175,6 +177,8 @@ static ErrCode apply_batch(Build *build, Err *err)
     for (uint64_t i = build->done; i < end && code == OK; i++)
         code = apply_ref(build, &rows, &refs->refs[i], err);
     if (code == OK) code = rows_flush(&rows, err);
+    if (code == OK)
+        code = rows_drop_requests(&rows, build->now_ms, REQUESTS_DROPPED(BATCH_RECORDS), err);
     uint64_t before = build->done;
     build->done = end;
     if (code == OK) code = put_state(build, err);

@@ -16,6 +16,7 @@
 
 #include "base/fault.h"
 #include "index/index.h"
+#include "store/compact_priv.h"
 #include "store/rows.h"
 
 /* A record that got a new place. */
@@ -24,7 +25,8 @@ typedef struct {
     Term term;
     ShardId shard;
     bool body;
-    bool used; /* a row names it */
+    bool carries; /* a request */
+    bool used;    /* a row names it */
     PackPlace place;
 } Moved;
 
@@ -192,8 +194,30 @@ static ErrCode append(Mend *mend, const PackRecord *record, Err *err)
                    .term = record->entry.term,
                    .shard = record->entry.shard,
                    .body = record->type == PACK_BODY};
+    RequestId id;
+    RequestRow row;
+    moved.carries = request_row_of_entry(&record->entry, &id, &row);
     TRY(packs_append(mend->packs, record, &moved.place, err));
     mend->moved[mend->count++] = moved;
+    return OK;
+}
+
+/* What is left of a record that is dead: its request, while that has a row. */
+static ErrCode copy_request(Mend *mend, const Entry *entry, Err *err)
+{
+    uint8_t key[ROW_KEY_MAX];
+    Str value = {NULL, 0};
+    bool found = false;
+    AUTO_BUF(attrs, COMPACT_REQUEST_ATTRS_MAX);
+    PackRecord rest;
+    size_t len = compact_request_key(entry, key);
+    if (len == 0) return OK;
+    TRY(index_get(mend->reader, str_of(key, len), &value, &found, err));
+    if (found) TRY(compact_request_is(value, entry, &found, err));
+    if (!found) return OK;
+    TRY(compact_request_only(entry, &attrs, &rest, err));
+    TRY(append(mend, &rest, err));
+    mend->moved[mend->count - 1].lsn = 0; /* no row of a file is to be led there */
     return OK;
 }
 
@@ -201,7 +225,7 @@ static ErrCode copy_record(Mend *mend, const PackRecord *record, Err *err)
 {
     bool needed = false;
     TRY(is_needed(mend, &record->entry, &needed, err));
-    return needed ? append(mend, record, err) : OK;
+    return needed ? append(mend, record, err) : copy_request(mend, &record->entry, err);
 }
 
 static ErrCode on_whole(void *ctx, const PackRecord *record, const PackPlace *place, bool searched,
@@ -446,7 +470,8 @@ static ErrCode change_pack_rows(Mend *mend, Err *err)
     rows_begin(&rows, mend->index, &mend->value);
     for (size_t i = 0; i < mend->count; i++) {
         const Moved *moved = &mend->moved[i];
-        Entry entry = {.op = moved->body ? OP_CREATE : OP_NOOP, .size = moved->body};
+        bool sure = moved->body && !moved->carries;
+        Entry entry = {.op = sure ? OP_CREATE : OP_NOOP, .size = sure};
         TRY(rows_pack_filled(&rows, &entry, &moved->place, err));
         if (moved->body && !moved->used) TRY(rows_pack_dead(&rows, &moved->place, err));
     }

@@ -11,6 +11,8 @@
 /* While it is there, bodies that nothing names are moved to quarantine/ instead of unlinked. */
 #define REBUILD_KEEP_ORPHANS REBUILD_QUARANTINE "/orphans.keep"
 
+#define REBUILD_REQUEST 0 /* only what is left of a change for its request (store/compact.h) */
+
 /* One good pack record, in 32 bytes: there are as many as there were changes. */
 typedef struct {
     Lsn lsn;
@@ -19,7 +21,7 @@ typedef struct {
     Term term;
     uint32_t length; /* with padding */
     ShardId shard;
-    uint8_t type; /* PackType */
+    uint8_t type; /* PackType, or REBUILD_REQUEST */
     bool behind;  /* a bad place that no mark proves to have been synced */
 } RebuildRef;
 _Static_assert(sizeof(RebuildRef) == 32, "without holes: its bytes are hashed");

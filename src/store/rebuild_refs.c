@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "store/compact_priv.h"
 
 void rebuild_refs_init(RebuildRefs *refs, const RebuildOptions *options, RebuildReport *report)
 {
@@ -51,6 +52,12 @@ typedef struct {
     bool torn;     /* a PACK_TORN was met: the records from here on stand behind it */
 } PackRead;
 
+static uint8_t ref_type(const PackRecord *record)
+{
+    bool request = compact_kind(&record->entry) == COMPACT_KIND_REQUEST;
+    return request ? REBUILD_REQUEST : (uint8_t)record->type;
+}
+
 /* A record that was found by looking for one is left out: it may be what a client stored. */
 static ErrCode add_record(void *ctx, const PackRecord *record, const PackPlace *place,
                           bool searched, Err *err)
@@ -69,7 +76,7 @@ static ErrCode add_record(void *ctx, const PackRecord *record, const PackPlace *
                                              .term = record->entry.term,
                                              .length = place->length,
                                              .shard = record->entry.shard,
-                                             .type = (uint8_t)record->type,
+                                             .type = ref_type(record),
                                              .behind = read->torn};
     refs->report->records++;
     return OK;
@@ -112,11 +119,14 @@ static int by_version(const void *left, const void *right)
     if (a->term != b->term) return compare(a->term, b->term);
     if (a->lsn != b->lsn) return compare(a->lsn, b->lsn);
     if (a->behind != b->behind) return a->behind ? -1 : 1;
+    bool a_request = a->type == REBUILD_REQUEST;
+    if (a_request != (b->type == REBUILD_REQUEST)) return a_request ? -1 : 1;
     return by_place(a, b);
 }
 
 /* An entry was packed twice if a crash came between packs and index; the index names the later that
- * does not stand behind a torn place. */
+ * does not stand behind a torn place. What compaction kept of it for its request counts only
+ * alone: the whole one tells of the request, too, and may still be needed. */
 static void drop_doubles(RebuildRefs *refs)
 {
     size_t kept = 0;

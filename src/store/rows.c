@@ -90,7 +90,10 @@ ErrCode rows_pack_filled(Rows *b, const Entry *entry, const PackPlace *place, Er
     if (b->pack != place->pack) TRY(flush_pack(b, err));
     b->pack = place->pack;
     b->pack_bytes += place->length;
-    if (!has_place(entry)) b->pack_unsure += place->length;
+    RequestId id;
+    RequestRow request;
+    bool unsure = !has_place(entry) || request_row_of_entry(entry, &id, &request);
+    if (unsure) b->pack_unsure += place->length;
     b->pack_end = MAX(b->pack_end, place->offset + place->length);
     return OK;
 }
@@ -281,29 +284,16 @@ static ErrCode apply_meta(Rows *b, const Entry *entry, Err *err)
 /* The request's own result, for a repeat of it; dropped a day later, by logged time. */
 static ErrCode apply_request(Rows *b, const Entry *entry, Err *err)
 {
-    Str id_bytes;
-    if (!attr_get(entry->attrs, ATTR_REQUEST_ID, &id_bytes) || id_bytes.len != sizeof(RequestId)) {
-        return OK;
-    }
     RequestId id;
-    Dec dec = dec_of(id_bytes.ptr, id_bytes.len);
-    dec_bytes(&dec, id.bytes, sizeof id.bytes);
-    RequestRow row = {.op = entry->op,
-                      .file = entry->file,
-                      .version = {.term = entry->term, .lsn = entry->lsn},
-                      .time_ms = entry->time_ms};
-    Str hash;
-    if (attr_get(entry->attrs, ATTR_REQUEST_HASH, &hash) && hash.len == SHA256_LEN) {
-        dec = dec_of(hash.ptr, hash.len);
-        dec_bytes(&dec, row.request_hash.bytes, SHA256_LEN);
-    }
+    RequestRow row;
+    if (!request_row_of_entry(entry, &id, &row)) return OK;
     uint8_t key[ROW_KEY_MAX];
     size_t len = row_key_request(key, entry->shard, id);
     uint8_t bytes[128];
     Enc enc = enc_of(bytes, sizeof bytes);
     request_row_encode(&row, &enc);
     TRY(put(b, key, len, &enc, err));
-    len = row_key_request_expiry(key, entry->time_ms + STORE_REQUEST_KEEP_MS, entry->shard, id);
+    len = row_key_request_expiry(key, row.time_ms + STORE_REQUEST_KEEP_MS, entry->shard, id);
     enc = enc_of(bytes, sizeof bytes);
     return put(b, key, len, &enc, err);
 }

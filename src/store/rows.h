@@ -32,6 +32,10 @@ MUST_USE ErrCode rows_apply(Rows *rows, const Entry *entry, const PackPlace *pla
  * what compaction changes beside the rows of files. Errors as above. */
 MUST_USE ErrCode rows_pack_filled(Rows *rows, const Entry *entry, const PackPlace *place, Err *err);
 MUST_USE ErrCode rows_pack_dead(Rows *rows, const PackPlace *place, Err *err);
+/* So many request rows end with a batch of count entries: more than it can have brought. */
+#define REQUESTS_DROPPED(count) (2 * (count) + 16)
+/* Drops up to max request rows whose time is over, by the logged time now_ms. */
+MUST_USE ErrCode rows_drop_requests(Rows *rows, uint64_t now_ms, size_t max, Err *err);
 /* Says that shard is applied up to row. */
 MUST_USE ErrCode rows_applied(Rows *rows, ShardId shard, const AppliedRow *row, Err *err);
 /* Writes the sums; before the batch is committed. */

@@ -153,6 +153,15 @@ MUST_USE ErrCode store_find(StoreReader *reader, BucketUid bucket, Str key,
                             Err *err);
 MUST_USE ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version,
                                StoreView view, StoreFound *out, bool *found, Err *err);
+/* What came of a request. */
+typedef struct {
+    ShardId shard; /* where its change was made */
+    RequestRow row;
+} StoreRequest;
+/* The change that carried request, pending ones included, at oldest_ms or later; in whatever shard.
+ * Core only. */
+MUST_USE ErrCode store_find_request(StoreReader *reader, RequestId request, uint64_t oldest_ms,
+                                    StoreRequest *out, bool *found, Err *err);
 /* The whole small body of what was found, verified; view into the reader. ERR_NOT_FOUND: it moved
  * meanwhile, find again. ERR_FILE_DAMAGED. */
 MUST_USE ErrCode store_body(StoreReader *reader, const StoreFound *found, Str *body, Err *err);

@@ -3,12 +3,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "format/row.h"
-
 struct Table {
     RwLock lock;
     OMap *names;            /* 'n' bucket key 0 -> newest Record */
     OMap *files;            /* 'i' file id -> newest Record */
+    OMap *requests;         /* 'r' request id shard -> newest Record */
     Record *first_nameless; /* START, CONFIG …: only to free them, linked by older/newer */
     _Atomic size_t count;
     _Atomic uint64_t bytes; /* of their records in the log */
@@ -41,6 +40,8 @@ ErrCode record_new(const Entry *sealed, Record **out, Err *err)
                                    sealed->extents.len);
     record->entry.inline_body = buf_str(&record->body);
     record->key = entry_key(&record->entry);
+    RequestRow request;
+    record->has_request = request_row_of_entry(&record->entry, &record->request_id, &request);
     record->log_len = (uint32_t)(head_len + sealed->inline_body.len);
     record->state = RECORD_PENDING;
     *out = TAKE(record);
@@ -61,6 +62,7 @@ Table *table_new(uint64_t seed)
     rwlock_init(&table->lock, LOCK_RANK_TABLE);
     table->names = omap_new(seed);
     table->files = omap_new(seed + 1);
+    table->requests = omap_new(seed + 2);
     return table;
 }
 
@@ -82,6 +84,7 @@ void table_free(Table *table)
     free_chain(table->first_nameless);
     omap_free(table->names);
     omap_free(table->files);
+    omap_free(table->requests);
     rwlock_deinit(&table->lock);
     mem_free(table);
 }
@@ -94,6 +97,11 @@ static Str name_key(uint8_t out[ROW_KEY_MAX], BucketUid bucket, Str key)
 static Str id_key(uint8_t out[ROW_KEY_MAX], FileId file)
 {
     return str_of(out, row_key_file(out, file));
+}
+
+static Str request_key(uint8_t out[ROW_KEY_MAX], const Record *record)
+{
+    return str_of(out, row_key_request(out, record->entry.shard, record->request_id));
 }
 
 void table_add(Table *table, Record *record)
@@ -112,6 +120,10 @@ void table_add(Table *table, Record *record)
         record->older = table->first_nameless;
         if (record->older != NULL) record->older->newer = record;
         table->first_nameless = record;
+    }
+    if (record->has_request) {
+        /* An older one is a request of long ago, or one whose outcome is not known. */
+        (void)omap_put(table->requests, request_key(key, record), record);
     }
     atomic_fetch_add(&table->count, 1);
     atomic_fetch_add(&table->bytes, record->log_len);
@@ -165,9 +177,18 @@ static void unlink_id(Table *table, Record *record)
     if (record->older_id != NULL) record->older_id->newer_id = record->newer_id;
 }
 
+static void unlink_request(Table *table, const Record *record)
+{
+    uint8_t bytes[ROW_KEY_MAX];
+    Str key = request_key(bytes, record);
+    if (omap_get(table->requests, key) == record)
+        (void)omap_remove(table->requests, key); /* gives back record itself */
+}
+
 void table_remove(Table *table, Record *record)
 {
     rwlock_write(&table->lock);
+    if (record->has_request) unlink_request(table, record);
     if (record_has_name(record)) {
         unlink_name(table, record);
         unlink_id(table, record);
@@ -258,6 +279,18 @@ const Record *table_find_id(const Table *table, FileId file, bool committed_only
     while (record != NULL && !visible(record, committed_only))
         record = record->older_id;
     return record;
+}
+
+const Record *table_find_request(const Table *table, RequestId request, uint64_t oldest_ms)
+{
+    uint8_t bytes[ROW_KEY_MAX];
+    Str prefix = str_of(bytes, row_key_request_prefix(bytes, request));
+    const OMapNode *node = omap_first(table->requests, prefix);
+    for (; node != NULL && str_starts_with(omap_key(node), prefix); node = omap_next(node)) {
+        const Record *record = omap_value(node);
+        if (!record->failed && record->entry.time_ms >= oldest_ms) return record;
+    }
+    return NULL;
 }
 
 const Record *table_next_name(const Table *table, BucketUid bucket, Str from_key, bool inclusive,

@@ -6,8 +6,9 @@
  * read-write lock (LOCK_RANK_TABLE). A reader looks here first and into the index afterwards, and
  * the applier commits to the index before it removes here: so nothing is ever missed.
  *
- *   by name   'n' bucket key 0  -> newest record of that name, chained to older ones
- *   by id     'i' file id       -> newest record of that file */
+ *   by name     'n' bucket key 0  -> newest record of that name, chained to older ones
+ *   by id       'i' file id       -> newest record of that file
+ *   by request  'r' id shard      -> newest record that carries that request */
 #ifndef HOLDFAST_STORE_TABLE_H
 #define HOLDFAST_STORE_TABLE_H
 
@@ -15,6 +16,7 @@
 #include "base/omap.h"
 #include "format/entry.h"
 #include "format/frame.h"
+#include "format/row.h"
 
 typedef enum {
     RECORD_PENDING = 1, /* has an lsn; not committed */
@@ -27,9 +29,11 @@ typedef enum {
 typedef struct Record Record;
 struct Record {
     RecordState state;
-    bool failed;          /* the log refused it: its outcome is unknown in this process */
-    Entry entry;          /* views into head; inline_body is empty once it is logged */
-    Str key;              /* of the file, view into head */
+    bool failed;      /* the log refused it: its outcome is unknown in this process */
+    Entry entry;      /* views into head; inline_body is empty once it is logged */
+    Str key;          /* of the file, view into head */
+    bool has_request; /* a request's id is among its attributes */
+    RequestId request_id;
     Buf head;             /* encoded header, attributes, extents */
     Buf body;             /* inline body until it is in the log, then released */
     WalPos log_pos;       /* the WAL writer's, before the core takes it over as pos */
@@ -77,6 +81,8 @@ void table_unlock(Table *table);
  */
 const Record *table_find(const Table *table, BucketUid bucket, Str key, bool committed_only);
 const Record *table_find_id(const Table *table, FileId file, bool committed_only);
+/* Newest record, pending or not, that carries request with a time of oldest_ms or later; NULL. */
+const Record *table_find_request(const Table *table, RequestId request, uint64_t oldest_ms);
 /* First name ≥ (the row key prefix) from within bucket that has records; *key is its key. */
 const Record *table_next_name(const Table *table, BucketUid bucket, Str from_key, bool inclusive,
                               bool committed_only, Str *key);

@@ -52,7 +52,6 @@ typedef struct {
     uint64_t hash;
     bool trace;
     uint64_t restarts;
-    bool index_lost; /* once at least */
 } Sim;
 
 static void trace(Sim *sim, const char *what, uint64_t a, uint64_t b)
@@ -111,12 +110,23 @@ static void choose_target(Sim *sim, ModelOp *op)
 static void add_request(Sim *sim, ModelOp *op)
 {
     if (rng_below(&sim->rng, 6) != 0) return;
-    op->has_request = true;
-    op->request = id128_random(&sim->rng);
-    Enc enc = enc_of(op->attrs, sizeof op->attrs);
-    enc_varint(&enc, ATTR_REQUEST_ID);
-    enc_str(&enc, str_of(op->request.bytes, sizeof op->request.bytes));
-    op->m.attrs = str_of(op->attrs, enc.len);
+    op->m.has_request = true;
+    op->m.request = id128_random(&sim->rng);
+    op->m.request_hash = sha256_of(op->m.request.bytes, sizeof op->m.request.bytes);
+}
+
+/* A client asks again what became of its request. */
+static bool ask_again(Sim *sim, ModelOp *op)
+{
+    bool again = rng_below(&sim->rng, 3) == 0   ? model_retry(&sim->model, op)
+                 : rng_below(&sim->rng, 8) == 0 ? model_repeat(&sim->model, op, &sim->rng)
+                                                : false;
+    if (!again) return false;
+    op->m.bucket = model_bucket_name(op->bucket);
+    op->m.key = model_key_name(&sim->model, op->bucket, op->key);
+    op->m.done = op_done;
+    op->m.ctx = sim;
+    return true;
 }
 
 static void fill_op(Sim *sim, ModelOp *op)
@@ -133,6 +143,7 @@ static void fill_op(Sim *sim, ModelOp *op)
         [OP_KIND_DELETE_ID] = MUTATION_DELETE_FILE,
         [OP_KIND_BUCKET_CREATE] = MUTATION_BUCKET_CREATE,
         [OP_KIND_BUCKET_DELETE] = MUTATION_BUCKET_DELETE,
+        [OP_KIND_REPEAT] = MUTATION_PUT,
     };
     Mutation *m = &op->m;
     choose_target(sim, op);
@@ -161,11 +172,11 @@ static void submit(Sim *sim)
 {
     ModelOp *op = model_take(&sim->model);
     if (op == NULL) return;
-    fill_op(sim, op);
+    if (!ask_again(sim, op)) fill_op(sim, op);
     if (has_body(op->m.type)) {
         op->value = ++sim->next_value << 8 | 1;
         model_body(op->value, &op->body);
-        add_request(sim, op);
+        if (!op->m.has_request) add_request(sim, op);
         Err err = {0};
         if (node_kit_body(&sim->kit, &op->m, buf_str(&op->body), &op->extent, &err) != OK) {
             model_release(op); /* a fault of the disk: this upload never became a change */
@@ -312,7 +323,6 @@ static void lose_index(Sim *sim)
     ErrCode code = disk_stat(sim->disk, "index.db", &stat, &err);
     if (code == OK && stat.exists) code = disk_unlink(sim->disk, "index.db", &err);
     if (code != OK) model_fail(&sim->model, "lose the index: %s", err_text(&err));
-    sim->index_lost = true;
     trace(sim, "lost", stat.exists, 0);
 }
 
@@ -398,8 +408,7 @@ static void clean_stop(Sim *sim)
     }
     model_compare(&sim->model, &sim->kit, false);
     sim_compact_check(&sim->model, &sim->kit);
-    /* Compaction drops dead records, and with them the requests that an index could be told of. */
-    if (!sim->index_lost) model_check_requests(&sim->model, &sim->kit);
+    model_check_requests(&sim->model, &sim->kit);
     disk_sim_set_faults(sim->disk, &sim->faults);
 }
 

@@ -129,7 +129,8 @@ void model_etag(ValueId value, char out[ETAG_MAX + 2])
 
 static bool op_has_key(const ModelOp *op)
 {
-    return op->kind != OP_KIND_BUCKET_CREATE && op->kind != OP_KIND_BUCKET_DELETE;
+    return op->kind != OP_KIND_BUCKET_CREATE && op->kind != OP_KIND_BUCKET_DELETE &&
+           op->kind != OP_KIND_REPEAT;
 }
 
 static bool op_deletes(const ModelOp *op)
@@ -159,7 +160,8 @@ static bool condition_holds(const Model *model, const ModelOp *op)
     case OP_KIND_PUT:
     case OP_KIND_DELETE:
     case OP_KIND_BUCKET_CREATE:
-    case OP_KIND_BUCKET_DELETE: return true;
+    case OP_KIND_BUCKET_DELETE:
+    case OP_KIND_REPEAT: return true;
     }
     return true;
 }
@@ -255,8 +257,40 @@ ValueId model_value_of_digest(const Model *model, const Sha256 *digest)
     return 0;
 }
 
+bool model_repeat(Model *model, ModelOp *op, Rng *rng)
+{
+    size_t count = MIN(model->request_count, (size_t)MODEL_REQUESTS);
+    if (count == 0) return false;
+    op->kind = OP_KIND_REPEAT;
+    op->first = model->requests[rng_below(rng, count)];
+    op->other_hash = rng_below(rng, 4) == 0;
+    op->bucket = op->first.bucket;
+    op->key = op->first.key;
+    op->m.has_request = true;
+    op->m.request = op->first.id;
+    op->m.request_hash = op->first.hash;
+    if (op->other_hash) op->m.request_hash.bytes[0] ^= 1;
+    return true;
+}
+
+bool model_retry(Model *model, ModelOp *op)
+{
+    if (model->unsure_count == 0) return false;
+    const ModelUnsure unsure = model->unsure[--model->unsure_count];
+    op->kind = OP_KIND_PUT;
+    op->retries = true;
+    op->was_made = unsure.seen;
+    op->bucket = unsure.bucket;
+    op->key = unsure.key;
+    op->m.has_request = true;
+    op->m.request = unsure.id;
+    op->m.request_hash = unsure.hash;
+    return true;
+}
+
 void model_submitted(Model *model, ModelOp *op)
 {
+    if (op->kind == OP_KIND_REPEAT) return;
     note(model, op);
     op->event = history_submitted(model, op);
     /* A file under way keeps a bucket from being deleted, whatever becomes of it. */
@@ -286,9 +320,31 @@ static void done_write(Model *model, ModelOp *op)
     if (was_there != id128_eq(*id, m->row.file))
         model_fail(model, "a file id did not survive its update, or its file's end");
     *id = m->row.file;
-    if (!op->has_request) return;
+    if (!m->has_request) return;
     model->requests[model->request_count++ % MODEL_REQUESTS] = (ModelRequest){
-        .id = op->request, .shard = file_id_shard(m->row.file), .version = m->row.version};
+        .id = m->request,
+        .hash = m->request_hash,
+        .bucket = op->bucket,
+        .key = op->key,
+        .shard = file_id_shard(m->row.file),
+        .file = m->row.file,
+        .version = m->row.version};
+}
+
+static void answered_repeat(Model *model, const ModelOp *op)
+{
+    const Mutation *m = &op->m;
+    bool same = version_id_cmp(m->row.version, op->first.version) == 0 &&
+                id128_eq(m->row.file, op->first.file);
+    if (m->code == OK && op->other_hash)
+        model_fail(model, "another request under the same id was answered with OK");
+    else if (m->code == OK && (!m->repeated || !same))
+        model_fail(model, "a repeat was not answered as the first request");
+    else if (m->code == ERR_IDEMPOTENCY && !op->other_hash)
+        model_fail(model, "a repeat was taken for another request");
+    else if (m->code != OK && m->code != ERR_IDEMPOTENCY && m->code != ERR_OUTCOME_UNKNOWN &&
+             m->code != ERR_ROOT_FAILED && m->code != ERR_IO)
+        model_fail(model, "a repeat was refused with %s", err_info(m->code)->name);
 }
 
 static void done_ok(Model *model, ModelOp *op)
@@ -319,6 +375,16 @@ static void done_ok(Model *model, ModelOp *op)
 void model_answered(Model *model, ModelOp *op)
 {
     op->answered = true;
+    if (op->kind == OP_KIND_REPEAT) {
+        answered_repeat(model, op);
+        return;
+    }
+    if (op->m.code == OK && op->m.repeated) {
+        if (!op->retries) model_fail(model, "a first request was taken for a repeat");
+        history_void(model->history, op->event);
+        return;
+    }
+    if (op->m.code == OK && op->was_made) model_fail(model, "a request was carried out twice");
     history_answered(model, op);
     ErrCode code = op->m.code;
     bool fair = true;
@@ -345,11 +411,27 @@ void model_answered(Model *model, ModelOp *op)
     }
 }
 
+/* Its sender does not know what became of it, and will ask. */
+static void keep_unsure(Model *model, const ModelOp *op)
+{
+    if (!op->m.has_request || !op_has_key(op) || op->key >= MODEL_KEYS || op->retries) return;
+    if (model->unsure_count == MODEL_REQUESTS) return;
+    model->unsure[model->unsure_count++] = (ModelUnsure){.id = op->m.request,
+                                                         .hash = op->m.request_hash,
+                                                         .bucket = op->bucket,
+                                                         .key = op->key,
+                                                         .value = op->value};
+}
+
 void model_crashed(Model *model)
 {
     for (size_t i = 0; i < MODEL_OPS; i++) {
         ModelOp *op = &model->ops[i];
-        if (op->used && op->answered) model_release(op);
+        if (!op->used) continue;
+        if (op->answered)
+            model_release(op);
+        else
+            keep_unsure(model, op);
     }
 }
 
@@ -430,7 +512,8 @@ static bool bucket_unknown(const Model *model, unsigned bucket)
 {
     for (size_t i = 0; i < MODEL_OPS; i++) {
         const ModelOp *op = &model->ops[i];
-        if (op->used && !op->answered && op->bucket == bucket && !op_has_key(op)) return true;
+        bool makes = op->kind == OP_KIND_BUCKET_CREATE || op->kind == OP_KIND_BUCKET_DELETE;
+        if (op->used && !op->answered && op->bucket == bucket && makes) return true;
     }
     return false;
 }
@@ -539,6 +622,10 @@ void model_compare(Model *model, NodeKit *kit, bool after_crash)
     for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++)
         compare_list(model, kit, b, after_crash);
     if (!after_crash) return;
+    for (size_t i = 0; i < model->unsure_count; i++) {
+        ModelUnsure *unsure = &model->unsure[i];
+        if (model->values[unsure->bucket][unsure->key] == unsure->value) unsure->seen = true;
+    }
     for (size_t i = 0; i < MODEL_OPS; i++)
         model_release(&model->ops[i]);
 }

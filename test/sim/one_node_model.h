@@ -25,8 +25,32 @@ typedef enum {
     OP_KIND_UPDATE_ID, /* by file id */
     OP_KIND_DELETE_ID,
     OP_KIND_BUCKET_CREATE,
-    OP_KIND_BUCKET_DELETE
+    OP_KIND_BUCKET_DELETE,
+    OP_KIND_REPEAT /* of a request that was acknowledged: changes nothing */
 } OpKind;
+
+#define MODEL_REQUESTS 8
+
+/* A change that was acknowledged and carried a request id. */
+typedef struct {
+    RequestId id;
+    Sha256 hash;
+    unsigned bucket;
+    unsigned key;
+    ShardId shard;
+    FileId file;
+    VersionId version;
+} ModelRequest;
+
+/* One of unknown outcome. */
+typedef struct {
+    RequestId id;
+    Sha256 hash;
+    unsigned bucket;
+    unsigned key;
+    ValueId value;
+    bool seen; /* the value was there after the crash: it was made */
+} ModelUnsure;
 
 /* One change under way. */
 typedef struct {
@@ -46,19 +70,11 @@ typedef struct {
     Extent extent;
     Buf body;
     char etag[ETAG_MAX + 2];
-    bool has_request;
-    RequestId request;
-    uint8_t attrs[32];
+    ModelRequest first; /* REPEAT: of which */
+    bool other_hash;    /* … with the hash of another request */
+    bool retries;       /* a request of unknown outcome is sent again … */
+    bool was_made;      /* … and had been made */
 } ModelOp;
-
-#define MODEL_REQUESTS 8
-
-/* A change that was acknowledged and carried a request id. */
-typedef struct {
-    RequestId id;
-    ShardId shard;
-    VersionId version;
-} ModelRequest;
 
 #define MODEL_VALUES 256 /* submitted in one run */
 
@@ -68,6 +84,8 @@ typedef struct {
     char random[MODEL_BUCKETS][MODEL_RANDOM][ID128_TEXT_LEN + 1]; /* "": not made yet */
     ModelRequest requests[MODEL_REQUESTS];                        /* the newest ones */
     size_t request_count;
+    ModelUnsure unsure[MODEL_REQUESTS];
+    size_t unsure_count;
     bool buckets[MODEL_BUCKETS];
     ModelOp ops[MODEL_OPS];
     History *history;
@@ -100,6 +118,12 @@ bool model_slot_busy(const Model *model, unsigned bucket, unsigned key);
 void model_body(ValueId value, Buf *out);
 /* "\"etag\"" of value. */
 void model_etag(ValueId value, char out[ETAG_MAX + 2]);
+/* Makes op a repeat of a request that was acknowledged; false: there is none. other_hash: under the
+ * same id, another one. */
+bool model_repeat(Model *model, ModelOp *op, Rng *rng);
+/* Makes op, a PUT without a target, one that sends a request of unknown outcome again; false: there
+ * is none. */
+bool model_retry(Model *model, ModelOp *op);
 /* The op was submitted: what may it be told? Call before engine_submit(). */
 void model_submitted(Model *model, ModelOp *op);
 /* The op was answered with op->m.code. */

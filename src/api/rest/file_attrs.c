@@ -207,7 +207,6 @@ static ErrCode refuse_unkept(RestCall *call, Err *err)
         const char *instead;
     } rows[] = {
         {"content-md5", "send Repr-Digest: sha-256=:BASE64: instead"},
-        {"idempotency-key", "PUT by name with If-None-Match: * instead"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (http_request_header(call->req, str_from_cstr(rows[i].name)).ptr == NULL) continue;

@@ -8,6 +8,7 @@ static void delete_done(RestCall *call)
         rest_answer_error(call, m->code, &m->err);
         return;
     }
+    if (m->repeated) http_header_add(call->req, "Idempotent-Replayed", STR("true"));
     rest_durability_header(call, m->durability);
     rest_answer_empty(call, 204);
 }
@@ -27,10 +28,12 @@ static void delete_submit(RestCall *call)
     }
     Err err = {0};
     ErrCode code = rest_read_conditions(call, &err);
+    if (code == OK) code = rest_read_request_key(call, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;
     }
+    rest_hash_request(call);
     rest_submit(call, delete_done);
 }
 

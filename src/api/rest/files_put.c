@@ -6,13 +6,9 @@
 
 #include "text/uri.h"
 
-static void put_done(RestCall *call)
+static void answer_put(RestCall *call)
 {
     Mutation *m = &call->mutation;
-    if (m->code != OK) {
-        rest_upload_remove(call, m->code, &m->err);
-        return;
-    }
     char name[BUCKET_NAME_MAX + 1] = "";
     RestFile file = {
         .row = m->row, .bucket = m->bucket, .key = m->row_key, .durability = m->durability};
@@ -34,6 +30,19 @@ static void put_done(RestCall *call)
     rest_answer_json(call, created ? 201 : 200, &json, &body);
 }
 
+static void put_done(RestCall *call)
+{
+    Mutation *m = &call->mutation;
+    if (m->code != OK) {
+        rest_upload_remove(call, m->code, &m->err);
+    } else if (m->repeated) {
+        http_header_add(call->req, "Idempotent-Replayed", STR("true"));
+        rest_upload_discard(call, answer_put);
+    } else {
+        answer_put(call);
+    }
+}
+
 static void put_submit(RestCall *call)
 {
     Mutation *m = &call->mutation;
@@ -47,6 +56,7 @@ static void put_submit(RestCall *call)
         return;
     }
     m->attrs = buf_str(&call->attrs);
+    rest_hash_request(call);
     rest_submit(call, put_done);
 }
 
@@ -85,6 +95,7 @@ static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
     }
     TRY(service_admit_upload(call->service, known ? *length : 0, err));
     TRY(rest_read_conditions(call, err));
+    TRY(rest_read_request_key(call, err));
     if (http_request_header(call->req, STR("content-range")).ptr != NULL) {
         return err_set(err, ERR_INVALID, "a part of a file can't be written: Content-Range");
     }
@@ -172,12 +183,12 @@ void rest_post(RestCall *call)
     m->type = MUTATION_CREATE;
     if (!rest_query(call, STR("bucket"), &has_bucket, &m->bucket)) return;
     if (!rest_query(call, STR("key"), &has_key, &m->key)) return;
-    ErrCode code = OK;
-    if (!has_bucket) {
+    ErrCode code = rest_read_request_key(call, &err);
+    if (code == OK && !has_bucket) {
         code = err_set(&err, ERR_INVALID, "?bucket= is missing");
-    } else if (!has_key) { /* a name that nobody has */
+    } else if (code == OK && !has_key) { /* a name that nobody has, or that its repeat has again */
         char text[ID128_TEXT_LEN + 1];
-        id128_text(id128_random(&call->loop->rng), text);
+        id128_text(m->has_request ? m->request : id128_random(&call->loop->rng), text);
         m->key = arena_dup(http_request_arena(call->req), str_from_cstr(text));
         if (m->key.ptr == NULL) code = ERR_NO_MEMORY;
     }

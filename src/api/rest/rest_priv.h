@@ -156,12 +156,21 @@ bool rest_pairs_next(Dec *pairs, Str *name, Str *value);
 void rest_damaged(RestCall *call, const RestFile *file, const char *place, uint64_t offset,
                   const Err *err);
 
+/* --- idempotency.c --- */
+/* Reads Idempotency-Key, if there is one, into call->mutation; once. ERR_INVALID. */
+MUST_USE ErrCode rest_read_request_key(RestCall *call, Err *err);
+/* What makes the mutation what it is, into its request_hash; when all of it is known. */
+void rest_hash_request(RestCall *call);
+
 /* --- upload.c --- */
 /* Takes the body in pieces: one of at most INLINE_MAX bytes goes to rest_put_inline(), a larger one
  * into blobs and then to rest_put_stored(). length is HTTP_LENGTH_UNKNOWN if it is not known. */
 void rest_upload(RestCall *call, uint64_t length);
 /* After a refusal of the mutation: removes what was stored, then answers. */
 void rest_upload_remove(RestCall *call, ErrCode code, const Err *err);
+/* Removes what was stored, for a change that was made before, then goes on with then(call); at once
+ * if nothing was stored. */
+void rest_upload_discard(RestCall *call, void (*then)(RestCall *call));
 void rest_upload_free(Upload *upload); /* NULL is fine */
 
 /* --- form.c --- */

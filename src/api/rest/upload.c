@@ -46,6 +46,7 @@ struct Upload {
     Err work_err;
     ErrCode code; /* the first failure; the loop's */
     Err err;
+    void (*then)(RestCall *call); /* after removing, if nothing failed */
 };
 
 static void upload_step(Upload *u);
@@ -153,12 +154,15 @@ static void removed(void *arg)
 {
     Upload *u = arg;
     u->busy = false;
-    rest_answer_error(u->call, u->code, &u->err);
+    if (u->code != OK)
+        rest_answer_error(u->call, u->code, &u->err);
+    else
+        u->then(u->call);
 }
 
 static void start_removing(Upload *u)
 {
-    ASSERT(!u->busy && u->code != OK);
+    ASSERT(!u->busy && (u->code != OK || u->then != NULL));
     buffer_release(TAKE(u->waiting));
     u->removing = true;
     u->busy = true;
@@ -176,6 +180,17 @@ void rest_upload_remove(RestCall *call, ErrCode code, const Err *err)
     }
     u->code = code;
     u->err = *err;
+    start_removing(u);
+}
+
+void rest_upload_discard(RestCall *call, void (*then)(RestCall *call))
+{
+    Upload *u = call->upload;
+    if (u == NULL) {
+        then(call);
+        return;
+    }
+    u->then = then;
     start_removing(u);
 }
 

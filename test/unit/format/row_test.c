@@ -141,7 +141,8 @@ static void test_other_keys(void **state)
         row_key_garbage_parse(str_of(key, row_key_extent(key, id, 0x0102)), &body, &number));
     assert_true(str_eq(str_of(key, row_key_applied(key, 0x0102)), STR("a\1\2")));
     assert_true(
-        str_eq(str_of(key, row_key_request(key, 0x0102, id)), STR("r\1\2ABCDEFGHIJKLMNOP")));
+        str_eq(str_of(key, row_key_request(key, 0x0102, id)), STR("rABCDEFGHIJKLMNOP\1\2")));
+    assert_true(str_eq(str_of(key, row_key_request_prefix(key, id)), STR("rABCDEFGHIJKLMNOP")));
     assert_true(str_eq(str_of(key, row_key_request_expiry(key, 0x0304, 0x0102, id)),
                        STR("x\0\0\0\0\0\0\3\4\1\2ABCDEFGHIJKLMNOP")));
     assert_true(str_eq(str_of(key, row_key_pack(key, 0x0102)), STR("p\0\0\0\0\0\0\1\2")));
@@ -309,6 +310,66 @@ static void test_small_rows(void **state)
     assert_false(applied_row_decode(str_of(bytes, enc.len), &applied_out));
 }
 
+static void test_request_keys(void **state)
+{
+    UNUSED(state);
+    uint8_t key[ROW_KEY_MAX];
+    RequestId id;
+    RequestId got;
+    ShardId shard = 0;
+    uint64_t expiry = 0;
+    memset(id.bytes, 7, sizeof id.bytes);
+    size_t len = row_key_request(key, 0x1234, id);
+    assert_true(row_key_request_parse(str_of(key, len), &shard));
+    assert_int_equal(shard, 0x1234);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_false(row_key_request_parse(str_of(key, cut), &shard));
+    assert_false(row_key_request_parse(str_of(key, len + 1), &shard));
+    len = row_key_request_expiry(key, 99, 0x4321, id);
+    assert_false(row_key_request_parse(str_of(key, 19), &shard)); /* of another kind */
+    assert_true(row_key_request_expiry_parse(str_of(key, len), &expiry, &shard, &got));
+    assert_true(expiry == 99 && shard == 0x4321 && id128_eq(got, id));
+    for (size_t cut = 0; cut < len; cut++)
+        assert_false(row_key_request_expiry_parse(str_of(key, cut), &expiry, &shard, &got));
+    key[0] = 'r';
+    assert_false(row_key_request_expiry_parse(str_of(key, len), &expiry, &shard, &got));
+}
+
+/* Which row an entry makes: of a NOOP that stands for another change, that one's. */
+static void test_request_row_of_entry(void **state)
+{
+    UNUSED(state);
+    AUTO_BUF(attrs, 256);
+    Err err = {0};
+    RequestId id;
+    RequestId got;
+    RequestRow row;
+    uint8_t op = OP_DELETE;
+    Sha256 hash = sha256_of("x", 1);
+    memset(id.bytes, 7, sizeof id.bytes);
+    Entry entry = {.op = OP_UPDATE, .term = 2, .lsn = 5, .time_ms = 77};
+    assert_false(request_row_of_entry(&entry, &got, &row));
+    assert_ok(attr_set(&attrs, ATTR_REQUEST_ID, str_of(id.bytes, 15), &err), &err);
+    entry.attrs = buf_str(&attrs);
+    assert_false(request_row_of_entry(&entry, &got, &row)); /* no id of ours */
+    assert_ok(attr_set(&attrs, ATTR_REQUEST_ID, str_of(id.bytes, 16), &err), &err);
+    entry.attrs = buf_str(&attrs);
+    assert_true(request_row_of_entry(&entry, &got, &row));
+    assert_true(id128_eq(got, id) && row.op == OP_UPDATE && row.time_ms == 77);
+    assert_true(row.version.term == 2 && row.version.lsn == 5);
+    assert_true(sha256_is_zero(&row.request_hash));
+    assert_ok(attr_set(&attrs, ATTR_REQUEST_HASH, str_of(hash.bytes, SHA256_LEN), &err), &err);
+    assert_ok(attr_set(&attrs, ATTR_REQUEST_OP, str_of(&op, 1), &err), &err);
+    entry.attrs = buf_str(&attrs);
+    assert_true(request_row_of_entry(&entry, &got, &row));
+    assert_true(row.op == OP_DELETE && sha256_eq(&row.request_hash, &hash));
+    op = OP_MAX + 1;
+    assert_ok(attr_set(&attrs, ATTR_REQUEST_OP, str_of(&op, 1), &err), &err);
+    entry.attrs = buf_str(&attrs);
+    assert_true(request_row_of_entry(&entry, &got, &row));
+    assert_int_equal(row.op, OP_UPDATE); /* a number that is none is passed over */
+}
+
 static void test_request_row(void **state)
 {
     UNUSED(state);
@@ -466,6 +527,8 @@ int main(void)
         cmocka_unit_test(test_file_row_refuses),
         cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_small_rows),
+        cmocka_unit_test(test_request_keys),
+        cmocka_unit_test(test_request_row_of_entry),
         cmocka_unit_test(test_request_row),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_pack_keys),

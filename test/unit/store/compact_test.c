@@ -505,6 +505,96 @@ static void test_rebuilt(void **state)
     }
 }
 
+/* --- requests --- */
+
+static void put_request(Fixture *f, unsigned i, RequestId id)
+{
+    char key[16];
+    uint8_t body[BODY_LEN];
+    AUTO_BUF(attrs, 256);
+    Err err = {0};
+    Mutation m;
+    f->version[i]++;
+    body_of(i, f->version[i], body);
+    mutation_init(&m, MUTATION_PUT);
+    m.bucket = STR("files");
+    m.key = key_of(i, key);
+    assert_ok(attr_set(&attrs, ATTR_REQUEST_ID, str_of(id.bytes, sizeof id.bytes), &err), &err);
+    assert_ok(attr_set(&attrs, ATTR_REQUEST_HASH, str_of(body, SHA256_LEN), &err), &err);
+    m.attrs = buf_str(&attrs);
+    m.inline_body = str_of(body, BODY_LEN);
+    m.size = BODY_LEN;
+    m.digest = sha256_of(body, BODY_LEN);
+    assert_ok(node_kit_do(&f->kit, &m), &m.err);
+    mutation_deinit(&m);
+}
+
+/* The rows of all requests, one behind the other. */
+static void request_rows(Fixture *f, Buf *out)
+{
+    Err err = {0};
+    AUTO(IndexReader, index_reader_free) reader = NULL;
+    AUTO(IndexCursor, index_cursor_close) cursor = NULL;
+    buf_clear(out);
+    assert_ok(index_reader_open(f->kit.store->index, &reader, &err), &err);
+    assert_ok(index_scan(reader, STR("r"), &cursor, &err), &err);
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        assert_ok(index_next(cursor, &key, &value, &found, &err), &err);
+        if (!found || (key.ptr[0] != 'r' && key.ptr[0] != 'x')) return;
+        assert_ok(buf_append_str(out, key, &err), &err);
+        assert_ok(buf_append_str(out, value, &err), &err);
+    }
+}
+
+/* What was deleted or overwritten goes out of the packs, and an index made of what is left still
+ * knows which requests there were, to the byte. */
+static void test_requests_outlive_their_files(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    Rng rng;
+    AUTO_BUF(before, MIB);
+    AUTO_BUF(after, MIB);
+    rng_init(&rng, 1);
+    for (unsigned i = 0; i < FILES; i++)
+        put_request(f, i, id128_random(&rng));
+    for (unsigned i = 0; i < FILES; i++) {
+        if (i % 3 == 0)
+            put_request(f, i, id128_random(&rng)); /* of an UPDATE, too */
+        else
+            delete_file(f, i);
+    }
+    for (unsigned i = 0; i < FILES; i += 3)
+        delete_file(f, i);
+    apply_all(f);
+    checkpoint(f);
+    request_rows(f, &before);
+    assert_true(before.len > FILES * 100);
+    size_t packs = pack_count(f);
+    for (int i = 0; i < 3; i++) { /* also of what was moved before */
+        compact(f);
+        put(f, 0);
+        apply_all(f);
+        checkpoint(f);
+    }
+    assert_in_range(pack_count(f), 1, packs / 3);
+    check_truth(f);
+    node_kit_drop(&f->kit);
+    f->up = false;
+    disk_sim_kill(f->disk);
+    assert_ok(index_remove(f->disk, &err), &err);
+    start(f, 60);
+    assert_true(f->kit.opened.index_rebuilt);
+    request_rows(f, &after);
+    assert_int_equal(after.len, before.len);
+    assert_memory_equal(after.data, before.data, before.len);
+    check_files(f);
+    check_truth(f);
+}
+
 /* Killed, or without power, at any step. */
 static void test_crash_between_steps(void **state)
 {
@@ -558,6 +648,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_without_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_step, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebuilt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_outlive_their_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_between_steps, setup, teardown),
     };
 
