@@ -68,6 +68,9 @@ static ErrCode check_conditions(const Mutation *m, const StoreFound *found, bool
     if (m->if_match.ptr != NULL) {
         TRY(http_etag_match(m->if_match, HTTP_COMPARE_STRONG, there, current, &matches, err));
         if (!matches) return err_set(err, ERR_PRECONDITION, "If-Match names another version");
+    } else if (m->has_unmodified_since && there &&
+               found->row.updated_ms / 1000 > m->unmodified_since_ms / 1000) {
+        return err_set(err, ERR_PRECONDITION, "the file was changed since If-Unmodified-Since");
     }
     if (m->if_none_match.ptr != NULL) {
         TRY(http_etag_match(m->if_none_match, HTTP_COMPARE_WEAK, there, current, &matches, err));

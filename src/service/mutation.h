@@ -40,6 +40,8 @@ struct Mutation {
     VersionId version; /* DELETE, DELETE_FILE: only if that is the current one; zero: any */
     Str if_match;      /* header values; ptr NULL: absent. Decided where the lsn is given */
     Str if_none_match;
+    bool has_unmodified_since;    /* only if the file was not changed since, to the second, and */
+    uint64_t unmodified_since_ms; /* without if_match; an absent file has no such time */
     Str attrs;             /* encoded attributes of the version: content type, file name, meta …
                               without ATTR_KEY and ATTR_CREATED_MS, which the engine adds */
     Str inline_body;       /* ≤ INLINE_MAX; else extents */

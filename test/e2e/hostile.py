@@ -257,6 +257,7 @@ QUERIES = [  # of a listing
 ]
 DIGEST_OF_X = base64.b64encode(hashlib.sha256(b'x').digest()).decode()
 DIGEST_OF_Y = base64.b64encode(hashlib.sha256(b'y').digest()).decode()
+MD5_OF_X = base64.b64encode(hashlib.md5(b'x').digest()).decode()
 HEADERS = [  # of a PUT of 'x' to a name that is there
     ('Content-Type: \xff\xfe\r\n', 200), ('Content-Type: ' + 'a' * 9000 + '\r\n', 431),
     ('Holdfast-Meta-: x\r\n', 400), ('Holdfast-Meta-a: ' + 'b' * 8200 + '\r\n', 431),
@@ -269,7 +270,9 @@ HEADERS = [  # of a PUT of 'x' to a name that is there
     (f'Content-Digest: sha-256=:{DIGEST_OF_Y}:\r\n', 400),
     (f'Repr-Digest: sha-512=:AA==:\r\nRepr-Digest: sha-256=:{DIGEST_OF_Y}:\r\n', 400),
     (f'Repr-Digest: sha-256=:{DIGEST_OF_X}:\r\nContent-Digest: sha-256=:{DIGEST_OF_Y}:\r\n', 400),
-    ('Repr-Digest: md5=:AAAA:\r\n', 200), ('Content-MD5: xyz\r\n', 501),
+    ('Repr-Digest: md5=:AAAA:\r\n', 200), ('Content-MD5: xyz\r\n', 400),
+    ('Content-MD5: nbuyMGkUqsajBAiSmxOuyA==\r\n', 400), ('Content-MD5:\r\n', 400),
+    (f'Content-MD5: {MD5_OF_X}\r\n', 200),
     ('Idempotency-Key: x\r\n', 200), ('Idempotency-Key: \r\n', 400),
     ('Idempotency-Key: x\r\nIdempotency-Key: x\r\n', 400), ('Idempotency-Key: \xff\r\n', 400),
     ('Idempotency-Key: ' + 'x' * 256 + '\r\n', 400),
@@ -277,7 +280,7 @@ HEADERS = [  # of a PUT of 'x' to a name that is there
     ('If-Match: "a\r\n', 400), ('If-Match: *, "a"\r\n', 400), ('If-Match: W/"a"\r\n', 412),
     ('If-Match: ' + '"a",' * 2000 + '"a"\r\n', 400), ('If-Match: *\r\n', 200),
     ('If-None-Match: *\r\n', 412), ('If-None-Match: "x", W/"y"\r\n', 200),
-    ('If-Unmodified-Since: Mon, 01 Jan 2001 00:00:00 GMT\r\n', 501),
+    ('If-Unmodified-Since: Mon, 01 Jan 2001 00:00:00 GMT\r\n', 412),
     ('If-Unmodified-Since: soon\r\n', 200),
     ('Content-Range: bytes 0-1/2\r\n', 400), ('Content-Disposition: a; filename="x\r\n', 400),
     ("Content-Disposition: a; filename*=UTF-8''%ff\r\n", 400),

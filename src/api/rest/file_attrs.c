@@ -198,34 +198,29 @@ static ErrCode read_digests(RestCall *call, Err *err)
     return OK;
 }
 
-/* --- what is not done yet must not be passed over: its sender counts on it --- */
-
-static ErrCode refuse_unkept(RestCall *call, Err *err)
+/* Content-MD5 (RFC 1864); kept with the version, and given back with it. */
+static ErrCode read_md5(RestCall *call, Err *err)
 {
-    static const struct {
-        const char *name;
-        const char *instead;
-    } rows[] = {
-        {"content-md5", "send Repr-Digest: sha-256=:BASE64: instead"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        if (http_request_header(call->req, str_from_cstr(rows[i].name)).ptr == NULL) continue;
-        return err_set(err, ERR_NOT_IMPLEMENTED, "%s is not supported yet; %s", rows[i].name,
-                       rows[i].instead);
+    Str value = http_request_header(call->req, STR("content-md5"));
+    size_t len = 0;
+    if (value.ptr == NULL) return OK;
+    if (!base64_decode(value, call->wanted_md5, sizeof call->wanted_md5, &len) || len != MD5_LEN) {
+        return err_set(err, ERR_INVALID, "Content-MD5 is not the BASE64 of the 16 bytes of an MD5");
     }
-    return OK;
+    call->has_wanted_md5 = true;
+    return attr_set(&call->attrs, ATTR_MD5, str_of(call->wanted_md5, MD5_LEN), err);
 }
 
-ErrCode rest_read_conditions(RestCall *call, Err *err)
+/* --- conditions --- */
+
+void rest_read_conditions(RestCall *call)
 {
-    uint64_t ms = 0;
-    call->mutation.if_match = http_request_header(call->req, STR("if-match"));
-    call->mutation.if_none_match = http_request_header(call->req, STR("if-none-match"));
+    Mutation *m = &call->mutation;
+    m->if_match = http_request_header(call->req, STR("if-match"));
+    m->if_none_match = http_request_header(call->req, STR("if-none-match"));
     Str since = http_request_header(call->req, STR("if-unmodified-since"));
-    bool decides = call->mutation.if_match.ptr == NULL && date_parse_http(since, &ms);
-    if (!decides) return OK; /* RFC 9110 section 13.1.4: else it is passed over */
-    return err_set(err, ERR_NOT_IMPLEMENTED,
-                   "a change does not take If-Unmodified-Since; send If-Match with the ETag");
+    /* RFC 9110 section 13.1.4: what is no date is passed over. */
+    m->has_unmodified_since = date_parse_http(since, &m->unmodified_since_ms);
 }
 
 ErrCode rest_set_type(RestCall *call, Str type, Err *err)
@@ -247,6 +242,6 @@ ErrCode rest_read_attrs(RestCall *call, Err *err)
     }
     TRY(read_meta(call, err));
     TRY(read_kept(call, err));
-    TRY(refuse_unkept(call, err));
+    TRY(read_md5(call, err));
     return read_digests(call, err);
 }

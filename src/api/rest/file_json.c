@@ -124,6 +124,17 @@ static void digest_header(RestCall *call, const FileRow *row)
     http_header_addf(call->req, "Repr-Digest", "sha-256=:%s:", text);
 }
 
+/* The MD5 that came with the content. */
+static void md5_header(RestCall *call, const FileRow *row)
+{
+    Str md5;
+    char text[32];
+    if (!attr_get(row->attrs, ATTR_MD5, &md5) || md5.len != MD5_LEN) return;
+    ASSERT(base64_encoded_len(MD5_LEN) < sizeof text);
+    base64_encode(md5.ptr, MD5_LEN, text);
+    http_header_addf(call->req, "Content-MD5", "%s", text);
+}
+
 void rest_file_headers(RestCall *call, const RestFile *file, bool for_write)
 {
     HttpRequest *req = call->req;
@@ -149,6 +160,7 @@ void rest_file_headers(RestCall *call, const RestFile *file, bool for_write)
                          call->range_from, call->range_end - 1, row->size);
     }
     digest_header(call, row);
+    if (!call->partial) md5_header(call, row);
     /* What strangers stored shall not run as a page of this server. */
     http_header_add(req, "X-Content-Type-Options", STR("nosniff"));
     http_header_add(req, "Content-Security-Policy", STR("sandbox"));

@@ -27,8 +27,8 @@ static void delete_submit(RestCall *call)
         return;
     }
     Err err = {0};
-    ErrCode code = rest_read_conditions(call, &err);
-    if (code == OK) code = rest_read_request_key(call, &err);
+    rest_read_conditions(call);
+    ErrCode code = rest_read_request_key(call, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;

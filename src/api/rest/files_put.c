@@ -3,6 +3,7 @@
 #include "api/rest/rest_priv.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "text/uri.h"
 
@@ -55,6 +56,13 @@ static void put_submit(RestCall *call)
         rest_upload_remove(call, code, &err);
         return;
     }
+    if (call->has_wanted_md5 && memcmp(call->wanted_md5, call->md5, MD5_LEN) != 0) {
+        char hex[2 * MD5_LEN + 1];
+        hex_encode(call->md5, MD5_LEN, hex);
+        ErrCode code = err_set(&err, ERR_DIGEST_MISMATCH, "the body that arrived has MD5 %s", hex);
+        rest_upload_remove(call, code, &err);
+        return;
+    }
     m->attrs = buf_str(&call->attrs);
     rest_hash_request(call);
     rest_submit(call, put_done);
@@ -67,6 +75,11 @@ void rest_put_inline(RestCall *call, Str body)
     m->inline_body = body;
     m->size = body.len;
     m->digest = sha256_of(body.ptr, body.len);
+    if (call->has_wanted_md5) {
+        AUTO(HashCtx, hash_free) md5 = hash_new(HASH_MD5);
+        hash_update(md5, body.ptr, body.len);
+        hash_final(md5, call->md5);
+    }
     put_submit(call);
 }
 
@@ -94,7 +107,7 @@ static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
                        (uint64_t)BODY_SIZE_MAX);
     }
     TRY(service_admit_upload(call->service, known ? *length : 0, err));
-    TRY(rest_read_conditions(call, err));
+    rest_read_conditions(call);
     TRY(rest_read_request_key(call, err));
     if (http_request_header(call->req, STR("content-range")).ptr != NULL) {
         return err_set(err, ERR_INVALID, "a part of a file can't be written: Content-Range");

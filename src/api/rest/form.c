@@ -19,7 +19,7 @@ ErrCode rest_form_begin(RestCall *call, Err *err)
     form->part_seen = false;
     form->carry_len = 0;
     TRY(http_form_init(&form->form, http_request_header(call->req, STR("content-type")), err));
-    if (call->has_wanted) {
+    if (call->has_wanted || call->has_wanted_md5) {
         return err_set(err, ERR_INVALID, "the digest of a form is not that of the file within it");
     }
     call->form = form;

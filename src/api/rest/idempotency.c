@@ -67,6 +67,7 @@ void rest_hash_request(RestCall *call)
     add(hash, m->key);
     add(hash, m->if_match);
     add(hash, m->if_none_match);
+    add(hash, http_request_header(call->req, STR("if-unmodified-since")));
     add(hash, m->attrs);
     hash_final(hash, m->request_hash.bytes);
 }

@@ -94,6 +94,9 @@ struct RestCall {
     Buf body;                     /* small body that came in pieces */
     Sha256 wanted;                /* digest that the client announced */
     bool has_wanted;
+    uint8_t wanted_md5[MD5_LEN]; /* likewise, by Content-MD5 */
+    uint8_t md5[MD5_LEN];        /* of what arrived, if that is wanted */
+    bool has_wanted_md5;
     BucketUid bucket; /* where it goes, as far as is known before */
     ShardId shard;
     Upload *upload;
@@ -138,12 +141,11 @@ void rest_durability_header(RestCall *call, Durability durability);
 MUST_USE ErrCode rest_file_copy(RestCall *call, const StoreFound *found, RestFile *out, Err *err);
 
 /* --- file_attrs.c --- */
-/* Reads If-Match and If-None-Match into call->mutation. ERR_NOT_IMPLEMENTED for a condition that
- * would be passed over. */
-MUST_USE ErrCode rest_read_conditions(RestCall *call, Err *err);
+/* Reads If-Match, If-None-Match and If-Unmodified-Since into call->mutation. */
+void rest_read_conditions(RestCall *call);
 /* Reads Content-Type, Content-Disposition (those of a form's part come with it), Holdfast-Meta-…,
- * kept headers into call->attrs, and Repr-Digest or Content-Digest into call->wanted. ERR_INVALID;
- * ERR_HEADERS_TOO_LARGE; ERR_NOT_IMPLEMENTED for headers that promise what is not kept yet. */
+ * kept headers into call->attrs, Repr-Digest or Content-Digest into call->wanted, and Content-MD5
+ * into call->wanted_md5. ERR_INVALID; ERR_HEADERS_TOO_LARGE. */
 MUST_USE ErrCode rest_read_attrs(RestCall *call, Err *err);
 /* Set the version's content type, and its file name; an empty one is none. ERR_INVALID,
  * ERR_HEADERS_TOO_LARGE. */

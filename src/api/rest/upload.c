@@ -26,6 +26,7 @@ struct Upload {
     LoopWork work;
     Blobs *blobs;
     BlobWriter *writer; /* of the extent being written */
+    HashCtx *md5;       /* NULL: nobody wants it */
     HashCtx *whole;     /* over all extents; NULL while one is sure to be enough */
     Extent *extents;    /* finished ones */
     uint32_t extent_count;
@@ -59,6 +60,7 @@ void rest_upload_free(Upload *u)
     buffer_release(u->waiting);
     blob_writer_free(u->writer);
     hash_free(u->whole);
+    hash_free(u->md5);
     mem_free(u->extents);
     mem_free(u);
 }
@@ -91,6 +93,7 @@ static ErrCode finish_extent(Upload *u, Err *err)
 static ErrCode write_piece(Upload *u, const uint8_t *data, size_t len, Err *err)
 {
     if (u->whole != NULL) hash_update(u->whole, data, len);
+    if (u->md5 != NULL) hash_update(u->md5, data, len);
     while (len > 0) {
         if (u->writer != NULL && blob_writer_size(u->writer) == EXTENT_SIZE_MAX) {
             TRY(finish_extent(u, err));
@@ -115,7 +118,10 @@ static ErrCode finish_body(Upload *u, Err *err)
         hash_final(u->whole, m->digest.bytes);
     else
         blob_writer_digest(u->writer, &m->digest);
-    if (u->call->has_wanted && !sha256_eq(&u->call->wanted, &m->digest)) return OK;
+    RestCall *call = u->call;
+    if (call->has_wanted && !sha256_eq(&call->wanted, &m->digest)) return OK;
+    if (u->md5 != NULL) hash_final(u->md5, call->md5);
+    if (u->md5 != NULL && memcmp(call->md5, call->wanted_md5, MD5_LEN) != 0) return OK;
     return finish_extent(u, err);
 }
 
@@ -316,6 +322,7 @@ void rest_upload(RestCall *call, uint64_t length)
     u->blobs = store_blobs(service_store(call->service));
     u->body = id128_random(&call->loop->rng);
     if (length > EXTENT_SIZE_MAX) u->whole = hash_new(HASH_SHA256);
+    if (call->has_wanted_md5) u->md5 = hash_new(HASH_MD5);
     call->upload = u;
     upload_step(u);
 }

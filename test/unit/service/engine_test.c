@@ -196,6 +196,40 @@ static void test_one_winner(void **state)
     assert_int_equal(winners, 1);
 }
 
+/* To the second, of what is there, and only without If-Match. */
+static void test_unmodified_since(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    f->kit.clock.wall_ms += 5000 - f->kit.clock.wall_ms % 1000;
+    uint64_t now_ms = f->kit.clock.wall_ms;
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("x"), &err), &err);
+    static const struct {
+        const char *key;
+        MutationType type;
+        int64_t ms; /* beside the change's second */
+        bool any;   /* If-Match: * as well */
+        ErrCode code;
+    } rows[] = {{"a", MUTATION_PUT, -1, false, ERR_PRECONDITION},
+                {"a", MUTATION_DELETE, -1, false, ERR_PRECONDITION},
+                {"a", MUTATION_PUT, -1, true, OK},
+                {"a", MUTATION_PUT, 999, false, OK},
+                {"b", MUTATION_PUT, -1, false, OK},
+                {"absent", MUTATION_DELETE, -1, false, ERR_NOT_FOUND},
+                {"a", MUTATION_DELETE, 0, false, OK}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Mutation m;
+        mutation_init(&m, rows[i].type);
+        m.bucket = STR("files");
+        m.key = str_from_cstr(rows[i].key);
+        m.has_unmodified_since = true;
+        m.unmodified_since_ms = (uint64_t)((int64_t)now_ms + rows[i].ms);
+        if (rows[i].any) m.if_match = STR("*");
+        assert_code(node_kit_do(&f->kit, &m), rows[i].code, &m.err);
+        mutation_deinit(&m);
+    }
+}
+
 static void test_buckets(void **state)
 {
     Fixture *f = *state;
@@ -573,6 +607,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_large_body, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_to_replay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_winner, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unmodified_since, setup, teardown),
         cmocka_unit_test_setup_teardown(test_buckets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refuses_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_much_metadata, setup, teardown),
