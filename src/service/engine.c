@@ -356,7 +356,7 @@ void engine_turn(Engine *engine)
     }
 }
 
-void engine_submit(Engine *engine, Mutation *m)
+static void submit_one(Engine *engine, Mutation *m)
 {
     engine->in_flight++;
     ErrCode code = OK;
@@ -372,6 +372,15 @@ void engine_submit(Engine *engine, Mutation *m)
         engine_answer(engine, m, code);
     else
         engine_decide(engine, m);
+}
+
+void engine_submit(Engine *engine, Mutation *m)
+{
+    while (m != NULL) {
+        Mutation *also = m->also; /* m is its door's again once it is answered */
+        submit_one(engine, m);
+        m = also;
+    }
 }
 
 void engine_set_full(Engine *engine, bool full)

@@ -58,7 +58,7 @@ void engine_free(Engine *engine); /* answers nobody; NULL is fine */
 MUST_USE ErrCode engine_start(Engine *engine, Err *err);
 bool engine_ready(const Engine *engine);
 
-/* Takes mutation; done() may be called before this returns. */
+/* Takes mutation and what is chained to it by also; done() may be called before this returns. */
 void engine_submit(Engine *engine, Mutation *mutation);
 /* item comes back from the WAL writer; several of one batch one after the other. */
 void engine_logged(Engine *engine, LogItem *item);

@@ -59,6 +59,8 @@ struct Mutation {
     Sha256 request_hash;              /* of all that makes the change what it is */
     void (*done)(Mutation *mutation); /* called on the engine's thread; be quick */
     void *ctx;                        /* the door's */
+    Mutation *also; /* handed in with this one and decided right behind it, so that both go to the
+                       log together; NULL: none. done() is called for each */
 
     /* Out. */
     ErrCode code;

@@ -10,6 +10,7 @@ failed.
 import base64
 import hashlib
 import http.client
+import json
 import os
 import sys
 import threading
@@ -371,6 +372,55 @@ def digests(server):
             expect(server.request('DELETE', server.name_path('files', key)).status, 204)
     blobs = sum(len(files) for _, _, files in os.walk(f'{server.data}/staging'))
     expect(blobs, 0, 'left in staging')
+
+
+# --- many at once ---
+
+def delete_many(server, ids):
+    return server.request('POST', '/v1/files:delete', json.dumps({'ids': ids}))
+
+
+@test
+def deleted_many(server):
+    """A result for each id, in their order; one go of the log; after kill -9 they are gone."""
+    sizes = [100] * 500 + [INLINE_MAX + 1] * 3
+    made = [server.request('POST', '/v1/files?bucket=files', content(size, i)).json()
+            for i, size in enumerate(sizes)]
+    ids = [file['id'] for file in made]
+    kept = ids.pop(7)
+    strange = '0' * 26
+    asked = ids + [strange, 'x', '', ids[0], 'ü']
+    before = server.request('GET', '/v1/admin/wal').json()['syncs']
+    answer = delete_many(server, asked)
+    syncs = server.request('GET', '/v1/admin/wal').json()['syncs'] - before
+    expect(answer.status, 200, answer.body)
+    expect(answer.headers['Holdfast-Durability'], 'synced=1/1; disks=1; zones=1')
+    results = answer.json()['results']
+    expect([r['id'] for r in results], asked)
+    expect([(r['status'], r['code']) for r in results],
+           [(204, None)] * len(ids) + [(404, 'not-found')] * 5)
+    expect(syncs <= 8, True, f'{syncs} syncs')
+    server.kill()
+    server.start()
+    files = server.request('GET', '/v1/files?bucket=files').json()['files']
+    expect([f['id'] for f in files], [kept])
+    expect([r['status'] for r in delete_many(server, [kept, kept]).json()['results']], [204, 404])
+
+
+@test
+def deleted_many_refused(server):
+    """What is no list of 1 to 1000 ids changes nothing."""
+    file = server.request('POST', '/v1/files?bucket=files', b'x').json()
+    for body in ('', 'x', '[]', '{}', '{"ids": []}', '{"ids": "x"}', '{"ids": [1]}',
+                 json.dumps({'ids': [file['id'], 7]}), json.dumps({'ids': [file['id']], 'x': 1}),
+                 json.dumps({'ids': [file['id']] * 1001})):
+        answer = server.request('POST', '/v1/files:delete', body)
+        expect_problem(answer, 400, 'invalid')
+    big = json.dumps({'ids': ['x' * 1000] * 200})
+    expect(server.request('POST', '/v1/files:delete', big).status, 413)
+    expect(server.request('GET', '/v1/files:delete').status, 405)
+    expect(server.request('POST', '/v1/files:delete', '{}', key=None).status, 401)
+    expect(server.request('GET', f'/v1/files/{file["id"]}').body, b'x')
 
 
 if __name__ == '__main__':

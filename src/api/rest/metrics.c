@@ -18,6 +18,7 @@ static const char *const op_names[REST_OP_COUNT] = {
     [REST_OP_GET] = "get",
     [REST_OP_HEAD] = "head",
     [REST_OP_DELETE] = "delete",
+    [REST_OP_DELETE_MANY] = "delete_many",
     [REST_OP_LIST] = "list",
     [REST_OP_BUCKET_PUT] = "bucket_put",
     [REST_OP_BUCKET_GET] = "bucket_get",

@@ -16,6 +16,7 @@ ROW(row_delete_name, DELETE, RIGHT_DELETE, true, rest_delete_name);
 ROW(row_post, POST, RIGHT_WRITE, true, rest_post);
 ROW(row_put_id, PUT, RIGHT_WRITE, true, rest_put_id);
 ROW(row_delete_id, DELETE, RIGHT_DELETE, true, rest_delete_id);
+ROW(row_delete_many, DELETE_MANY, RIGHT_DELETE, true, rest_delete_many);
 ROW(row_list, LIST, RIGHT_LIST, true, rest_list);
 ROW(row_bucket_put, BUCKET_PUT, RIGHT_BUCKETS, true, rest_bucket_put);
 ROW(row_bucket_get, BUCKET_GET, RIGHT_LIST, true, rest_bucket_get);
@@ -44,6 +45,7 @@ static const HttpRoute routes[] = {
     {HTTP_METHOD_DELETE, NAMED, &row_delete_name},
     {HTTP_METHOD_GET, "/v1/files", &row_list},
     {HTTP_METHOD_POST, "/v1/files", &row_post},
+    {HTTP_METHOD_POST, "/v1/files:delete", &row_delete_many},
     {HTTP_METHOD_GET, "/v1/files/{id}", &row_get},
     {HTTP_METHOD_PUT, "/v1/files/{id}", &row_put_id},
     {HTTP_METHOD_HEAD, "/v1/files/{id}", &row_head},
@@ -203,6 +205,7 @@ static void on_end(HttpRequest *req, void *ctx)
     buf_deinit(&call->body);
     rest_upload_free(call->upload);
     rest_download_free(call->download);
+    rest_delete_many_free(call->delete_many);
 }
 
 /* Who asks, and may they? Before the route is looked up for all of /v1, so that without a key

@@ -22,6 +22,7 @@ typedef enum {
     REST_OP_GET,
     REST_OP_HEAD,
     REST_OP_DELETE,
+    REST_OP_DELETE_MANY,
     REST_OP_LIST,
     REST_OP_BUCKET_PUT,
     REST_OP_BUCKET_GET,
@@ -71,6 +72,7 @@ typedef struct {
     char carry[4 + HTTP_FORM_BOUNDARY_MAX];
 } RestForm;
 typedef struct Download Download;
+typedef struct DeleteMany DeleteMany;
 
 /* One request. Lives in its arena; what it owns is given back when the request ends. */
 struct RestCall {
@@ -102,6 +104,7 @@ struct RestCall {
     Upload *upload;
     RestForm *form; /* NULL: the body is the content itself */
     Download *download;
+    DeleteMany *delete_many;
     unsigned tries; /* look-ups so far */
     bool partial;   /* the answer is bytes range_from..range_end of the content: 206 */
     uint64_t range_from;
@@ -201,6 +204,9 @@ void rest_download(RestCall *call, const RestFile *file, Extent *extents, uint64
                    uint64_t end);
 void rest_download_free(Download *download); /* NULL is fine */
 
+/* --- files_delete_many.c --- */
+void rest_delete_many_free(DeleteMany *many); /* NULL is fine */
+
 /* --- metrics.c --- */
 void rest_metrics_register(void);
 void download_metrics_register(void);
@@ -221,6 +227,7 @@ void rest_post(RestCall *call);
 void rest_get(RestCall *call);
 void rest_delete_name(RestCall *call);
 void rest_delete_id(RestCall *call);
+void rest_delete_many(RestCall *call);
 void rest_list(RestCall *call);
 void rest_bucket_put(RestCall *call);
 void rest_bucket_get(RestCall *call);
