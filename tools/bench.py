@@ -163,6 +163,14 @@ class Server:
     def pids(self):
         return [self.process.pid]
 
+    def cpu_seconds(self):
+        """CPU time of the running process; one that ended is among this process's children."""
+        if self.process is None or self.process.poll() is not None:
+            return 0.0
+        with open(f'/proc/{self.process.pid}/stat', encoding='ascii') as text:
+            fields = text.read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what compaction costs clients: PUT load with compaction at work and without, in turn.
 
-    bench_compaction.py [--pairs N] [--seconds S] [--keys N] [--bar] [--dir DIR]
+    bench_compaction.py [--pairs N] [--seconds S] [--files N] [--bar] [--dir DIR] [--lock FILE]
                         [--holdfast PROGRAM] [--tools DIR]
 
 One root with packs of which two thirds are dead (files of two names were written side by side, those
@@ -11,7 +11,10 @@ durable). Each turn the server is stopped and started again on this root, one ti
 from pair to pair. The figure is the median over the pairs of PUT p99 with compaction divided by
 that without; the bar is 2.
 
-A pair counts only if compaction moved something in its turn with, and nothing in the one without. Ends with `LAYER bench-compaction required= executed= failed=`.
+A pair counts only if compaction moved something in its turn with, and nothing in the one without.
+--lock FILE: an exclusive flock on it is held during each pair, a shared one while the root is
+filled, so that other work on the machine that takes it can wait; how many cores others had during
+a pair all the same is printed. Ends with `LAYER bench-compaction required= executed= failed=`.
 """
 import argparse
 import copy
@@ -28,6 +31,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bench  # noqa: E402
+from machine import Machine  # noqa: E402
 
 CONNECTIONS = 64
 BAR = 2.0
@@ -103,13 +107,17 @@ def print_turn(label, figures):
 def run_pairs(server, options):
     """The pairs (with, without) that count, and what is wrong with the others."""
     pairs, problems = [], []
-    fill(server, options)
+    machine = Machine(options.lock)
+    with machine.shared():
+        fill(server, options)
     for i in range(options.pairs):
         print(f'pair {i + 1}', flush=True)
         figures = {}
-        for compacts in ((True, False) if i % 2 == 0 else (False, True)):
-            figures[compacts] = turn(server, options, 2 * i + compacts, compacts)
-            print_turn('with' if compacts else 'without', figures[compacts])
+        with machine.timed([server]):
+            for compacts in ((True, False) if i % 2 == 0 else (False, True)):
+                figures[compacts] = turn(server, options, 2 * i + compacts, compacts)
+                print_turn('with' if compacts else 'without', figures[compacts])
+        print(f'  others had {machine.others_cores():.2f} cores', flush=True)
         if figures[True]['failed'] + figures[False]['failed'] > 0:
             problems.append(f'pair {i + 1}: requests failed')
         elif not worked(figures[True]) or worked(figures[False]):
@@ -126,6 +134,7 @@ def arguments():
     parser.add_argument('--files', type=int, default=600_000, help='that stand there first')
     parser.add_argument('--bar', action='store_true', help='a ratio above 2 is a failure')
     parser.add_argument('--dir', default=bench.ROOT, help='on the disk to measure')
+    parser.add_argument('--lock', help='a file that is locked while something is timed')
     parser.add_argument('--holdfast', default=os.path.join(bench.ROOT, 'build-release/holdfast'))
     parser.add_argument('--tools', default=os.path.join(bench.ROOT, 'build-test/test'))
     options = parser.parse_args()

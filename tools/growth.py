@@ -1,32 +1,44 @@
 #!/usr/bin/env python3
 """Measures how holdfast behaves as the number of its files grows.
 
-    growth.py [--quick] [--write] [--sizes N,N,…] [--body BYTES] [--dir DIR]
-              [--holdfast PROGRAM] [--tools DIR]
+    growth.py [--quick] [--write] [--sizes N,N,…] [--body BYTES] [--dir DIR] [--lock FILE]
+              [--fill NEW | --filled DIR] [--holdfast PROGRAM] [--tools DIR]
 
 One server, one bucket, filled to each size in turn with files of --body bytes (256 unless given)
-whose names, 40 bytes long, come in no order. At each size, the server quiet: PUT and random GET
-over 64 connections, lists of 1,000 from random places, DELETE of 2,000 files, memory, disk beside
-the bodies, a clean stop and start, idle memory, and memory after random GETs. At the last size:
-kill -9 in the middle of a full load of PUTs, and the start after it.
+whose names, 40 bytes long, come in no order; a second server keeps as many files as the first
+size, because lists of both are timed in turn. At each size, the server quiet: disk beside the
+bodies, lists of 1,000 from random places, random GETs and PUTs of new names over 64 connections,
+DELETE of 2,000 files, memory, clean stops and starts, idle memory. At the last size: kill -9 in the
+middle of a full load of PUTs, and the start after it. A start counts as the median of three.
 
---write leaves the figures in docs/growth.csv and plots them as docs/growth.svg. Bars (BARS below)
-are checked at every size that they speak of; a missed one is a failed test. --quick: 10^4, 10^5
-and 10^6 files. Ends with `LAYER growth required= executed= failed=`.
+Filling takes most of the time. --fill NEW does nothing else and leaves the folder of a stopped
+server for each size in NEW; --filled DIR measures such ones, once, for they grow by it. --lock
+FILE: a shared flock on it is held while a piece is filled, an exclusive one while something is
+timed (if it is to be had within 15 minutes), so that other work on the machine that takes it can
+wait. How many cores others had meanwhile is in the column `others_cores` (0.3: a third of one core).
+
+--write leaves the figures in docs/growth.csv and plots them as docs/growth.svg, anew after each
+size. Bars (check_bars() below) are checked at every size that they speak of; a missed one is a
+failed test. --quick: 10^4, 10^5 and 10^6 files. Ends with `LAYER growth required= executed=
+failed=`. The folder in --dir is removed in the end, after a failure too.
 """
 import argparse
+import contextlib
 import csv
 import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
 
 import bench
+from machine import Machine
 
 ROOT = bench.ROOT
 CSV = os.path.join(ROOT, 'docs/growth.csv')
@@ -34,15 +46,23 @@ PLOT = os.path.join(ROOT, 'docs/growth.svg')
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 QUICK = (10_000, 100_000, 1_000_000)
 CONNECTIONS = 64
+FILL_CONNECTIONS = 256  # larger groups for the log: it takes less time
+FILL_PIECE = 50_000  # PUTs, between which the lock is given up
 PREFIX = 'department/project-000001/fold/'  # 31 bytes; a slash and eight digits follow
-LISTS = 200
+LIST_ROUNDS, LISTS = 5, 40  # rounds, lists of each server in one
+PUTS = 20_000  # of new names that are timed, at most
+GETS = 200_000  # random ones, …
+FULL_GETS = 1_000_000  # … unless --quick: as many as files
 DELETES = 2000
-GET_SECONDS = 5
+STARTS = 3  # of each kind, of which the median counts
+KILL_SECONDS = 4  # of load before kill -9
 IDLE_MAX = 20e6  # bytes resident
 ANON_MAX = 64 << 20  # RssAnon beside the configured caches
 BESIDE_MAX = 400  # bytes per file, …
 BESIDE_FROM = 1_000_000  # … of so many; with fewer the log's spare segments weigh more than they
-QUIET_SECONDS = 70  # after a minute without changes the spare segments are given back
+QUIET_SECONDS = 65  # after a minute without changes the spare segments are given back
+SETTLE_SECONDS = 240  # at most until the disk is as it stays
+LIST_MAX = 2.0  # times the p50 of the first size
 START_MAX = 2.0  # seconds, up to 10^6 files
 KILLED_START_MAX = 5.0
 
@@ -56,7 +76,6 @@ class Store:
         self.data = os.path.join(work, 'data')
         self.port = bench.free_port()
         self.server = None
-        self.auth = None
 
     def start(self):
         """Starts it; seconds until it was ready."""
@@ -70,21 +89,29 @@ class Store:
         self.server.wait(lambda: self.server.request('GET', '/readyz') == 200)
         seconds = time.monotonic() - begin
         with open(os.path.join(self.data, 'root.key'), encoding='ascii') as key:
-            self.auth = 'Bearer ' + key.read().strip()
-        self.server.auth = self.auth
+            self.server.auth = 'Bearer ' + key.read().strip()
         self.server.small_path = '/v1/buckets/growth/files/' + PREFIX.replace('/', '%2F')
         return seconds
+
+    def make_bucket(self):
+        if self.server.request('PUT', '/v1/buckets/growth') not in (200, 201):
+            raise RuntimeError('no bucket')
 
     def stop(self):
         self.server.stop()
 
     def kill(self):
-        self.server.process.kill()
-        self.server.process.wait()
-        self.server.log.close()
+        """Ends the server at once, if it runs."""
+        if self.server and self.server.process:
+            self.server.process.kill()
+            self.server.process.wait()
+            self.server.log.close()
 
-    def load(self, mode, keys, **more):
-        return bench.load(self.server, self.options, mode, CONNECTIONS, self.options.body,
+    def cpu_seconds(self):
+        return self.server.cpu_seconds()
+
+    def load(self, mode, keys, connections=CONNECTIONS, **more):
+        return bench.load(self.server, self.options, mode, connections, self.options.body,
                           extra=['--scatter', '--keys', str(keys)], **more)
 
     def memory(self, field):
@@ -112,23 +139,31 @@ class Store:
                 total += os.lstat(os.path.join(folder, name)).st_blocks * 512
         return total
 
-    def lists(self, count):
-        """Latencies of lists of 1,000 from random names, in µs."""
-        generator = random.Random(count)
-        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=60)
-        times = []
-        for _ in range(LISTS):
-            after = PREFIX.replace('/', '%2F') + f'{generator.randrange(90_000_000):08d}'
-            begin = time.perf_counter()
-            connection.request('GET', f'/v1/files?bucket=growth&limit=1000&after={after}',
-                               headers={'Authorization': self.auth})
-            answer = connection.getresponse()
-            body = answer.read()
-            times.append((time.perf_counter() - begin) * 1e6)
-            if answer.status != 200:
-                raise RuntimeError(f'a list gave {answer.status}: {body[:200]}')
-        connection.close()
-        return times
+    def settled_disk(self):
+        """Bytes that the directory takes when the server has been quiet for a minute and they no
+        longer change."""
+        time.sleep(QUIET_SECONDS)
+        end = time.monotonic() + SETTLE_SECONDS
+        before, now = 0, self.disk()
+        while before != now and time.monotonic() < end:
+            time.sleep(5)
+            before, now = now, self.disk()
+        return now
+
+    def list_us(self, connection, after):
+        """µs that a list of 1,000 behind the name `after` takes."""
+        path = f'/v1/files?bucket=growth&limit=1000&after={PREFIX.replace("/", "%2F")}{after:08d}'
+        begin = time.perf_counter()
+        connection.request('GET', path, headers={'Authorization': self.server.auth})
+        answer = connection.getresponse()
+        body = answer.read()
+        taken = (time.perf_counter() - begin) * 1e6
+        if answer.status != 200 or body.count(PREFIX.encode()) < 1000:
+            raise RuntimeError(f'a list gave {answer.status}: {body[:200]}')
+        return taken
+
+    def connect(self):
+        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=120)
 
 
 def checked(figures, what):
@@ -137,54 +172,98 @@ def checked(figures, what):
     return figures
 
 
-def fill(store, row, have, size):
-    put = checked(store.load('put', 1, requests=size - have, first=have, drain=True), 'PUT')
-    row['put_per_second'] = put['per_second']
-    row['put_p50_us'] = put['p50_us']
-    row['put_p99_us'] = put['p99_us']
-    row['put_cpu_us'] = put['cpu_us']
+def fill(store, machine, have, size):
+    while have < size:
+        count = min(FILL_PIECE, size - have)
+        with machine.shared():
+            checked(store.load('put', 1, requests=count, first=have, connections=FILL_CONNECTIONS,
+                               drain=have + count == size), 'PUT')
+        have += count
 
 
-def measure(store, size, have):
-    """Fills up to size and measures; a row of the table."""
-    row = {'files': size}
-    fill(store, row, have, size)
-    time.sleep(QUIET_SECONDS if size >= BESIDE_FROM else 2)
-    row['disk_beside_bytes'] = store.disk() / size - store.options.body
-    listed = store.lists(size)
-    row['list_p50_us'] = statistics.median(listed)
-    row['list_p99_us'] = sorted(listed)[int(len(listed) * 0.99)]
-    get = checked(store.load('get', size, seconds=GET_SECONDS), 'GET')
-    row['get_per_second'] = get['per_second']
-    row['get_p50_us'] = get['p50_us']
-    row['get_p99_us'] = get['p99_us']
-    row['anon_bytes'] = store.memory('RssAnon')
-    row['cache_bytes'] = store.caches()
-    gone = checked(store.load('delete', 1, requests=DELETES, first=size - DELETES, drain=True),
-                   'DELETE')
-    row['delete_per_second'] = gone['per_second']
-    row['delete_p50_us'] = gone['p50_us']
-    checked(store.load('put', 1, requests=DELETES, first=size - DELETES, drain=True), 'PUT')
-    begin = time.monotonic()
-    store.stop()
-    row['stop_seconds'] = time.monotonic() - begin
-    row['start_seconds'] = store.start()
+def measure_lists(row, store, small):
+    """One list of either server in turn, so that what else happens on the machine falls on both:
+    the ratio is the median of the rounds' ratios of p50."""
+    generator = random.Random(row['files'])
+    large_connection, small_connection = store.connect(), small.connect()
+    ratios, all_times = [], []
+    for _ in range(LIST_ROUNDS):
+        many, few = [], []
+        for _ in range(LISTS):
+            after = generator.randrange(80_000_000)  # 1,000 follow if there are 10^4 names
+            few.append(small.list_us(small_connection, after))
+            many.append(store.list_us(large_connection, after))
+        ratios.append(statistics.median(many) / statistics.median(few))
+        all_times += many
+    large_connection.close()
+    small_connection.close()
+    row['list_p50_us'] = statistics.median(all_times)
+    row['list_p99_us'] = sorted(all_times)[int(len(all_times) * 0.99)]
+    row['list_ratio'] = statistics.median(ratios)
+
+
+def measure_load(row, store, mode, keys, **more):
+    figures = checked(store.load(mode, keys, **more), mode)
+    for key in ('per_second', 'p50_us', 'p99_us', 'cpu_us'):
+        row[f'{mode}_{key}'] = figures[key]
+
+
+def measure_starts(row, store, machine):
+    starts, stops = [], []
+    for _ in range(STARTS):
+        with machine.timed([store]):
+            begin = time.monotonic()
+            store.stop()
+            stops.append(time.monotonic() - begin)
+            starts.append(store.start())
+    row['stop_seconds'] = statistics.median(stops)
+    row['start_seconds'] = statistics.median(starts)
     time.sleep(1)
     row['idle_bytes'] = store.memory('VmRSS')
-    return row
 
 
-def killed_start(store, size):
-    """Kills it under load; seconds until it is ready again."""
-    pid = os.fork()
-    if pid == 0:
-        time.sleep(5)
-        store.server.process.send_signal(signal.SIGKILL)
-        os._exit(0)
-    store.load('put', 1, seconds=8, first=size)  # its failures are the point
-    os.waitpid(pid, 0)
-    store.kill()
-    return store.start()
+def measure_disk(store, size):
+    """Bytes per file beside its body, in a dict."""
+    waits = size >= BESIDE_FROM or not store.options.quick
+    taken = store.settled_disk() if waits else store.disk()
+    return {'disk_beside_bytes': taken / size - store.options.body}
+
+
+def measure(row, store, small, machine):
+    """Measures a server that has row['files'] files, to which it adds; how many it has then."""
+    size = row['files']
+    puts = min(PUTS, size // 2)
+    with machine.timed([store, small]):
+        measure_lists(row, store, small)
+    with machine.timed([store]):
+        gets = GETS if store.options.quick else max(GETS, min(size, FULL_GETS))
+        measure_load(row, store, 'get', size, requests=gets)
+        row['anon_bytes'] = store.memory('RssAnon')
+        row['cache_bytes'] = store.caches()
+    with machine.timed([store]):
+        measure_load(row, store, 'put', 1, requests=puts, first=size, drain=True)
+        have = size + puts - DELETES
+        measure_load(row, store, 'delete', 1, requests=DELETES, first=have, drain=True)
+    measure_starts(row, store, machine)
+    row['others_cores'] = machine.others_cores()
+    return have
+
+
+def measure_killed(store, machine, size):
+    """Kills it under load; median of the seconds until it is ready again."""
+    starts = []
+    for i in range(STARTS):
+        killer = threading.Timer(KILL_SECONDS, store.server.process.kill)
+        with machine.timed([store]):
+            killer.start()
+            # It must still be loaded when it is killed; its failures then are the point.
+            store.load('put', 1, seconds=KILL_SECONDS + 5, first=size + i * 1_000_000)
+            killer.join()
+            store.kill()
+            starts.append(store.start())
+    print(f'ready after kill -9: {", ".join(f"{start:.2f}" for start in starts)} s; others had '
+          f'{machine.others_cores():.2f} cores', flush=True)
+    return statistics.median(starts)
 
 
 def check_bars(rows, killed):
@@ -199,7 +278,7 @@ def check_bars(rows, killed):
                'caches', row['anon_bytes'] - row['cache_bytes'], ANON_MAX)
         if row is not first:
             yield (f'{size:,} files: p50 of a list to that of {first["files"]:,}',
-                   row['list_p50_us'] / first['list_p50_us'], 2)
+                   row['list_ratio'], LIST_MAX)
         if size <= 1_000_000:
             yield f'{size:,} files: start after a clean stop, s', row['start_seconds'], START_MAX
     yield 'start after kill -9 at full load, s', killed, KILLED_START_MAX
@@ -255,47 +334,118 @@ def arguments():
     parser.add_argument('--sizes', help='numbers of files, rising')
     parser.add_argument('--body', type=int, default=256, help='bytes of each file, from 32')
     parser.add_argument('--dir', default=ROOT, help='on the disk to measure')
+    parser.add_argument('--lock', help='a file that is locked while something is timed')
+    parser.add_argument('--fill', metavar='NEW', help='only fill, and leave a folder of each size')
+    parser.add_argument('--filled', metavar='DIR', help='measure once what --fill left there')
     parser.add_argument('--holdfast', default=os.path.join(ROOT, 'build-release/holdfast'))
     parser.add_argument('--tools', default=os.path.join(ROOT, 'build-test/test'))
     options = parser.parse_args()
     options.seconds = 1.0
     options.keys = 1
     sizes = QUICK if options.quick else SIZES[:5]
+    if options.write:
+        import matplotlib  # noqa: F401  so that it is missed before hours have passed
     options.sizes = [int(n) for n in options.sizes.split(',')] if options.sizes else sizes
     return options
 
 
-def run(options, work):
-    rows = []
-    store = Store(options, work)
-    store.start()
+@contextlib.contextmanager
+def served(options, folder):
+    """A server on a folder, which is made if need be; killed in the end."""
+    new = not os.path.exists(folder)
+    os.makedirs(folder, exist_ok=True)
+    store = Store(options, folder)
     try:
-        if store.server.request('PUT', '/v1/buckets/growth') not in (200, 201):
-            raise RuntimeError('no bucket')
+        store.start()
+        if new:
+            store.make_bucket()
+        yield store
+    finally:
+        store.kill()
+
+
+def write_all(options, rows):
+    print(json.dumps(rows[-1]), flush=True)
+    if options.write:
+        write_csv(rows)
+        plot(rows)
+
+
+def run(options, machine, work):
+    """Fills and measures, size by size: (rows, seconds until ready after kill -9)"""
+    rows = []
+    with served(options, os.path.join(work, 'store')) as store, \
+            served(options, os.path.join(work, 'small')) as small:
+        fill(small, machine, 0, options.sizes[0])
         have = 0
         for size in options.sizes:
-            rows.append(measure(store, size, have))
-            have = size
-            print(json.dumps(rows[-1]), flush=True)
-        return rows, killed_start(store, have)
-    finally:
-        store.server.stop()
+            fill(store, machine, have, size)
+            rows.append({'files': size, **measure_disk(store, size)})
+            have = measure(rows[-1], store, small, machine)
+            write_all(options, rows)
+        return rows, measure_killed(store, machine, have)
+
+
+def run_fill(options, machine):
+    """Fills, and leaves a stopped server's folder of each size."""
+    os.mkdir(options.fill)
+    growing = os.path.join(options.fill, 'growing')
+    have = 0
+    for size in options.sizes:
+        with served(options, growing) as store:
+            fill(store, machine, have, size)
+            row = {'files': size, **measure_disk(store, size)}
+            store.stop()
+        print(json.dumps(row), flush=True)
+        folder = os.path.join(options.fill, str(size))
+        with machine.shared():
+            if size == options.sizes[-1]:
+                os.rename(growing, folder)
+            else:
+                shutil.copytree(growing, folder)
+        with open(os.path.join(folder, 'row.json'), 'w', encoding='ascii') as out:
+            json.dump(row, out)
+        have = size
+
+
+def run_filled(options, machine, work):
+    """Measures what run_fill() left, which is used up by it: as run()."""
+    rows = []
+    with served(options, os.path.join(work, 'small')) as small:
+        fill(small, machine, 0, options.sizes[0])
+        for size in options.sizes:
+            folder = os.path.join(options.filled, str(size))
+            with open(os.path.join(folder, 'row.json'), encoding='ascii') as text:
+                rows.append(json.load(text))
+            with served(options, folder) as store:
+                have = measure(rows[-1], store, small, machine)
+                write_all(options, rows)
+                killed = None
+                if size == options.sizes[-1]:
+                    killed = measure_killed(store, machine, have)
+    return rows, killed
+
+
+def stop_at(number, _):
+    signal.signal(number, signal.SIG_IGN)  # while the folder is removed
+    sys.exit(128 + number)
 
 
 def main():
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, stop_at)
     print(bench.enter_namespace())
+    machine = Machine(options.lock)
+    if options.fill:
+        run_fill(options, machine)
+        return 0
     with tempfile.TemporaryDirectory(prefix='build-growth-', dir=options.dir) as work:
-        rows, killed = run(options, work)
+        rows, killed = (run_filled if options.filled else run)(options, machine, work)
     executed = failed = 0
     for what, value, most in check_bars(rows, killed):
         executed += 1
         failed += value > most
         print(f'{"FAILED" if value > most else "ok"}: {what}: {value:,.2f}, at most {most:,.0f}')
-    if options.write:
-        write_csv(rows)
-        plot(rows)
     print(f'LAYER growth required={executed} executed={executed} failed={failed}')
     return 1 if failed else 0
 
