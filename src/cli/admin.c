@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const ClientSpec spec = {
+const CommandSpec spec_admin = {
     .name = "admin",
+    .arguments = "status|risk|wal|shards|scrub",
+    .summary = "tells how the server is",
+    .words = "status|risk|wal|shards|scrub",
     .usage = "admin status\nadmin risk\nadmin wal\nadmin shards\nadmin scrub [start|pause|resume]",
     .text = "status: how the server is; its first line begins with ok, or says what is wrong.\n"
             "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
@@ -217,16 +220,16 @@ static int run(Session *session)
         return 0;
     }
     if (action != NULL)
-        return command_usage(spec.name, "\"%s %s\" is not scrub start, pause or resume", verb,
+        return command_usage(spec_admin.name, "\"%s %s\" is not scrub start, pause or resume", verb,
                              action);
-    return command_usage(spec.name, "\"%s\" is not status, risk, wal, shards or scrub", verb);
+    return command_usage(spec_admin.name, "\"%s\" is not status, risk, wal, shards or scrub", verb);
 }
 
 int command_admin(int argc, char **argv)
 {
     Session session;
     int status = 0;
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, &spec_admin, argc, argv, &status)) return status;
     status = run(&session);
     return session_end(&session, status);
 }

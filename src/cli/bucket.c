@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const ClientSpec spec = {
+const CommandSpec spec_bucket = {
     .name = "bucket",
+    .arguments = "create|list|remove [NAME]",
+    .summary = "makes, names and removes buckets",
+    .words = "create|list|remove",
     .usage = "bucket create NAME\nbucket list\nbucket remove NAME",
     .text =
         "Makes a bucket, names all buckets, or removes one that holds no files. Names have 3 to\n"
@@ -108,13 +111,13 @@ static int run(Session *session)
     bool remove_it = strcmp(verb, "remove") == 0 || strcmp(verb, "rm") == 0;
     if (strcmp(verb, "list") == 0 || strcmp(verb, "ls") == 0) {
         if (options->arg_count == 1) return bucket_list(session);
-        return command_usage(spec.name, "list takes no name");
+        return command_usage(spec_bucket.name, "list takes no name");
     }
     if (!create && !remove_it) {
-        return command_usage(spec.name, "\"%s\" is not create, list or remove", verb);
+        return command_usage(spec_bucket.name, "\"%s\" is not create, list or remove", verb);
     }
     if (options->arg_count < 2 || options->args[1][0] == '\0') {
-        return command_usage(spec.name, "the name of a bucket is missing");
+        return command_usage(spec_bucket.name, "the name of a bucket is missing");
     }
     return change(session, create ? "PUT" : "DELETE", str_from_cstr(options->args[1]));
 }
@@ -123,7 +126,7 @@ int command_bucket(int argc, char **argv)
 {
     Session session;
     int status = 0;
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, &spec_bucket, argc, argv, &status)) return status;
     status = run(&session);
     return session_end(&session, status);
 }

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEXT_MAX (1 * MIB)
+
 static const Command *find(const Command *commands, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+        if (strcmp(commands[i].spec->name, name) == 0) return &commands[i];
     }
     return NULL;
 }
@@ -16,24 +18,56 @@ static void print_help(FILE *out, const Command *commands, size_t count)
 {
     fputs("usage: holdfast COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < count; i++) {
+        const CommandSpec *spec = commands[i].spec;
         char left[64];
-        int len = snprintf(left, sizeof left, "%s%s%s", commands[i].name,
-                           commands[i].arguments[0] != '\0' ? " " : "", commands[i].arguments);
+        int len = snprintf(left, sizeof left, "%s%s%s", spec->name,
+                           spec->arguments[0] != '\0' ? " " : "", spec->arguments);
         ASSERT(len > 0 && (size_t)len < sizeof left);
-        fprintf(out, "  %-38s %s\n", left, commands[i].summary);
+        fprintf(out, "  %-38s %s\n", left, spec->summary);
     }
-    fputs("  help [COMMAND]                         this text, or a command's own\n", out);
+    fputs(
+        "\n`holdfast help COMMAND` tells more. Exit status: 0 done, 1 some items failed, 2 usage,\n"
+        "3 not found, 4 refused, 5 worth retrying, 6 damage found.\n",
+        out);
 }
 
-/* `help NAME` is the command's own --help. */
-static int help_of(const Command *command)
+/* Letters that two words share in their order: enough to see what was meant. */
+static size_t likeness(const char *a, const char *b)
 {
-    char name[32];
-    char flag[] = "--help";
-    int len = snprintf(name, sizeof name, "%s", command->name);
-    ASSERT(len > 0 && (size_t)len < sizeof name);
-    char *argv[] = {name, flag, NULL};
-    return command->run(2, argv);
+    size_t same = 0;
+    for (; *a != '\0'; a++) {
+        const char *at = strchr(b, *a);
+        if (at == NULL) continue;
+        same++;
+        b = at + 1;
+    }
+    return same;
+}
+
+static int unknown(const Command *commands, size_t count, const char *name)
+{
+    const char *nearest = NULL;
+    size_t best = 0;
+    size_t len = strlen(name);
+    for (size_t i = 0; i < count; i++) {
+        const char *known = commands[i].spec->name;
+        size_t known_len = strlen(known);
+        size_t longer = MAX(len, known_len);
+        size_t score = MAX(likeness(name, known), likeness(known, name));
+        if (longer - score > (longer < 8 ? 1 : 2) || score <= best) continue;
+        best = score;
+        nearest = known;
+    }
+    fprintf(stderr, "holdfast: there is no command %s", name);
+    if (nearest != NULL) fprintf(stderr, "; do you mean %s?", nearest);
+    fputs("\n`holdfast help` lists the commands\n", stderr);
+    return EXIT_USAGE;
+}
+
+static int run(const Command *command, const Command *commands, size_t count, int argc, char **argv)
+{
+    if (command->run != NULL) return command->run(argc, argv);
+    return command->run_table(commands, count, argc, argv);
 }
 
 int command_main(const Command *commands, size_t count, int argc, char **argv)
@@ -44,19 +78,33 @@ int command_main(const Command *commands, size_t count, int argc, char **argv)
     }
     const char *name = argv[1];
     if (strcmp(name, "--version") == 0) name = "version";
-    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        const Command *about = argc > 2 ? find(commands, count, argv[2]) : NULL;
-        if (about != NULL) return help_of(about);
-        print_help(stdout, commands, count);
-        return 0;
-    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     const Command *command = find(commands, count, name);
-    if (command == NULL) {
-        fprintf(stderr, "holdfast: there is no command %s\n", name);
-        print_help(stderr, commands, count);
-        return EXIT_USAGE;
+    if (command == NULL) return unknown(commands, count, name);
+    return run(command, commands, count, argc - 1, argv + 1);
+}
+
+static int print_text(const char *name, const Buf *text)
+{
+    if (fwrite(text->data, 1, text->len, stdout) == text->len && fflush(stdout) == 0) return 0;
+    fprintf(stderr, "holdfast %s: standard output takes no more\n", name);
+    return 1;
+}
+
+bool command_options(const CommandSpec *spec, int argc, char **argv, ClientOptions *options,
+                     int *status)
+{
+    Err err = {0};
+    bool help = false;
+    if (options_read(spec, argc, argv, options, &help, &err) != OK) {
+        *status = command_usage(spec->name, "%s", err_text(&err));
+        return false;
     }
-    return command->run(argc - 1, argv + 1);
+    if (!help) return true;
+    AUTO_BUF(text, TEXT_MAX);
+    *status = options_help(spec, &text, &err) == OK ? print_text(spec->name, &text)
+                                                    : command_fail(spec->name, &err);
+    return false;
 }
 
 int command_usage(const char *name, const char *format, ...)
@@ -74,4 +122,87 @@ int command_fail(const char *name, const Err *err)
 {
     fprintf(stderr, "holdfast %s: %s\n", name, err_text(err));
     return err_info(err->code)->exit_status;
+}
+
+/* ---- commands about commands ---- */
+
+const CommandSpec spec_help = {
+    .name = "help",
+    .arguments = "[COMMAND]",
+    .summary = "lists the commands, or tells of one",
+    .usage = "help [COMMAND]",
+    .text = "Lists the commands; with COMMAND it tells what that does and which options it has.",
+    .example = "  holdfast help put",
+    .options = OPTION_LOCAL,
+    .args_min = 0,
+    .args_max = 1,
+};
+
+const CommandSpec spec_man = {
+    .name = "man",
+    .arguments = "",
+    .summary = "prints the manual page",
+    .usage = "man",
+    .text = "Prints the manual page of all commands, as man(1) reads it.",
+    .example = "  holdfast man | man -l -",
+    .options = OPTION_LOCAL,
+};
+
+const CommandSpec spec_completion = {
+    .name = "completion",
+    .arguments = "bash|zsh|fish",
+    .summary = "prints what completes commands in a shell",
+    .words = "bash|zsh|fish",
+    .usage = "completion bash|zsh|fish",
+    .text =
+        "Prints what a shell needs to complete commands, options and files. The Debian package\n"
+        "has it installed already.",
+    .example = "  source <(holdfast completion bash)\n"
+               "  holdfast completion fish > ~/.config/fish/completions/holdfast.fish",
+    .options = OPTION_LOCAL,
+    .args_min = 1,
+    .args_max = 1,
+};
+
+/* `help NAME` is the command's own --help. */
+int command_help(const Command *commands, size_t count, int argc, char **argv)
+{
+    ClientOptions options;
+    int status = 0;
+    if (!command_options(&spec_help, argc, argv, &options, &status)) return status;
+    if (options.arg_count == 0) {
+        print_help(stdout, commands, count);
+        return 0;
+    }
+    const Command *command = find(commands, count, options.args[0]);
+    if (command == NULL) return unknown(commands, count, options.args[0]);
+    char name[32];
+    char flag[] = "--help";
+    int len = snprintf(name, sizeof name, "%s", command->spec->name);
+    ASSERT(len > 0 && (size_t)len < sizeof name);
+    char *about[] = {name, flag, NULL};
+    return run(command, commands, count, 2, about);
+}
+
+int command_man(const Command *commands, size_t count, int argc, char **argv)
+{
+    ClientOptions options;
+    int status = 0;
+    Err err = {0};
+    AUTO_BUF(text, TEXT_MAX);
+    if (!command_options(&spec_man, argc, argv, &options, &status)) return status;
+    if (manual_write(commands, count, &text, &err) != OK) return command_fail("man", &err);
+    return print_text("man", &text);
+}
+
+int command_completion(const Command *commands, size_t count, int argc, char **argv)
+{
+    ClientOptions options;
+    int status = 0;
+    Err err = {0};
+    AUTO_BUF(text, TEXT_MAX);
+    if (!command_options(&spec_completion, argc, argv, &options, &status)) return status;
+    ErrCode code = completion_write(commands, count, options.args[0], &text, &err);
+    if (code == ERR_USAGE) return command_usage("completion", "%s", err_text(&err));
+    return code == OK ? print_text("completion", &text) : command_fail("completion", &err);
 }

@@ -9,17 +9,22 @@
 #define NAME "config"
 #define TEXT_MAX (256 * KIB)
 
-static int print_usage(void)
-{
-    puts("usage: holdfast config               prints a file of all settings of `holdfast serve`\n"
-         "       holdfast config check FILE    reads FILE as the server would, starts nothing\n"
-         "       holdfast config docs          prints docs/configuration.md\n"
-         "\n"
-         "  holdfast config > holdfast.yaml\n"
-         "  holdfast config check holdfast.yaml\n"
-         "  holdfast serve --config holdfast.yaml");
-    return 0;
-}
+const CommandSpec spec_config = {
+    .name = NAME,
+    .arguments = "[check FILE|docs]",
+    .summary = "prints and checks settings of the server",
+    .words = "check|docs",
+    .usage = "config\nconfig check FILE\nconfig docs",
+    .text = "Prints a file of all settings of `holdfast serve`, with their defaults. check reads\n"
+            "FILE as the server would and starts nothing. docs prints docs/configuration.md.",
+    .example = "  holdfast config > holdfast.yaml\n"
+               "  holdfast config check holdfast.yaml\n"
+               "  holdfast serve --config holdfast.yaml",
+    .options = OPTION_LOCAL,
+    .paths = 2,
+    .args_min = 0,
+    .args_max = 2,
+};
 
 static int print_text(ErrCode (*make)(Buf *out, Err *err))
 {
@@ -47,11 +52,14 @@ static int check_file(const char *path)
 
 int command_config(int argc, char **argv)
 {
-    const char *verb = argc > 1 ? argv[1] : "";
-    if (argc == 1) return print_text(config_example);
-    if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) return print_usage();
-    if (strcmp(verb, "docs") == 0 && argc == 2) return print_text(config_markdown);
-    if (strcmp(verb, "check") == 0 && argc == 3) return check_file(argv[2]);
+    ClientOptions options;
+    int status = 0;
+    if (!command_options(&spec_config, argc, argv, &options, &status)) return status;
+    size_t count = options.arg_count;
+    if (count == 0) return print_text(config_example);
+    const char *verb = options.args[0];
+    if (strcmp(verb, "docs") == 0 && count == 1) return print_text(config_markdown);
+    if (strcmp(verb, "check") == 0 && count == 2) return check_file(options.args[1]);
     if (strcmp(verb, "check") == 0) return command_usage(NAME, "check needs the name of one file");
     return command_usage(NAME, "there is no `config %s`", verb);
 }

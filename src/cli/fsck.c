@@ -19,30 +19,34 @@
 
 #define NAME "fsck"
 
-static const char help_text[] =
-    "usage: holdfast fsck [--json] [--quiet] [--scratch DIR] DIR\n"
-    "       holdfast fsck --repair [--json] [--quiet] [--scratch DIR] DIR\n"
-    "       holdfast fsck --salvage OUT [--quiet] [--scratch DIR] DIR\n"
-    "\n"
-    "Reads all of DIR, a data directory that no server uses, without changing a byte of it: the\n"
-    "log, packs, blobs, the index, and whether they agree. Each line names one place: damage, or\n"
-    "a note of what a crash left that the next start sees to; which file, where in it, and what\n"
-    "it belonged to. Ends with 0 if there is no damage, with 6 if there is.\n"
-    "\n"
-    "  --repair       mends what can be mended without losing anything: counts, rows of ids,\n"
-    "                 bodies that nothing names. Moves to DIR/quarantine, deletes nothing. A\n"
-    "                 damaged index is made anew by `holdfast recover --rebuild index DIR`\n"
-    "  --salvage OUT  copies every file that is whole to OUT/BUCKET/KEY and writes\n"
-    "                 OUT/MANIFEST.jsonl, also if a server would not start. OUT must be empty\n"
-    "                 or absent. Ends with 0 if all were saved, with 6 if some were not\n"
-    "  --json         one JSON object a line instead of text\n"
-    "  --quiet        no progress, and no notes\n"
-    "  --scratch DIR  where to keep what does not fit into memory, about 200 bytes a file at\n"
-    "                 worst; $TMPDIR or /tmp unless given\n"
-    "\n"
-    "example:\n"
-    "  holdfast fsck ./data\n"
-    "  holdfast fsck --salvage ./saved ./data\n";
+const CommandSpec spec_fsck = {
+    .name = NAME,
+    .arguments = "[--repair|--salvage OUT] DIR",
+    .summary = "reads a stopped data directory",
+    .usage = "fsck [--json] [--quiet] [--scratch DIR] DIR\n"
+             "fsck --repair [--json] [--quiet] [--scratch DIR] DIR\n"
+             "fsck --salvage OUT [--quiet] [--scratch DIR] DIR",
+    .text =
+        "Reads all of DIR, a data directory that no server uses, without changing a byte of it:\n"
+        "the log, packs, blobs, the index, and whether they agree. Each line names one place:\n"
+        "damage, or a note of what a crash left that the next start sees to; which file, where\n"
+        "in it, and what it belonged to. Ends with 0 if there is no damage, with 6 if there is.\n"
+        "\n"
+        "--repair mends counts, rows of ids, bodies that nothing names. It moves to\n"
+        "DIR/quarantine and deletes nothing. A damaged index is made anew by `holdfast recover\n"
+        "--rebuild index DIR`.\n"
+        "\n"
+        "--salvage also writes OUT/MANIFEST.jsonl, and works if a server would not start. OUT\n"
+        "must be empty or absent. Ends with 0 if all were saved, with 6 if some were not.\n"
+        "\n"
+        "--quiet leaves out progress and notes. --scratch needs about 200 bytes a file at\n"
+        "worst.",
+    .example = "  holdfast fsck ./data\n  holdfast fsck --salvage ./saved ./data",
+    .options = OPTION_LOCAL | OPTION_FSCK | OPTION_JSON | OPTION_QUIET,
+    .paths = 1,
+    .args_min = 1,
+    .args_max = 1,
+};
 
 typedef struct {
     const char *dir;
@@ -57,41 +61,20 @@ typedef struct {
 
 /* ---- the command line ---- */
 
-/* *done: the command is over, with status. */
-static int read_args(int argc, char **argv, Run *run, bool *done)
+/* False: the command is over, with *status. */
+static bool read_args(int argc, char **argv, Run *run, int *status)
 {
-    *done = true;
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-            fputs(help_text, stdout);
-            return 0;
-        }
-        bool out = strcmp(arg, "--salvage") == 0;
-        bool valued = out || strcmp(arg, "--scratch") == 0;
-        if (valued && i + 1 == argc) return command_usage(NAME, "%s needs a directory", arg);
-        if (out)
-            run->out = argv[++i];
-        else if (valued)
-            run->scratch = argv[++i];
-        else if (strcmp(arg, "--repair") == 0)
-            run->repair = true;
-        else if (strcmp(arg, "--json") == 0)
-            run->json = true;
-        else if (strcmp(arg, "--quiet") == 0)
-            run->quiet = true;
-        else if (arg[0] == '-')
-            return command_usage(NAME, "there is no option %s", arg);
-        else if (run->dir != NULL)
-            return command_usage(NAME, "one directory at a time, not also %s", arg);
-        else
-            run->dir = arg;
-    }
-    if (run->dir == NULL) return command_usage(NAME, "which directory?");
-    if (run->repair && run->out != NULL)
-        return command_usage(NAME, "--repair and --salvage are two runs");
-    *done = false;
-    return 0;
+    ClientOptions options;
+    if (!command_options(&spec_fsck, argc, argv, &options, status)) return false;
+    *run = (Run){.dir = options.args[0],
+                 .out = options.salvage,
+                 .scratch = options.scratch,
+                 .repair = options.repair,
+                 .json = options.json,
+                 .quiet = options.quiet};
+    if (!run->repair || run->out == NULL) return true;
+    *status = command_usage(NAME, "--repair and --salvage are two runs");
+    return false;
 }
 
 /* ---- lines ---- */
@@ -294,10 +277,9 @@ int command_fsck(int argc, char **argv)
 {
     Run run = {0};
     Err err = {0};
-    bool done = false;
     char scratch[PATH_MAX];
-    int status = read_args(argc, argv, &run, &done);
-    if (done) return status;
+    int status = 0;
+    if (!read_args(argc, argv, &run, &status)) return status;
     if (local_temp_dir(run.scratch, scratch, &err) != OK) return command_fail(NAME, &err);
     buf_init(&run.line, 64 * KIB);
     ErrCode code = run_in(&run, scratch, &status, &err);

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const ClientSpec spec = {
+const CommandSpec spec_get = {
     .name = "get",
+    .arguments = "[-r] BUCKET/KEY PATH",
+    .summary = "fetches a file, or all below a prefix",
     .usage = "get BUCKET/KEY PATH\nget -r BUCKET[/PREFIX] DIRECTORY",
     .text =
         "Fetches a file, or every file below a prefix into a directory, which is made if it is\n"
@@ -24,12 +26,15 @@ static const ClientSpec spec = {
     .example = "  holdfast get files/2026/report.pdf report.pdf\n"
                "  holdfast get -r files/doc /tmp/doc",
     .options = OPTION_RECURSIVE | OPTION_FORCE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .paths = 2,
     .args_min = 2,
     .args_max = 2,
 };
 
-static const ClientSpec cat_spec = {
+const CommandSpec spec_cat = {
     .name = "cat",
+    .arguments = "BUCKET/KEY",
+    .summary = "writes a file's content to standard output",
     .usage = "cat BUCKET/KEY",
     .text =
         "Writes a file's content to standard output, as `get BUCKET/KEY -` does. It is checked by\n"
@@ -358,7 +363,7 @@ int command_cat(int argc, char **argv)
 {
     Session session;
     int status = 0;
-    if (!session_begin(&session, &cat_spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, &spec_cat, argc, argv, &status)) return status;
     session.options.args[1] = "-";
     session.options.quiet = true;
     return fetch(&session);
@@ -368,6 +373,6 @@ int command_get(int argc, char **argv)
 {
     Session session;
     int status = 0;
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, &spec_get, argc, argv, &status)) return status;
     return fetch(&session);
 }

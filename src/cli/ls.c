@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const ClientSpec spec = {
+const CommandSpec spec_ls = {
     .name = "ls",
+    .arguments = "[BUCKET[/PREFIX]]",
+    .summary = "names files, or buckets",
     .usage = "ls [-l] [-h] [-R] [-t|-S] [-r] [BUCKET[/PREFIX]]",
     .text =
         "Names the files whose keys begin with PREFIX, one level deep: what lies behind the next\n"
@@ -196,7 +198,7 @@ int command_ls(int argc, char **argv)
     Session session;
     int status = 0;
     Err err = {0};
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, &spec_ls, argc, argv, &status)) return status;
     const ClientOptions *options = &session.options;
     Ls ls = {.session = &session,
              .sorted = options->by_time || options->by_size || options->reverse};

@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include <stdio.h>
+
 typedef enum {
     ID_URL,
     ID_KEY,
@@ -18,16 +20,21 @@ typedef enum {
     ID_CHECKSUM,
     ID_DRY_RUN,
     ID_KEY_FILE,
+    ID_REPAIR,
+    ID_SALVAGE,
+    ID_SCRATCH,
+    ID_REBUILD,
+    ID_YES,
     ID_HELP
 } OptionId;
 
 typedef struct {
     OptionId id;
-    unsigned bit; /* of ClientSpec.options; 0: every command has it */
+    unsigned bit; /* of CommandSpec.options; 0: every command; OPTION_LOCAL: those without it */
     const char *name;
     const char *letters; /* short forms */
     const char *value;   /* what follows, NULL for a switch */
-    const char *text;
+    const char *text;    /* NULL: another name, that is not told of */
 } OptionRow;
 
 static const OptionRow rows[] = {
@@ -42,13 +49,24 @@ static const OptionRow rows[] = {
     {ID_CHECKSUM, OPTION_SYNC, "checksum", "c", NULL, "compares content, not size and time"},
     {ID_DRY_RUN, OPTION_SYNC, "dry-run", "n", NULL, "only tells what would be done"},
     {ID_FORCE, OPTION_FORCE, "force", "f", NULL, "moves what is the same on both sides too"},
+    {ID_REPAIR, OPTION_FSCK, "repair", "", NULL,
+     "mends what can be mended without losing anything"},
+    {ID_SALVAGE, OPTION_FSCK, "salvage", "", "OUT",
+     "copies every file that is whole to OUT/BUCKET/KEY"},
+    {ID_SCRATCH, OPTION_FSCK, "scratch", "", "DIR",
+     "for what does not fit into memory [TMPDIR, or /tmp]"},
+    {ID_REBUILD, OPTION_RECOVER, "rebuild", "", "WHAT", "index, packs or wal"},
+    {ID_YES, OPTION_RECOVER, "yes", "", NULL,
+     "index, wal: goes on though something is lost for good"},
+    {ID_YES, OPTION_RECOVER, "accept-loss", "", NULL, NULL},
     {ID_CONNECTIONS, OPTION_CONNECTIONS, "connections", "", "N", "transfers at once, 1..64 [8]"},
     {ID_JSON, OPTION_JSON, "json", "", NULL, "one JSON object a line on standard output"},
     {ID_QUIET, OPTION_QUIET, "quiet", "q", NULL, "nothing on standard error but failures"},
-    {ID_RETRY_FOR, 0, "retry-for", "", "TIME", "how long a file is tried again [60s]"},
-    {ID_URL, 0, "url", "", "URL", "server [HOLDFAST_URL, or http://127.0.0.1:9001]"},
-    {ID_KEY, 0, "key", "", "ID.SECRET", "access key [HOLDFAST_KEY]"},
-    {ID_KEY_FILE, 0, "key-file", "", "FILE", "file that holds the key [HOLDFAST_KEY_FILE]"},
+    {ID_RETRY_FOR, OPTION_LOCAL, "retry-for", "", "TIME", "how long a file is tried again [60s]"},
+    {ID_URL, OPTION_LOCAL, "url", "", "URL", "server [HOLDFAST_URL, or http://127.0.0.1:9001]"},
+    {ID_KEY, OPTION_LOCAL, "key", "", "ID.SECRET", "access key [HOLDFAST_KEY]"},
+    {ID_KEY_FILE, OPTION_LOCAL, "key-file", "", "FILE",
+     "file that holds the key [HOLDFAST_KEY_FILE]"},
     {ID_HELP, 0, "help", "h", NULL, "this text"},
 };
 
@@ -80,12 +98,13 @@ bool options_parse_time(Str text, uint64_t *ms)
     return false;
 }
 
-static bool has_row(const ClientSpec *spec, const OptionRow *row)
+static bool has_row(const CommandSpec *spec, const OptionRow *row)
 {
-    return row->bit == 0 || (spec->options & row->bit) != 0;
+    if (row->bit == 0) return true;
+    return ((spec->options & row->bit) != 0) == (row->bit != OPTION_LOCAL);
 }
 
-static const OptionRow *find_name(const ClientSpec *spec, Str name)
+static const OptionRow *find_name(const CommandSpec *spec, Str name)
 {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (has_row(spec, &rows[i]) && str_eq(name, str_from_cstr(rows[i].name))) return &rows[i];
@@ -93,7 +112,7 @@ static const OptionRow *find_name(const ClientSpec *spec, Str name)
     return NULL;
 }
 
-static const OptionRow *find_letter(const ClientSpec *spec, char letter)
+static const OptionRow *find_letter(const CommandSpec *spec, char letter)
 {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         Str letters = str_from_cstr(rows[i].letters);
@@ -137,13 +156,18 @@ static ErrCode set_value(ClientOptions *out, const OptionRow *row, const char *v
         }
         out->connections = (size_t)number;
         return OK;
+    case ID_REPAIR: out->repair = true; return OK;
+    case ID_SALVAGE: out->salvage = value; return OK;
+    case ID_SCRATCH: out->scratch = value; return OK;
+    case ID_REBUILD: out->rebuild = value; return OK;
+    case ID_YES: out->yes = true; return OK;
     case ID_HELP: break;
     }
     return OK;
 }
 
 /* --name, --name=value or --name value at argv[*at]; *at moves to the last that was used. */
-static ErrCode read_long(const ClientSpec *spec, int argc, char *const *argv, int *at,
+static ErrCode read_long(const CommandSpec *spec, int argc, char *const *argv, int *at,
                          ClientOptions *out, Err *err)
 {
     Str flag = str_from_cstr(argv[*at]);
@@ -167,7 +191,7 @@ static ErrCode read_long(const ClientSpec *spec, int argc, char *const *argv, in
 }
 
 /* -r, -l, -rl: switches only. */
-static ErrCode read_letters(const ClientSpec *spec, const char *arg, ClientOptions *out, Err *err)
+static ErrCode read_letters(const CommandSpec *spec, const char *arg, ClientOptions *out, Err *err)
 {
     for (const char *c = arg + 1; *c != '\0'; c++) {
         const OptionRow *row = find_letter(spec, *c);
@@ -177,7 +201,7 @@ static ErrCode read_letters(const ClientSpec *spec, const char *arg, ClientOptio
     return OK;
 }
 
-static ErrCode add_arg(const ClientSpec *spec, const char *arg, ClientOptions *out, Err *err)
+static ErrCode add_arg(const CommandSpec *spec, const char *arg, ClientOptions *out, Err *err)
 {
     if (out->arg_count == spec->args_max) {
         return err_set(err, ERR_USAGE, "\"%s\" is one argument too many", arg);
@@ -188,7 +212,7 @@ static ErrCode add_arg(const ClientSpec *spec, const char *arg, ClientOptions *o
 }
 
 /* -h is --help, but of commands that have sizes to show. */
-static bool wants_help(const ClientSpec *spec, int argc, char *const *argv)
+static bool wants_help(const CommandSpec *spec, int argc, char *const *argv)
 {
     bool short_form = (spec->options & OPTION_HUMAN) == 0;
     for (int i = 1; i < argc; i++) {
@@ -199,7 +223,7 @@ static bool wants_help(const ClientSpec *spec, int argc, char *const *argv)
     return false;
 }
 
-ErrCode options_read(const ClientSpec *spec, int argc, char *const *argv, ClientOptions *out,
+ErrCode options_read(const CommandSpec *spec, int argc, char *const *argv, ClientOptions *out,
                      bool *help, Err *err)
 {
     ASSERT(spec->args_max <= OPTIONS_ARGS_MAX);
@@ -234,25 +258,40 @@ ErrCode options_read(const ClientSpec *spec, int argc, char *const *argv, Client
     return OK;
 }
 
-static ErrCode help_row(const ClientSpec *spec, const OptionRow *row, Buf *out, Err *err)
+bool options_next(const CommandSpec *spec, size_t *cursor, OptionText *out)
 {
-    /* The first letter is the one to tell; -R is there for hands that know ls. */
-    char letter[] = "    ";
-    if (row->letters[0] != '\0' && find_letter(spec, row->letters[0]) == row) {
-        letter[0] = '-';
-        letter[1] = row->letters[0];
-        letter[2] = ',';
+    while (*cursor < ARRAY_LEN(rows)) {
+        const OptionRow *row = &rows[(*cursor)++];
+        if (!has_row(spec, row) || row->text == NULL) continue;
+        /* The first letter is the one to tell, unless the command has it for another option. */
+        bool has_letter = row->letters[0] != '\0' && find_letter(spec, row->letters[0]) == row;
+        *out = (OptionText){.name = row->name,
+                            .letter = has_letter ? row->letters[0] : '\0',
+                            .value = row->value,
+                            .text = row->text};
+        return true;
     }
-    TRY(buf_printf(out, err, "  %s--%s", letter, row->name));
-    size_t width = str_from_cstr(row->name).len;
-    if (row->value != NULL) {
-        TRY(buf_printf(out, err, " %s", row->value));
-        width += 1 + str_from_cstr(row->value).len;
-    }
-    return buf_printf(out, err, "%*s%s\n", (int)(width < 22 ? 22 - width : 1), "", row->text);
+    size_t at = (*cursor)++ - ARRAY_LEN(rows);
+    return spec->own_option != NULL && spec->own_option(at, out);
 }
 
-ErrCode options_help(const ClientSpec *spec, Buf *out, Err *err)
+static ErrCode help_row(const OptionText *option, Buf *out, Err *err)
+{
+    char left[64];
+    char letter[] = "    ";
+    if (option->letter != '\0') {
+        letter[0] = '-';
+        letter[1] = option->letter;
+        letter[2] = ',';
+    }
+    int len = snprintf(left, sizeof left, "--%s%s%s", option->name,
+                       option->value != NULL ? " " : "",
+                       option->value != NULL ? option->value : "");
+    ASSERT(len > 0 && (size_t)len < sizeof left);
+    return buf_printf(out, err, "  %s%-23s %s\n", letter, left, option->text);
+}
+
+ErrCode options_help(const CommandSpec *spec, Buf *out, Err *err)
 {
     Str usage = str_from_cstr(spec->usage);
     bool first = true;
@@ -265,11 +304,14 @@ ErrCode options_help(const ClientSpec *spec, Buf *out, Err *err)
         first = false;
     }
     TRY(buf_printf(out, err, "\n%s\n\noptions:\n", spec->text));
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        if (has_row(spec, &rows[i])) TRY(help_row(spec, &rows[i], out, err));
+    OptionText option;
+    for (size_t cursor = 0; options_next(spec, &cursor, &option);)
+        TRY(help_row(&option, out, err));
+    if ((spec->options & OPTION_LOCAL) == 0) {
+        TRY(buf_append_str(out,
+                           STR("\nServer and key may also stand in ~/.config/holdfast/config.yaml "
+                               "as url: and key:.\n"),
+                           err));
     }
-    TRY(buf_printf(out, err,
-                   "\nServer and key may also stand in ~/.config/holdfast/config.yaml as url: and "
-                   "key:.\n"));
     return buf_printf(out, err, "\nexample:\n%s\n", spec->example);
 }

@@ -12,8 +12,10 @@
 
 #define COUNT_STEP 200 /* entries counted ahead at a time, for the time left */
 
-static const ClientSpec put_spec = {
+const CommandSpec spec_put = {
     .name = "put",
+    .arguments = "[-r] PATH BUCKET/KEY",
+    .summary = "stores a file, or all below a directory",
     .usage = "put PATH BUCKET/KEY\nput -r DIRECTORY BUCKET[/PREFIX]",
     .text =
         "Stores a file under a name, or every file below a directory. Symbolic links, devices,\n"
@@ -24,12 +26,15 @@ static const ClientSpec put_spec = {
     .example = "  holdfast put report.pdf files/2026/report.pdf\n"
                "  holdfast put -r /usr/share/doc files/doc",
     .options = OPTION_RECURSIVE | OPTION_FORCE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .paths = 1,
     .args_min = 2,
     .args_max = 2,
 };
 
-static const ClientSpec sync_spec = {
+const CommandSpec spec_sync = {
     .name = "sync",
+    .arguments = "DIRECTORY BUCKET[/PREFIX]",
+    .summary = "stores what has changed, may delete",
     .usage = "sync [--delete] [--dry-run] DIRECTORY BUCKET[/PREFIX]",
     .text =
         "Sends what is new or changed below a directory: what differs in size, and what differs\n"
@@ -40,6 +45,7 @@ static const ClientSpec sync_spec = {
     .example = "  holdfast sync --dry-run --delete photos files/photos\n"
                "  holdfast sync --delete photos files/photos",
     .options = OPTION_SYNC | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .paths = 1,
     .args_min = 2,
     .args_max = 2,
 };
@@ -410,14 +416,14 @@ static ErrCode prepare(Put *put, Buf *prefix, Err *err)
     return code == OK ? OK : err_wrap(err, code, "%s", put->root);
 }
 
-static int command(const ClientSpec *spec, int argc, char **argv)
+static int command(const CommandSpec *spec, int argc, char **argv)
 {
     Session session;
     int status = 0;
     Err err = {0};
     if (!session_begin(&session, spec, argc, argv, &status)) return status;
     AUTO_BUF(prefix, 2 * WALK_PATH_MAX);
-    Put put = {.session = &session, .sync = spec == &sync_spec};
+    Put put = {.session = &session, .sync = spec == &spec_sync};
     if (prepare(&put, &prefix, &err) != OK) {
         status = session_fail(&session, (Str){NULL, 0}, &err);
     } else {
@@ -444,10 +450,10 @@ static int command(const ClientSpec *spec, int argc, char **argv)
 
 int command_put(int argc, char **argv)
 {
-    return command(&put_spec, argc, argv);
+    return command(&spec_put, argc, argv);
 }
 
 int command_sync(int argc, char **argv)
 {
-    return command(&sync_spec, argc, argv);
+    return command(&spec_sync, argc, argv);
 }

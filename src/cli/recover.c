@@ -21,35 +21,37 @@
 #define BAR_WIDTH 30
 #define ROOTS_KNOWN 256 /* that a control store lists */
 
-static const char help_text[] =
-    "usage: holdfast recover --rebuild index|packs|wal [--yes] [--json] [--quiet] DIR\n"
-    "\n"
-    "Makes one part of DIR, a data directory that no server uses, again from the others. The old\n"
-    "one goes to DIR/quarantine. Cut off anywhere, run it again.\n"
-    "\n"
-    "  --rebuild index  index.db, from packs and blobs; the log says how far they must reach. A\n"
-    "                   server does the same at start when index.db is missing or unreadable\n"
-    "  --rebuild packs  damaged packs: what is whole goes to new ones, what the log still holds\n"
-    "                   is taken from it. A file whose body nobody holds stays listed, and GET\n"
-    "                   says file-damaged, as before. Does not ask: the old pack is kept in\n"
-    "                   quarantine\n"
-    "  --rebuild wal    a log that is lost or damaged: a new one from index.db and what is whole\n"
-    "                   of the old one and joins it, under a new identity of this directory.\n"
-    "                   What was acknowledged behind that is lost: the first lsn of each shard\n"
-    "                   that may be is told. Only for a directory that is its only copy. Needs\n"
-    "                   --yes\n"
-    "\n"
-    "  --yes            index, wal: goes on though something is lost for good (also:\n"
-    "                   --accept-loss). Without it such a run tells what, changes nothing and\n"
-    "                   ends with 6\n"
-    "  --json           one JSON object a line: each loss, then the summary\n"
-    "  --quiet          no progress\n"
-    "\n"
-    "Ends with 0 if nothing is lost, with 6 if something is, with 4 if the log is whole.\n"
-    "\n"
-    "example:\n"
-    "  holdfast recover --rebuild index ./data\n"
-    "  holdfast recover --rebuild wal --yes ./data\n";
+const CommandSpec spec_recover = {
+    .name = NAME,
+    .arguments = "--rebuild WHAT DIR",
+    .summary = "makes a part of a stopped directory again",
+    .usage = "recover --rebuild index|packs|wal [--yes] [--json] [--quiet] DIR",
+    .text =
+        "Makes one part of DIR, a data directory that no server uses, again from the others.\n"
+        "The old one goes to DIR/quarantine. Cut off anywhere, run it again.\n"
+        "\n"
+        "--rebuild index: index.db, from packs and blobs; the log says how far they must reach.\n"
+        "A server does the same at start when index.db is missing or unreadable.\n"
+        "\n"
+        "--rebuild packs: damaged packs: what is whole goes to new ones, what the log still\n"
+        "holds is taken from it. A file whose body nobody holds stays listed, and GET says\n"
+        "file-damaged, as before. Does not ask: the old pack is kept in quarantine.\n"
+        "\n"
+        "--rebuild wal: a log that is lost or damaged: a new one from index.db and what is\n"
+        "whole of the old one and joins it, under a new identity of this directory. What was\n"
+        "acknowledged behind that is lost: the first lsn of each shard that may be is told.\n"
+        "Only for a directory that is its only copy. Needs --yes.\n"
+        "\n"
+        "Without --yes a run that would lose something for good tells what, changes nothing and\n"
+        "ends with 6. --json gives each loss, then the summary. Ends with 0 if nothing is lost,\n"
+        "with 6 if something is, with 4 if the log is whole.",
+    .example = "  holdfast recover --rebuild index ./data\n"
+               "  holdfast recover --rebuild wal --yes ./data",
+    .options = OPTION_LOCAL | OPTION_RECOVER | OPTION_JSON | OPTION_QUIET,
+    .paths = 1,
+    .args_min = 1,
+    .args_max = 1,
+};
 
 typedef ErrCode (*RebuildFn)(Disk *disk, const RebuildOptions *options, RebuildReport *report,
                              Err *err);
@@ -90,37 +92,19 @@ static bool find_kind(Run *run, const char *name)
     return false;
 }
 
-/* *done: the command is over, with what is returned. */
-static int read_args(int argc, char **argv, Run *run, bool *done)
+/* False: the command is over, with *status. */
+static bool read_args(int argc, char **argv, Run *run, int *status)
 {
-    *done = true;
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-            fputs(help_text, stdout);
-            return 0;
-        }
-        if (strcmp(arg, "--rebuild") == 0) {
-            if (i + 1 == argc || !find_kind(run, argv[++i]))
-                return command_usage(NAME, "--rebuild index, packs or wal");
-        } else if (strcmp(arg, "--accept-loss") == 0 || strcmp(arg, "--yes") == 0) {
-            run->accept = true;
-        } else if (strcmp(arg, "--json") == 0) {
-            run->json = true;
-        } else if (strcmp(arg, "--quiet") == 0) {
-            run->quiet = true;
-        } else if (arg[0] == '-') {
-            return command_usage(NAME, "there is no option %s", arg);
-        } else if (run->dir != NULL) {
-            return command_usage(NAME, "one directory at a time, not also %s", arg);
-        } else {
-            run->dir = arg;
-        }
-    }
-    if (run->kind == NULL) return command_usage(NAME, "--rebuild what?");
-    if (run->dir == NULL) return command_usage(NAME, "which directory?");
-    *done = false;
-    return 0;
+    ClientOptions options;
+    if (!command_options(&spec_recover, argc, argv, &options, status)) return false;
+    run->dir = options.args[0];
+    run->accept = options.yes;
+    run->json = options.json;
+    run->quiet = options.quiet;
+    if (options.rebuild != NULL && find_kind(run, options.rebuild)) return true;
+    *status = command_usage(NAME, options.rebuild == NULL ? "--rebuild what? index, packs or wal"
+                                                          : "--rebuild index, packs or wal");
+    return false;
 }
 
 /* --- what is seen of it --- */
@@ -386,10 +370,9 @@ int command_recover(int argc, char **argv)
 {
     Run run = {0};
     Err err = {0};
-    bool done = false;
     bool lost = false;
-    int status = read_args(argc, argv, &run, &done);
-    if (done) return status;
+    int status = 0;
+    if (!read_args(argc, argv, &run, &status)) return status;
     /* Test builds fail where this says; in others it must not be set. */
     if (fault_configure(getenv("HOLDFAST_FAULT"), &err) != OK) return command_fail(NAME, &err);
     rng_init_system(&run.rng);

@@ -5,8 +5,10 @@
 #include "cli/key_path.h"
 #include <stdio.h>
 
-static const ClientSpec spec = {
+const CommandSpec spec_rm = {
     .name = "rm",
+    .arguments = "[-r] BUCKET/KEY",
+    .summary = "deletes a file, or all below a prefix",
     .usage = "rm BUCKET/KEY\nrm -r BUCKET/PREFIX",
     .text =
         "Deletes a file, or every file below a prefix: `rm -r files/doc` deletes files/doc/a, but\n"
@@ -155,7 +157,7 @@ int command_rm(int argc, char **argv)
     Session session;
     int status = 0;
     Err err = {0};
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, &spec_rm, argc, argv, &status)) return status;
     AUTO_BUF(prefix, REMOTE_TARGET_MAX);
     Rm rm = {.session = &session};
     if (prepare(&rm, &prefix, &err) == OK) {

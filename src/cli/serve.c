@@ -30,16 +30,33 @@ typedef struct {
     Config config; /* in force */
 } Serve;
 
+static bool own_option(size_t at, OptionText *out)
+{
+    *out = (OptionText){0};
+    return config_option_text(at, &out->name, &out->value, &out->text);
+}
+
+const CommandSpec spec_serve = {
+    .name = NAME,
+    .arguments = "--data DIR [OPTIONS]",
+    .summary = "serves a data directory",
+    .usage = "serve --data DIR [OPTIONS]",
+    .text =
+        "Serves the files in DIR until it gets SIGTERM or SIGINT; then it finishes what is\n"
+        "under way and stops. A second one stops it at once, which loses nothing either. SIGHUP\n"
+        "reads the settings again.",
+    .example = "  holdfast serve --data ./data",
+    .options = OPTION_LOCAL,
+    .own_option = own_option,
+};
+
 static int print_help(void)
 {
     Err err = {0};
     AUTO_BUF(text, 64 * KIB);
     if (config_help(&text, &err) != OK) return command_fail(NAME, &err);
-    printf("usage: holdfast serve --data DIR [OPTIONS]\n\nServes the files in DIR until it gets "
-           "SIGTERM or SIGINT; then it finishes what is under way and stops. A second one stops "
-           "it at once, which loses nothing either. SIGHUP "
-           "reads the settings again.\n\n%.*s",
-           (int)text.len, (const char *)text.data);
+    printf("usage: holdfast %s\n\n%s\n\n%.*s", spec_serve.usage, spec_serve.text, (int)text.len,
+           (const char *)text.data);
     return 0;
 }
 

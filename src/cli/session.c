@@ -27,29 +27,12 @@ static void watch_signals(void)
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
-static int print_help(const ClientSpec *spec)
-{
-    AUTO_BUF(text, 64 * KIB);
-    Err err = {0};
-    if (options_help(spec, &text, &err) != OK) return command_fail(spec->name, &err);
-    fwrite(text.data, 1, text.len, stdout);
-    return 0;
-}
-
-bool session_begin(Session *session, const ClientSpec *spec, int argc, char **argv, int *status)
+bool session_begin(Session *session, const CommandSpec *spec, int argc, char **argv, int *status)
 {
     *session = (Session){.spec = spec};
     Settings settings = {0};
     Err err = {0};
-    bool help = false;
-    if (options_read(spec, argc, argv, &session->options, &help, &err) != OK) {
-        *status = command_usage(spec->name, "%s", err_text(&err));
-        return false;
-    }
-    if (help) {
-        *status = print_help(spec);
-        return false;
-    }
+    if (!command_options(spec, argc, argv, &session->options, status)) return false;
     ErrCode code = settings_read(&session->options, &settings, &err);
     watch_signals();
     if (code == OK) {

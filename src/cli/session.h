@@ -11,7 +11,7 @@
 #include "cli/tally.h"
 
 typedef struct {
-    const ClientSpec *spec;
+    const CommandSpec *spec;
     ClientOptions options;
     Client *client;
     Rng rng;
@@ -22,7 +22,7 @@ typedef struct {
 /* Reads arguments and settings and makes the client. False: the command is over, with *status
  * (--help was printed, or what is wrong). Until session_end() Ctrl-C and SIGTERM only set the flag
  * that client_stopped() tells; a second Ctrl-C ends the process. */
-bool session_begin(Session *session, const ClientSpec *spec, int argc, char **argv, int *status);
+bool session_begin(Session *session, const CommandSpec *spec, int argc, char **argv, int *status);
 /* Frees; status, or 1 if standard output took not all that was written. */
 int session_end(Session *session, int status);
 

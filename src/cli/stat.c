@@ -7,8 +7,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const ClientSpec spec = {
+const CommandSpec spec_stat = {
     .name = "stat",
+    .arguments = "BUCKET/KEY",
+    .summary = "tells what is known of a file",
     .usage = "stat BUCKET/KEY",
     .text =
         "Tells what the server knows of a file: id, version, size, SHA-256, times, and how safe\n"
@@ -105,7 +107,7 @@ int command_stat(int argc, char **argv)
     Session session;
     int status = 0;
     Err err = {0};
-    if (!session_begin(&session, &spec, argc, argv, &status)) return status;
+    if (!session_begin(&session, &spec_stat, argc, argv, &status)) return status;
     if (find(&session, &err) != OK) {
         status = session_fail(&session, str_from_cstr(session.options.args[0]), &err);
     }

@@ -58,6 +58,9 @@ bool config_next_change(const Config *old, const Config *now, size_t *cursor, co
 void config_deinit(Config *config);
 /* All options, a line each, for --help. */
 MUST_USE ErrCode config_help(Buf *out, Err *err);
+/* The option number at, from 0: its name, the word for its value ("SIZE", NULL: a switch) and its
+ * sentence, for manual and completion. False behind the last. */
+bool config_option_text(size_t at, const char **name, const char **value, const char **sentence);
 /* A configuration file with all settings, their defaults and bounds, as comments. */
 MUST_USE ErrCode config_example(Buf *out, Err *err);
 /* docs/configuration.md. */

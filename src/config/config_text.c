@@ -30,6 +30,19 @@ ErrCode config_help(Buf *out, Err *err)
                       "environment. `holdfast config` prints such a file.\n");
 }
 
+bool config_option_text(size_t at, const char **name, const char **value, const char **sentence)
+{
+    for (size_t i = 0; i < config_option_count; i++) {
+        const ConfigOption *option = &config_options[i];
+        if (option->type == TYPE_LATER || at-- > 0) continue;
+        *name = option->name;
+        *value = words[option->type][0] != '\0' ? words[option->type] : NULL;
+        *sentence = option->sentence;
+        return true;
+    }
+    return false;
+}
+
 /* "64KiB..1GiB", "true or false", …; empty if anything goes. */
 static void bounds_text(const ConfigOption *option, char out[80])
 {

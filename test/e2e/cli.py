@@ -22,36 +22,12 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cli_kit import MIB, Appender, Cli, Liar, content, files_below  # noqa: E402
+from cli_kit import (MIB, Appender, Liar, bare, content, expect, files_below, holds,  # noqa: E402
+                     main, test)
 from server import Server, free_port  # noqa: E402
 
-BINARY = None
-TESTS = []
 ODD_NAMES = ('plain', 'a b', '100%', '%41', 'a#b', 'a?b=c&d', 'ü', '日本語', "q'u\"o", 'back\\slash',
              '+plus+', ';,', '-r', '--', '...', 'new\nline', 'tab\there', 'x' * 255, '~', '*')
-
-
-def test(function):
-    """Marks a test: it gets a Cli with a server of its own, started, in an empty directory."""
-    TESTS.append(function)
-    return function
-
-
-def bare(function):
-    """Marks a test that needs no server, or starts its own."""
-    function.bare = True
-    TESTS.append(function)
-    return function
-
-
-def expect(got, wanted, what=''):
-    if got != wanted:
-        raise AssertionError(f'{what}: {got!r}, not {wanted!r}')
-
-
-def holds(text, part):
-    if part not in text:
-        raise AssertionError(f'{part!r} is not in {text!r}')
 
 
 def make_tree(cli, name='tree'):
@@ -73,9 +49,9 @@ def make_many(cli, count, name='many'):
     return cli.path(name)
 
 
-def measures_memory():
+def measures_memory(cli):
     """Sanitizers keep shadows of all that was touched, and what was freed."""
-    return 'san' not in ' '.join(BINARY)
+    return 'san' not in ' '.join(cli.binary)
 
 
 def memory_of(cli, *args):
@@ -195,7 +171,7 @@ def more_than_one_page(cli):
         cli.write(f'lots/{i % 7}/{i}', b'%d' % i)
     small = memory_of(cli, 'put', '-r', few, 'files/few')
     large = memory_of(cli, 'put', '-r', 'lots', 'files/lots')
-    if large > small + 2 * MIB and measures_memory():
+    if large > small + 2 * MIB and measures_memory(cli):
         raise AssertionError(f'{large} bytes for 2300 files, {small} for 60')
     wanted = files_below(cli.path('lots'))
     cli.run('get', '-r', 'files/lots', 'back')
@@ -214,7 +190,7 @@ def large_files_stream(cli):
             file.write(content(MIB, i))
     for args in (('put', 'large', 'files/large'), ('get', 'files/large', 'back')):
         peak = memory_of(cli, *args)
-        if peak > 24 * MIB and measures_memory():
+        if peak > 24 * MIB and measures_memory(cli):
             raise AssertionError(f'{args[0]} took {peak} bytes')
     expect(subprocess.run(['cmp', 'large', 'back'], cwd=cli.folder, check=False).returncode, 0, 'cmp')
 
@@ -751,7 +727,7 @@ def server_settings(cli):
     holds(cli.run('config', 'nonsense', status=2).err, 'nonsense')
 
     cli.write('example.yaml', b'log-level: warn\nsegment-size: 64KiB\n')
-    server = Server(BINARY, os.path.join(cli.folder, 'configured'),
+    server = Server(cli.binary, os.path.join(cli.folder, 'configured'),
                     os.path.join(cli.folder, 'configured.log'), ['--config', path])
     try:
         server.start()
@@ -885,49 +861,5 @@ def listings_that_lie(cli):
     expect(os.listdir(cli.path('target')), [], 'left')
 
 
-# ---- running them ----
-
-def run_one(function):
-    """True if it passed."""
-    folder = tempfile.mkdtemp(prefix='holdfast-cli-')
-    log = folder + '.log'
-    server = None
-    begin = time.monotonic()
-    try:
-        if getattr(function, 'bare', False):
-            function(Cli(BINARY, folder))
-        else:
-            server = Server(BINARY, folder + '.data', log).start()
-            function(Cli(BINARY, folder, server))
-        print(f'ok {function.__name__} {time.monotonic() - begin:.1f} s', flush=True)
-        return True
-    except Exception:  # noqa: BLE001  (a test may fail in any way)
-        print(f'FAILED {function.__name__}', flush=True)
-        traceback.print_exc(file=sys.stdout)
-        if os.path.exists(log):
-            with open(log, encoding='utf-8', errors='replace') as lines:
-                print(''.join(lines.readlines()[-15:]))
-        return False
-    finally:
-        if server is not None:
-            server.end()
-        for path in (folder, folder + '.data'):
-            shutil.rmtree(path, ignore_errors=True)
-        if os.path.exists(log):
-            os.unlink(log)
-
-
-def main(argv):
-    global BINARY
-    if not argv:
-        sys.exit('usage: cli.py BINARY [TEST...]')
-    BINARY = argv[0].split()
-    BINARY[-1] = os.path.abspath(BINARY[-1])
-    tests = [t for t in TESTS if not argv[1:] or t.__name__ in argv[1:]]
-    failed = sum(0 if run_one(function) else 1 for function in tests)
-    print(f'LAYER cli required={len(tests)} executed={len(tests)} failed={failed}')
-    return 1 if failed or not tests else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main('cli', sys.argv[1:]))

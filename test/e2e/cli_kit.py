@@ -5,13 +5,20 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
+import traceback
 import urllib.parse
 
+from server import Server
+
 MIB = 1 << 20
+TESTS = []
 
 
 class Done:
@@ -194,3 +201,70 @@ class Liar:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
+
+
+# ---- tests ----
+
+def test(function):
+    """Marks a test: it gets a Cli with a server of its own, started, in an empty directory."""
+    TESTS.append(function)
+    return function
+
+
+def bare(function):
+    """Marks a test that needs no server, or starts its own."""
+    function.bare = True
+    TESTS.append(function)
+    return function
+
+
+def expect(got, wanted, what=''):
+    if got != wanted:
+        raise AssertionError(f'{what}: {got!r}, not {wanted!r}')
+
+
+def holds(text, part):
+    if part not in text:
+        raise AssertionError(f'{part!r} is not in {text!r}')
+
+
+def run_one(binary, function):
+    """True if it passed."""
+    folder = tempfile.mkdtemp(prefix='holdfast-cli-')
+    log = folder + '.log'
+    server = None
+    begin = time.monotonic()
+    try:
+        if getattr(function, 'bare', False):
+            function(Cli(binary, folder))
+        else:
+            server = Server(binary, folder + '.data', log).start()
+            function(Cli(binary, folder, server))
+        print(f'ok {function.__name__} {time.monotonic() - begin:.1f} s', flush=True)
+        return True
+    except Exception:  # noqa: BLE001  (a test may fail in any way)
+        print(f'FAILED {function.__name__}', flush=True)
+        traceback.print_exc(file=sys.stdout)
+        if os.path.exists(log):
+            with open(log, encoding='utf-8', errors='replace') as lines:
+                print(''.join(lines.readlines()[-15:]))
+        return False
+    finally:
+        if server is not None:
+            server.end()
+        for path in (folder, folder + '.data'):
+            shutil.rmtree(path, ignore_errors=True)
+        if os.path.exists(log):
+            os.unlink(log)
+
+
+def main(layer, argv):
+    """Runs the tests that argv names, or all; the exit status."""
+    if not argv:
+        sys.exit(f'usage: {layer}.py BINARY [TEST...]')
+    binary = argv[0].split()
+    binary[-1] = os.path.abspath(binary[-1])
+    tests = [t for t in TESTS if not argv[1:] or t.__name__ in argv[1:]]
+    failed = sum(0 if run_one(binary, function) else 1 for function in tests)
+    print(f'LAYER {layer} required={len(tests)} executed={len(tests)} failed={failed}')
+    return 1 if failed or not tests else 0

@@ -5,8 +5,10 @@
 
 #define ARGS_MAX 8
 
-static const ClientSpec spec = {
+static const CommandSpec spec = {
     .name = "try",
+    .arguments = "A",
+    .summary = "tries",
     .usage = "try A [B]\ntry -r A",
     .text = "Tries.",
     .example = "  holdfast try a",
@@ -76,12 +78,12 @@ static void reads(void **state)
 static void letters_by_command(void **state)
 {
     UNUSED(state);
-    static const ClientSpec ls = {.name = "ls",
-                                  .usage = "ls",
-                                  .text = "",
-                                  .example = "",
-                                  .options = OPTION_LISTING | OPTION_LONG | OPTION_HUMAN};
-    static const ClientSpec sync = {
+    static const CommandSpec ls = {.name = "ls",
+                                   .usage = "ls",
+                                   .text = "",
+                                   .example = "",
+                                   .options = OPTION_LISTING | OPTION_LONG | OPTION_HUMAN};
+    static const CommandSpec sync = {
         .name = "sync", .usage = "sync", .text = "", .example = "", .options = OPTION_SYNC};
     char words[][16] = {"x", "-hlRtr", "--key-file=f"};
     char more[][16] = {"x", "-cn", "--delete"};
