@@ -10,7 +10,7 @@ static const Command commands[] = {
     {&spec_fsck, command_fsck, NULL},       {&spec_recover, command_recover, NULL},
     {&spec_config, command_config, NULL},   {&spec_help, NULL, command_help},
     {&spec_man, NULL, command_man},         {&spec_completion, NULL, command_completion},
-    {&spec_version, command_version, NULL},
+    {&spec_openapi, command_openapi, NULL}, {&spec_version, command_version, NULL},
 };
 
 int main(int argc, char **argv)

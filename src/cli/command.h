@@ -62,6 +62,8 @@ extern const CommandSpec spec_recover;
 int command_recover(int argc, char **argv);
 extern const CommandSpec spec_config;
 int command_config(int argc, char **argv);
+extern const CommandSpec spec_openapi;
+int command_openapi(int argc, char **argv);
 extern const CommandSpec spec_version;
 int command_version(int argc, char **argv);
 extern const CommandSpec spec_help;

@@ -10,6 +10,8 @@ import threading
 import time
 import urllib.parse
 
+import contract
+
 
 _ports = set()  # those of this process: one that restarts finds its own free
 _ports_lock = threading.Lock()
@@ -126,7 +128,7 @@ class Server:
 
     def request(self, method, path, body=None, headers=(), key='root', chunked=False,
                 connection=None):
-        """One request; the path is sent as it is."""
+        """One request; the path is sent as it is. The answer is held against /openapi.json."""
         headers = dict(headers)
         if key is not None:
             headers['Authorization'] = f'Bearer {self.key() if key == "root" else key}'
@@ -135,10 +137,12 @@ class Server:
         try:
             connection.request(method, path, body=body, headers=headers, encode_chunked=chunked)
             response = connection.getresponse()
-            return Answer(response, response.read())
+            answer = Answer(response, response.read())
         finally:
             if own:
                 connection.close()
+        contract.check(self.binary, method, path, answer)
+        return answer
 
     def name_path(self, bucket, key):
         return f'/v1/buckets/{bucket}/files/{urllib.parse.quote(key)}'

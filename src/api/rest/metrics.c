@@ -27,6 +27,7 @@ static const char *const op_names[REST_OP_COUNT] = {
     [REST_OP_ADMIN] = "admin",
     [REST_OP_HEALTH] = "health",
     [REST_OP_METRICS] = "metrics",
+    [REST_OP_DOCS] = "docs",
 };
 
 static const double seconds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,

@@ -7,67 +7,8 @@
 #include "base/log.h"
 #include "text/uri.h"
 
-#define ROW(name, op, rights, store, handler)                                                      \
-    static const RestRoute name = {REST_OP_##op, (rights), (store), (handler)}
-ROW(row_put_name, PUT, RIGHT_WRITE, true, rest_put_name);
-ROW(row_get, GET, RIGHT_READ, true, rest_get);
-ROW(row_head, HEAD, RIGHT_READ, true, rest_get);
-ROW(row_delete_name, DELETE, RIGHT_DELETE, true, rest_delete_name);
-ROW(row_post, POST, RIGHT_WRITE, true, rest_post);
-ROW(row_put_id, PUT, RIGHT_WRITE, true, rest_put_id);
-ROW(row_delete_id, DELETE, RIGHT_DELETE, true, rest_delete_id);
-ROW(row_delete_many, DELETE_MANY, RIGHT_DELETE, true, rest_delete_many);
-ROW(row_list, LIST, RIGHT_LIST, true, rest_list);
-ROW(row_bucket_put, BUCKET_PUT, RIGHT_BUCKETS, true, rest_bucket_put);
-ROW(row_bucket_get, BUCKET_GET, RIGHT_LIST, true, rest_bucket_get);
-ROW(row_bucket_delete, BUCKET_DELETE, RIGHT_BUCKETS, true, rest_bucket_delete);
-ROW(row_bucket_list, BUCKET_LIST, RIGHT_LIST, true, rest_bucket_list);
-ROW(row_status, ADMIN, RIGHT_ADMIN, true, rest_admin_status);
-ROW(row_wal, ADMIN, RIGHT_ADMIN, true, rest_admin_wal);
-ROW(row_shards, ADMIN, RIGHT_ADMIN, true, rest_admin_shards);
-ROW(row_scrub, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub);
-ROW(row_scrub_start, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_start);
-ROW(row_scrub_pause, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_pause);
-ROW(row_scrub_resume, ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_resume);
-ROW(row_risk, ADMIN, RIGHT_ADMIN, true, rest_admin_risk);
-ROW(row_healthz, HEALTH, 0, false, rest_healthz);
-ROW(row_readyz, HEALTH, 0, false, rest_readyz);
-ROW(row_metrics, METRICS, 0, false, rest_metrics);
 /* What a request is before its route is known. */
-ROW(row_none, NONE, 0, false, NULL);
-#undef ROW
-
-#define NAMED "/v1/buckets/{bucket}/files/{key...}"
-static const HttpRoute routes[] = {
-    {HTTP_METHOD_GET, NAMED, &row_get},
-    {HTTP_METHOD_PUT, NAMED, &row_put_name},
-    {HTTP_METHOD_HEAD, NAMED, &row_head},
-    {HTTP_METHOD_DELETE, NAMED, &row_delete_name},
-    {HTTP_METHOD_GET, "/v1/files", &row_list},
-    {HTTP_METHOD_POST, "/v1/files", &row_post},
-    {HTTP_METHOD_POST, "/v1/files:delete", &row_delete_many},
-    {HTTP_METHOD_GET, "/v1/files/{id}", &row_get},
-    {HTTP_METHOD_PUT, "/v1/files/{id}", &row_put_id},
-    {HTTP_METHOD_HEAD, "/v1/files/{id}", &row_head},
-    {HTTP_METHOD_DELETE, "/v1/files/{id}", &row_delete_id},
-    {HTTP_METHOD_GET, "/v1/buckets", &row_bucket_list},
-    {HTTP_METHOD_GET, "/v1/buckets/{bucket}", &row_bucket_get},
-    {HTTP_METHOD_PUT, "/v1/buckets/{bucket}", &row_bucket_put},
-    {HTTP_METHOD_DELETE, "/v1/buckets/{bucket}", &row_bucket_delete},
-    {HTTP_METHOD_GET, "/v1/admin/status", &row_status},
-    {HTTP_METHOD_GET, "/v1/admin/wal", &row_wal},
-    {HTTP_METHOD_GET, "/v1/admin/shards", &row_shards},
-    {HTTP_METHOD_GET, "/v1/admin/risk", &row_risk},
-    {HTTP_METHOD_GET, "/v1/admin/scrub", &row_scrub},
-    {HTTP_METHOD_POST, "/v1/admin/scrub/start", &row_scrub_start},
-    {HTTP_METHOD_POST, "/v1/admin/scrub/pause", &row_scrub_pause},
-    {HTTP_METHOD_POST, "/v1/admin/scrub/resume", &row_scrub_resume},
-    {HTTP_METHOD_GET, "/healthz", &row_healthz},
-    {HTTP_METHOD_HEAD, "/healthz", &row_healthz},
-    {HTTP_METHOD_GET, "/readyz", &row_readyz},
-    {HTTP_METHOD_HEAD, "/readyz", &row_readyz},
-    {HTTP_METHOD_GET, "/metrics", &row_metrics},
-};
+static const RestRoute row_none = {.op = REST_OP_NONE};
 
 /* --- the door --- */
 
@@ -82,6 +23,9 @@ Rest *rest_new(const RestOptions *options)
     atomic_store(&rest->phase, "starting");
     atomic_store(&rest->access_log, options->access_log);
     rest_metrics_register();
+    buf_init(&rest->openapi, REST_OPENAPI_MAX);
+    ErrCode code = rest_openapi_print(&rest->openapi, NULL);
+    ASSERT(code == OK); /* it is the same in every process of this binary */
     return rest;
 }
 
@@ -95,6 +39,7 @@ void rest_free(Rest *rest)
     if (rest == NULL) return;
     for (size_t i = 0; i < rest->options.loop_count; i++)
         ASSERT(rest->loops[i].reader == NULL);
+    buf_deinit(&rest->openapi);
     mem_free(rest->loops);
     mem_free(rest);
 }
@@ -221,7 +166,7 @@ static ErrCode find_route(RestCall *call, Err *err)
     HttpRequest *req = call->req;
     Str path = http_request_path(req);
     if (str_starts_with(path, STR("/v1/")) || str_eq(path, STR("/v1"))) TRY(identify(call, err));
-    ErrCode code = http_route(routes, ARRAY_LEN(routes), http_request_method(req), path,
+    ErrCode code = http_route(rest_routes, rest_route_count, http_request_method(req), path,
                               http_request_arena(req), &call->match, err);
     if (code == ERR_METHOD) http_header_add(req, "Allow", str_from_cstr(call->match.allow));
     if (code == ERR_NO_ROUTE) {

@@ -36,6 +36,11 @@ void rest_free(Rest *rest); /* no request is left, readers are closed; NULL is f
 /* HttpServerOptions.on_request, with the Rest as ctx. */
 void rest_on_request(void *rest, HttpRequest *req);
 
+/* The OpenAPI 3.1 document of this door, as /openapi.json answers it. out: at least
+ * REST_OPENAPI_MAX. Errors: ERR_TOO_BIG, ERR_NO_MEMORY. */
+#define REST_OPENAPI_MAX (1024 * 1024)
+MUST_USE ErrCode rest_openapi_print(Buf *out, Err *err);
+
 /* Before the service is there: what /readyz tells. phase: static text. */
 void rest_set_phase(Rest *rest, const char *phase);
 void rest_set_progress(Rest *rest, uint64_t records, uint64_t bytes);

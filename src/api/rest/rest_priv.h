@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_API_REST_REST_PRIV_H
 #define HOLDFAST_API_REST_REST_PRIV_H
 
+#include "api/rest/describe.h"
 #include "api/rest/rest.h"
 #include "base/rng.h"
 #include "http/form.h"
@@ -31,6 +32,7 @@ typedef enum {
     REST_OP_ADMIN,
     REST_OP_HEALTH,
     REST_OP_METRICS,
+    REST_OP_DOCS,
     REST_OP_COUNT
 } RestOp;
 
@@ -41,7 +43,12 @@ typedef struct {
     unsigned rights;  /* of Right; 0: open to all */
     bool needs_store; /* answered by 503 until the service is ready */
     void (*run)(RestCall *call);
+    RestDescription about;
 } RestRoute;
+
+/* The one table of what the door takes, in routes.c; rows are RestRoute. */
+extern const HttpRoute rest_routes[];
+extern const size_t rest_route_count;
 
 /* Of one loop, touched by its thread only. */
 typedef struct {
@@ -60,6 +67,7 @@ struct Rest {
     _Atomic uint64_t bytes;
     uint64_t started_ms;
     RestLoop *loops;
+    Buf openapi; /* the document, printed once */
 };
 
 typedef struct Upload Upload;
@@ -221,6 +229,9 @@ void rest_cause_json(Rest *rest, JsonWriter *json);
 void rest_healthz(RestCall *call);
 void rest_readyz(RestCall *call);
 void rest_metrics(RestCall *call);
+void rest_openapi(RestCall *call);
+void rest_docs_page(RestCall *call);
+void rest_docs_part(RestCall *call);
 void rest_put_name(RestCall *call);
 void rest_put_id(RestCall *call);
 void rest_post(RestCall *call);

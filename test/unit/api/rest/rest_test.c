@@ -102,6 +102,12 @@ static void test_recovering(void **state)
     assert_answer(out, 503, "Content-Length: ");
     ask(d, "GET /metrics", "", out);
     assert_answer(out, 200, "text/plain; version=0.0.4");
+    ask(d, "HEAD /openapi.json", "", out);
+    assert_answer(out, 200, "Content-Type: application/json");
+    ask(d, "HEAD /docs/docs.css", "", out);
+    assert_answer(out, 200, "Content-Security-Policy: default-src 'none'");
+    ask(d, "GET /docs/docs.html", "", out);
+    assert_answer(out, 404, "\"code\":\"no-route\"");
     rest_drain(d->rest);
     ask(d, "GET /readyz", "", out);
     assert_answer(out, 503, "\"phase\":\"stopping\"");

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""The OpenAPI document and its page: the document is valid and what the server takes, the page shows
+it in a browser without any network, and contract.py sees what differs.
+
+    openapi.py BINARY PYTHON [TEST...]
+
+PYTHON is that of a venv with openapi-spec-validator (`./dev api-tools` makes it). Prints
+`LAYER openapi required= executed= failed=`, where one test is one function below.
+"""
+import copy
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import contract  # noqa: E402
+from server import Server  # noqa: E402
+
+BINARY = PYTHON = None
+TESTS = []
+VERBS = ('GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS')
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def expect(got, wanted, what=''):
+    if got != wanted:
+        raise AssertionError(f'{what}: {got!r}, not {wanted!r}')
+
+
+def document(server):
+    return server.request('GET', '/openapi.json', key=None).json()
+
+
+@test
+def is_valid(server):
+    """By the specification's own schema; what is served is what the binary prints."""
+    printed = subprocess.run([*BINARY, 'openapi'], check=True, capture_output=True).stdout
+    expect(server.request('GET', '/openapi.json', key=None).body, printed.rstrip(b'\n'))
+    path = os.path.join(os.path.dirname(server.data), 'openapi.json')
+    with open(path, 'wb') as out:
+        out.write(printed)
+    check = [PYTHON, '-m', 'openapi_spec_validator', '--schema', '3.1', path]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    expect(done.returncode, 0, (done.stdout + done.stderr)[:2000])
+    api = json.loads(printed)
+    api['paths']['/healthz']['get']['responses'] = 7
+    with open(path, 'w', encoding='utf-8') as out:
+        json.dump(api, out)
+    expect(subprocess.run(check, capture_output=True, check=False).returncode != 0, True,
+           'a broken document passes')
+
+
+@test
+def names_are_used(server):
+    """Each schema and header is referred to, each reference has its aim, each id is there once."""
+    api = document(server)
+    text = json.dumps(api)
+    aims = set(re.findall(r'"\$ref": "#/components/(\w+/[\w-]+)"', text))
+    there = {f'{kind}/{name}' for kind in ('schemas', 'headers') for name in api['components'][kind]}
+    expect(aims, there)
+    ids = [o['operationId'] for verbs in api['paths'].values() for o in verbs.values()]
+    expect(len(ids), len(set(ids)))
+
+
+@test
+def methods(server):
+    """Each address takes what the document says, and for the rest answers 405 with that list."""
+    for template, verbs in document(server)['paths'].items():
+        path = template.replace('{key}', 'k').replace('{bucket}', 'nobody').replace(
+            '{id}', '0' * 26).replace('{part}', 'docs.js')
+        wanted = {verb.upper() for verb in verbs} | ({'HEAD'} if 'get' in verbs else set())
+        for verb in VERBS:
+            answer = server.request(verb, path)
+            if verb in wanted:
+                expect(answer.status != 405, True, f'{verb} {path}')
+            else:
+                expect(answer.status, 405, f'{verb} {path}')
+                expect(set(answer.headers['Allow'].split(', ')), wanted, path)
+        closed = server.request(next(iter(verbs)).upper(), path, key=None)
+        is_open = all(verb.get('security') == [] for verb in verbs.values())
+        expect(closed.status == 401, not is_open, path)
+
+
+@test
+def differences_are_seen(server):
+    """contract.py refuses an answer with anything that the document lacks."""
+    api = contract.document(tuple(BINARY))
+    put = server.put('files', 'a', b'x', headers={'Holdfast-Meta-A': 'b'})
+    path = server.name_path('files', 'a')
+    good = (201, dict(put.headers.items()), put.json())
+    refused = server.put('files', 'a', b'x', headers={'If-None-Match': '*'})
+    problem = (412, dict(refused.headers.items()), refused.json())
+
+    def fits(status, headers, value, method='PUT', target=path):
+        try:
+            api.check(method, target, status, headers.items(), json.dumps(value).encode())
+            return True
+        except contract.Undocumented:
+            return False
+
+    expect((fits(*good), fits(*problem)), (True, True))
+    for change in ({'more': 1}, {'size': '1'}, {'size': -1}, {'id': 'x'}, {'created_at': 'today'},
+                   {'durability': {}}, {'meta': {'a': 1}}, {'name': 1}, {'sha256': 'X'}):
+        expect(fits(good[0], good[1], {**good[2], **change}), False, change)
+    for name in good[2]:
+        less = copy.copy(good[2])
+        del less[name]
+        expect(fits(good[0], good[1], less), False, f'without {name}')
+    expect(fits(202, good[1], good[2]), False, 'status')
+    expect(fits(201, {**good[1], 'X-New': '1'}, good[2]), False, 'header')
+    expect(fits(201, {**good[1], 'Content-Type': 'text/plain'}, good[2]), False, 'media')
+    expect(fits(412, problem[1], {**problem[2], 'code': 'exists'}), False, 'code')
+    expect(fits(*good, target='/v1/nothing'), False, 'address')
+    expect(fits(*good, method='PATCH'), False, 'method')
+
+
+@test
+def page(server):
+    """A browser that reaches nothing but this server shows every operation, in both schemes."""
+    answer = server.request('GET', '/docs', key=None)
+    expect(answer.status, 200)
+    expect("default-src 'none'" in answer.headers['Content-Security-Policy'], True)
+    for part in ('/docs', '/docs/docs.js', '/docs/docs.css'):
+        body = server.request('GET', part, key=None).body.decode()
+        expect(re.findall(r'(?:https?:)?//[a-z0-9]', body), [], part)
+    expect(server.request('GET', '/docs/../root.key', key=None).status, 404)
+    profile = os.path.join(os.path.dirname(server.data), 'profile')
+    shown = subprocess.run(
+        ['chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage',
+         f'--user-data-dir={profile}', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+         '--virtual-time-budget=20000', '--dump-dom', f'http://{server.address}/docs'],
+        capture_output=True, text=True, timeout=300, check=False)
+    expect('data-shown="true"' in shown.stdout, True, shown.stdout[-500:] + shown.stderr[-1000:])
+    for verbs in document(server)['paths'].values():
+        for operation in verbs.values():
+            expect(f'id="{operation["operationId"]}"' in shown.stdout, True, operation['summary'])
+
+
+def run(function):
+    folder = tempfile.mkdtemp(prefix='holdfast-openapi-')
+    server = Server(BINARY, f'{folder}/d', f'{folder}/log')
+    try:
+        function(server.start())
+        return True
+    except Exception:  # pylint: disable=broad-except
+        print(f'FAILED {function.__name__}', flush=True)
+        traceback.print_exc(limit=4)
+        return False
+    finally:
+        server.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main():
+    global BINARY, PYTHON
+    BINARY, PYTHON = shlex.split(sys.argv[1]), sys.argv[2]
+    names = sys.argv[3:]
+    chosen = [t for t in TESTS if not names or t.__name__ in names]
+    failed = sum(not run(t) for t in chosen)
+    required = len(names) or len(TESTS)
+    print(f'LAYER openapi required={required} executed={len(chosen)} failed={failed}')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
