@@ -253,3 +253,49 @@ ErrCode packs_scan(Packs *packs, uint64_t number, PackScanFn fn, void *ctx, uint
     *torn_at = scan->torn_at;
     return OK;
 }
+
+/* Where the newest pack is torn behind known_end; 0: it is not, or is damaged. */
+static ErrCode find_torn(Packs *packs, uint64_t known_end, uint64_t *torn_at, Err *err)
+{
+    AUTO(PackScan, pack_scan_free) scan = NULL;
+    *torn_at = 0;
+    TRY(pack_scan_open(packs, packs_newest(packs), true, &scan, err));
+    if (known_end > scan->end) return OK;
+    if (known_end > PACK_HEADER_LEN) {
+        scan->records_end = known_end;
+        scan->in_batch = true;
+    }
+    for (bool found = true; found;) {
+        PackRecord record;
+        PackPlace place;
+        TRY(pack_scan_next(scan, &record, &place, &found, err));
+    }
+    *torn_at = scan->torn_at;
+    return OK;
+}
+
+ErrCode packs_cut_torn(Packs *packs, uint64_t known_end, uint64_t *cut, Err *err)
+{
+    char path[PACK_PATH_MAX];
+    AUTO(File, disk_close) file = NULL;
+    Err why = {0};
+    uint64_t at = 0;
+    uint64_t size = 0;
+    ASSERT(packs->active == NULL);
+    *cut = 0;
+    if (packs_newest(packs) == 0) return OK;
+    ErrCode code = find_torn(packs, known_end, &at, &why);
+    bool damage = code == ERR_CORRUPT || code == ERR_FOREIGN || code == ERR_IO ||
+                  code == ERR_NOT_FOUND;
+    if (damage) return OK; /* no reason not to start: whoever reads it will tell */
+    if (code != OK) return err_set(err, code, "%s", err_text(&why));
+    if (at == 0) return OK;
+    pack_path(packs_newest(packs), path);
+    TRY(disk_open(packs->disk, path, DISK_OPEN_WRITE, &file, err));
+    TRY(disk_size(file, &size, err));
+    if (size <= at) return OK;
+    TRY(disk_truncate(file, at, err));
+    TRY(disk_sync(file, err)); /* nobody comes back here when there is a newer pack */
+    *cut = size - at;
+    return OK;
+}

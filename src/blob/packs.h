@@ -28,6 +28,12 @@ uint64_t pack_path_number(const char *path);
  * process. */
 MUST_USE ErrCode packs_open(Disk *disk, const PacksOptions *options, Packs **out, Err *err);
 void packs_free(Packs *packs);
+/* Cuts off the torn end that a crash has left behind known_end in the newest pack, durably: *cut
+ * bytes, 0 if there is none. Records up to known_end are in the index (0: none), all others still
+ * in the log. Whole records behind a torn one would else stand where no scan gets, and be found
+ * again by pack_walk() when the log has them no more. Before the first append and the first reader.
+ * Damage, and what can't be read, is left alone. ERR_IO (of the cut itself), ERR_SYSTEM. */
+MUST_USE ErrCode packs_cut_torn(Packs *packs, uint64_t known_end, uint64_t *cut, Err *err);
 /* Appends a record to the batch; *place is where it will stand, and may be read from when
  * packs_sync() has returned. Not durable until then. Errors: ERR_TOO_BIG; ERR_NO_SPACE, ERR_SYSTEM,
  * ERR_NO_MEMORY: nothing is given up, the call can be made again; ERR_IO, after which the Packs

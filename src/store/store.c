@@ -1,9 +1,11 @@
 #include "store/store.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "store/compact_priv.h"
 #include "store/store_priv.h"
 
 StoreShard *store_shard(Store *store, ShardId shard)
@@ -83,6 +85,22 @@ static ErrCode open_parts(Store *store, StoreOpened *opened, Err *err)
     return OK;
 }
 
+/* The log joins the index: what the newest pack holds beyond the index is in the log, too. */
+static ErrCode cut_torn_pack(Store *store, Err *err)
+{
+    AUTO(IndexReader, index_reader_free) reader = NULL;
+    uint64_t newest = packs_newest(store->packs);
+    uint64_t cut = 0;
+    PackRow row;
+    TRY(index_reader_open(store->index, &reader, err));
+    TRY(compact_pack_row(reader, newest, &row, err));
+    ErrCode code = packs_cut_torn(store->packs, row.end, &cut, err);
+    if (code != OK) return err_wrap(err, code, "cut the torn end of pack %" PRIu64, newest);
+    if (cut == 0) return OK;
+    LOG(INFO, "packs.end_cut", "pack=%" PRIu64 " bytes=%" PRIu64, newest, cut);
+    return OK;
+}
+
 ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOpened *opened,
                    Err *err)
 {
@@ -100,6 +118,7 @@ ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOp
     StoreOpened found = {0};
     TRY(open_parts(store, &found, err));
     TRY(store_recover(store, &found, err));
+    TRY(cut_torn_pack(store, err));
     TRY(store_review_risk(store, err));
     TRY(store_check_packs(store, err));
     *opened = found;

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "blob/pack_walk.h"
 #include "store/compact_priv.h"
 
 typedef struct {
@@ -66,6 +67,48 @@ static ErrCode read_packs(Truth *truth, Err *err)
     return code;
 }
 
+/* --- behind a torn place --- */
+
+static ErrCode walked_record(void *ctx, const PackRecord *record, const PackPlace *place,
+                             bool searched, Err *err)
+{
+    const bool *torn = ctx;
+    if (!*torn || searched) return OK;
+    return err_set(err, ERR_ABORTED,
+                   "pack %" PRIu64 ": lsn %" PRIu64 " of shard %u at %" PRIu64
+                   " stands behind a torn record",
+                   place->pack, record->entry.lsn, record->entry.shard, place->offset);
+}
+
+static ErrCode walked_bad(void *ctx, const PackBad *bad, Err *err)
+{
+    bool *torn = ctx;
+    UNUSED(err);
+    *torn = *torn || bad->kind == PACK_TORN;
+    return OK;
+}
+
+/* What an index is made from must not hold more than what compaction reads. */
+static ErrCode walk_packs(const Truth *truth, Err *err)
+{
+    Store *store = truth->store;
+    AUTO(uint64_t, mem_free) numbers = NULL;
+    size_t count = 0;
+    TRY(packs_list(store->packs, &numbers, &count, err));
+    for (size_t i = 0; i < count; i++) {
+        bool torn = false;
+        PackWalked walked;
+        PackWalkOptions options = {.root = root_storage(&store->options.root),
+                                   .record = walked_record,
+                                   .bad = walked_bad,
+                                   .ctx = &torn};
+        TRY(pack_walk(store->disk, numbers[i], &options, &walked, err));
+    }
+    return OK;
+}
+
+/* --- rows --- */
+
 static ErrCode compare_row(Truth *truth, Str row_key, Str value, Err *err)
 {
     BucketUid bucket;
@@ -127,6 +170,7 @@ ErrCode pack_truth_check(Store *store, Err *err)
     Truth truth = {.store = store, .names = omap_new(1)};
     ErrCode code = index_reader_open(store->index, &truth.reader, err);
     if (code == OK) code = read_packs(&truth, err);
+    if (code == OK) code = walk_packs(&truth, err);
     if (code == OK) code = compare_rows(&truth, err);
     if (code == OK) code = compare_deleted(&truth, err);
     const OMapNode *node = omap_first(truth.names, (Str){NULL, 0});

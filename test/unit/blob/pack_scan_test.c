@@ -318,14 +318,63 @@ static void test_zeros_prove_nothing(void **state)
     assert_seen(&seen, 1, 2);
 }
 
+static uint64_t cut(Fixture *fixture, uint64_t known_end)
+{
+    Err err = {0};
+    uint64_t bytes = 0;
+    AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 0);
+    assert_ok(packs_cut_torn(packs, known_end, &bytes, &err), &err);
+    return bytes;
+}
+
+/* Two batches, of records 1 and 2 and of 3 to 5, of which 3 is bad: if the index knows of none of
+ * them they go, 4 and 5 as well; if it does it is damage and stays. */
+static void test_cut_torn(void **state)
+{
+    Err err = {0};
+    Seen seen;
+    PackPlace place[6];
+    uint64_t torn_at = 0;
+    Fixture *fixture = *state;
+    assert_int_equal(cut(fixture, 0), 0); /* no pack */
+    AUTO(Packs, packs_free) packs = fixture_packs(fixture, NULL, 0);
+    for (uint64_t n = 1; n <= 5; n++) {
+        assert_ok(append_number(packs, n, 500, &place[n], &err), &err);
+        if (n == 2 || n == 5) assert_ok(packs_sync(packs, &err), &err);
+    }
+    packs_free(TAKE(packs));
+    uint64_t known = place[2].offset + place[2].length;
+    uint64_t end = place[5].offset + place[5].length;
+    assert_int_equal(cut(fixture, 0), 0); /* all is whole */
+    assert_int_equal(cut(fixture, known), 0);
+    assert_ok(disk_sim_flip(fixture->disk, "packs/1.pack", 8 * (place[3].offset + 100), &err),
+              &err);
+    assert_int_equal(cut(fixture, end), 0);
+    assert_int_equal(cut(fixture, 1000000), 0); /* the pack is too short: damage as well */
+    assert_int_equal(cut(fixture, known), ALIGN_UP(end, (uint64_t)PACK_BLOCK) - place[3].offset);
+    disk_sim_crash(fixture->disk); /* it was durable */
+    assert_int_equal(cut(fixture, known), 0);
+    packs = fixture_packs(fixture, NULL, 0);
+    append_batch(packs, 6, 6, 10, true);
+    assert_ok(scan(packs, 1, &seen, &torn_at, &err), &err);
+    assert_seen(&seen, 1, 2);
+    assert_code(read_number(packs, &place[4], 4, 500, &err), ERR_CORRUPT, &err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_all_in_order),        ON_BOTH(test_full_block),
-        ON_SIM(test_callback_ends_it),     ON_SIM(test_torn_end),
-        ON_BOTH(test_cut_short),           ON_SIM(test_flipped_bits),
-        ON_SIM(test_active_is_attested),   ON_SIM(test_stale_marks),
-        ON_BOTH(test_zeros_prove_nothing), ON_SIM(test_next_pack_is_silent),
+        ON_BOTH(test_all_in_order),
+        ON_BOTH(test_full_block),
+        ON_SIM(test_callback_ends_it),
+        ON_SIM(test_torn_end),
+        ON_BOTH(test_cut_short),
+        ON_SIM(test_flipped_bits),
+        ON_SIM(test_active_is_attested),
+        ON_SIM(test_stale_marks),
+        ON_BOTH(test_zeros_prove_nothing),
+        ON_SIM(test_next_pack_is_silent),
+        ON_SIM(test_cut_torn),
     };
     return cmocka_run_group_tests_name("pack_scan", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include "base/fault.h"
 #include "disk/sim.h"
+#include "format/pack_mark.h"
 #include "node_kit.h"
 #include "pack_truth.h"
 #include "store/compact_priv.h"
@@ -595,6 +596,75 @@ static void test_requests_outlive_their_files(void **state)
     check_truth(f);
 }
 
+/* --- a torn end --- */
+
+static uint64_t pack_size(Fixture *f, const char *path)
+{
+    DiskStat stat;
+    Err err = {0};
+    assert_ok(disk_stat(f->disk, path, &stat, &err), &err);
+    return stat.size;
+}
+
+/* The last batch of pack 1, files 15 and 16, of which the index was not told, looks as if a loss of
+ * power had torn its first record only. */
+static void tear_last_batch(Fixture *f)
+{
+    Err err = {0};
+    size_t applied = 0;
+    uint64_t size = pack_size(f, "packs/1.pack");
+    put(f, 15);
+    put(f, 16);
+    fault_arm("disk.write", 28 /* ENOSPC */, 2, true); /* the index's; the packs' comes before */
+    assert_code(store_apply(f->kit.store, 1000, &applied, &err), ERR_NO_SPACE, &err);
+    fault_reset();
+    assert_true(pack_size(f, "packs/1.pack") > size);
+    node_kit_drop(&f->kit);
+    f->up = false;
+    disk_sim_crash(f->disk);
+    assert_ok(disk_sim_flip(f->disk, "packs/1.pack", 8 * (size + PACK_MARK_LEN + 1000), &err),
+              &err);
+}
+
+/* What stands whole behind a torn record is not taken for what the pack holds when everything that
+ * came after it is gone: the log's part of it, its second record, and the tombstone. */
+static void test_torn_end_does_not_come_back(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    for (unsigned i = 0; i < 15; i++)
+        put(f, i);
+    apply_all(f);
+    tear_last_batch(f);
+    start(f, 5);
+    check_truth(f);
+    for (unsigned i = 100; i < 130; i++)
+        put(f, i);
+    apply_all(f);
+    delete_file(f, 16);
+    for (unsigned i = 100; i < 130; i++)
+        delete_file(f, i);
+    for (unsigned round = 0; round < 4; round++) { /* the packs with the tombstones die, too */
+        for (unsigned i = 200; i < 240; i++)
+            put(f, i);
+        apply_all(f);
+        checkpoint(f);
+        compact(f);
+    }
+    assert_true(status_of(f).tombstones_dropped > 0);
+    assert_int_equal(risk_places(f->kit.store->risk), 0);
+    check_files(f);
+    assert_ok(node_kit_close(&f->kit, &err), &err);
+    f->up = false;
+    disk_sim_kill(f->disk); /* and its lock with it */
+    assert_ok(index_remove(f->disk, &err), &err);
+    start(f, 6);
+    check_files(f);
+    check_truth(f);
+    compact(f);
+    assert_int_equal(risk_places(f->kit.store->risk), 0);
+}
+
 /* Killed, or without power, at any step. */
 static void test_crash_between_steps(void **state)
 {
@@ -649,6 +719,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_failed_step, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebuilt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_outlive_their_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_torn_end_does_not_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_between_steps, setup, teardown),
     };
 
