@@ -8,6 +8,7 @@ static const Command commands[] = {
     {&spec_stat, command_stat, NULL},       {&spec_rm, command_rm, NULL},
     {&spec_bucket, command_bucket, NULL},   {&spec_admin, command_admin, NULL},
     {&spec_fsck, command_fsck, NULL},       {&spec_recover, command_recover, NULL},
+    {&spec_doctor, command_doctor, NULL},
     {&spec_config, command_config, NULL},   {&spec_help, NULL, command_help},
     {&spec_man, NULL, command_man},         {&spec_completion, NULL, command_completion},
     {&spec_openapi, command_openapi, NULL}, {&spec_version, command_version, NULL},

@@ -66,6 +66,8 @@ extern const CommandSpec spec_openapi;
 int command_openapi(int argc, char **argv);
 extern const CommandSpec spec_version;
 int command_version(int argc, char **argv);
+extern const CommandSpec spec_doctor;
+int command_doctor(int argc, char **argv);
 extern const CommandSpec spec_help;
 int command_help(const Command *commands, size_t count, int argc, char **argv);
 extern const CommandSpec spec_man;
