@@ -94,14 +94,14 @@ def turn(server, options, number, compacts):
 
 
 def worked(figures):
-    return figures['holdfast_compaction_moved_bytes'] > 0
+    return figures['holdfast_compaction_moved_bytes_total'] > 0
 
 
 def print_turn(label, figures):
     print(f'  {label:8} {figures["per_second"]:8,.0f} PUT/s  p50 {figures["p50_us"] / 1000:6.2f} ms'
-          f'  p99 {figures["p99_us"] / 1000:7.2f} ms; {figures["holdfast_compacted_packs"]:.0f} '
-          f'packs compacted, {figures["holdfast_compaction_moved_bytes"] / 2 ** 20:.1f} MiB moved, '
-          f'{figures["holdfast_compaction_freed_bytes"] / 2 ** 20:.0f} MiB freed', flush=True)
+          f'  p99 {figures["p99_us"] / 1000:7.2f} ms; {figures["holdfast_compaction_packs_total"]:.0f} '
+          f'packs compacted, {figures["holdfast_compaction_moved_bytes_total"] / 2 ** 20:.1f} MiB moved, '
+          f'{figures["holdfast_compaction_freed_bytes_total"] / 2 ** 20:.0f} MiB freed', flush=True)
 
 
 def run_pairs(server, options):

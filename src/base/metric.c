@@ -50,6 +50,12 @@ void metric_set(Metric *metric, int64_t value)
     atomic_store_explicit(&metric->value, value, memory_order_relaxed);
 }
 
+void metric_raise(Metric *metric, int64_t total)
+{
+    int64_t before = metric_value(metric);
+    if (total > before) metric_add(metric, total - before);
+}
+
 static double metric_scale(const Metric *metric)
 {
     return fpclassify(metric->scale) == FP_ZERO ? 1 : metric->scale;
@@ -86,22 +92,65 @@ static ErrCode print_value(Buf *out, const Metric *metric, Err *err)
     return print_double(out, (double)value * metric->scale, err);
 }
 
-/* HELP text: backslash and newline are escaped. */
-static ErrCode print_help(Buf *out, const Metric *metric, Err *err)
+/* What HELP and TYPE call it: OpenMetrics leaves out a counter's suffix there. */
+static Str family_name(MetricFormat format, MetricKind kind, const char *name)
 {
-    static const char *const kinds[] = {
-        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
-    TRY(buf_printf(out, err, "# HELP %s ", metric->name));
-    for (const char *c = metric->help; *c != '\0'; c++) {
+    Str family = str_from_cstr(name);
+    Str suffix = STR("_total");
+    bool cut = format == METRIC_OPENMETRICS && kind == METRIC_COUNTER;
+    return cut && str_ends_with(family, suffix) ? str_slice(family, 0, family.len - suffix.len)
+                                                : family;
+}
+
+/* Backslash and newline of the help are escaped, in OpenMetrics quotes too. */
+static ErrCode print_help(Buf *out, MetricFormat format, const char *help, Err *err)
+{
+    for (const char *c = help; *c != '\0'; c++) {
         Str piece = str_of(c, 1);
         if (*c == '\\') piece = STR("\\\\");
         if (*c == '\n') piece = STR("\\n");
+        if (*c == '"' && format == METRIC_OPENMETRICS) piece = STR("\\\"");
         TRY(buf_append_str(out, piece, err));
     }
-    return buf_printf(out, err, "\n# TYPE %s %s\n", metric->name, kinds[metric->kind]);
+    return OK;
 }
 
-static ErrCode print_histogram(Buf *out, const Metric *metric, Err *err)
+ErrCode metric_print_head(Buf *out, MetricFormat format, MetricKind kind, const char *name,
+                          const char *help, Err *err)
+{
+    static const char *const kinds[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+    Str family = family_name(format, kind, name);
+    TRY(buf_printf(out, err, "# HELP %.*s ", STR_ARG(family)));
+    TRY(print_help(out, format, help, err));
+    return buf_printf(out, err, "\n# TYPE %.*s %s\n", STR_ARG(family), kinds[kind]);
+}
+
+ErrCode metric_print_value(Buf *out, const char *name, const char *labels, double value, Err *err)
+{
+    TRY(buf_append_str(out, str_from_cstr(name), err));
+    if (labels[0] != '\0') TRY(buf_printf(out, err, "{%s}", labels));
+    TRY(buf_append_str(out, STR(" "), err));
+    TRY(print_double(out, value, err));
+    return buf_append_str(out, STR("\n"), err);
+}
+
+ErrCode metric_print_end(Buf *out, MetricFormat format, Err *err)
+{
+    return format == METRIC_OPENMETRICS ? buf_append_str(out, STR("# EOF\n"), err) : OK;
+}
+
+/* The bound of a bucket: OpenMetrics wants a point in it. */
+static ErrCode print_bound(Buf *out, MetricFormat format, double bound, Err *err)
+{
+    size_t from = out->len;
+    TRY(print_double(out, bound, err));
+    Str text = str_slice(buf_str(out), from, out->len - from);
+    bool whole = str_find_char(text, '.') == text.len && str_find_char(text, 'e') == text.len;
+    return whole && format == METRIC_OPENMETRICS ? buf_append_str(out, STR(".0"), err) : OK;
+}
+
+static ErrCode print_histogram(Buf *out, MetricFormat format, const Metric *metric, Err *err)
 {
     const char *comma = metric->labels[0] == '\0' ? "" : ",";
     const char *open = metric->labels[0] == '\0' ? "" : "{";
@@ -111,7 +160,7 @@ static ErrCode print_histogram(Buf *out, const Metric *metric, Err *err)
         count += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
         TRY(buf_printf(out, err, "%s_bucket{%s%sle=\"", metric->name, metric->labels, comma));
         if (i < metric->bound_count)
-            TRY(print_double(out, metric->bounds[i], err));
+            TRY(print_bound(out, format, metric->bounds[i], err));
         else
             TRY(buf_append_str(out, STR("+Inf"), err));
         TRY(buf_printf(out, err, "\"} %" PRIu64 "\n", count));
@@ -122,9 +171,20 @@ static ErrCode print_histogram(Buf *out, const Metric *metric, Err *err)
                       metric->labels, close, count);
 }
 
-static ErrCode print_metric(Buf *out, const Metric *metric, Err *err)
+/* A sparse one that has observed nothing is left out. */
+static bool is_shown(const Metric *metric)
 {
-    if (metric->kind == METRIC_HISTOGRAM) return print_histogram(out, metric, err);
+    if (!metric->sparse) return true;
+    for (size_t i = 0; i <= metric->bound_count; i++) {
+        if (atomic_load_explicit(&metric->buckets[i], memory_order_relaxed) != 0) return true;
+    }
+    return false;
+}
+
+static ErrCode print_metric(Buf *out, MetricFormat format, const Metric *metric, Err *err)
+{
+    if (!is_shown(metric)) return OK;
+    if (metric->kind == METRIC_HISTOGRAM) return print_histogram(out, format, metric, err);
     TRY(buf_append_str(out, str_from_cstr(metric->name), err));
     if (metric->labels[0] != '\0') TRY(buf_printf(out, err, "{%s}", metric->labels));
     TRY(buf_append_str(out, STR(" "), err));
@@ -141,23 +201,23 @@ static bool is_first_of_name(const Metric *metric)
 }
 
 /* Under the lock. Metrics of one name stand together, where the first of them stands. */
-static ErrCode print_all(Buf *out, Err *err)
+static ErrCode print_all(Buf *out, MetricFormat format, Err *err)
 {
     for (const Metric *first = list; first != NULL; first = first->next) {
         if (!is_first_of_name(first)) continue;
-        TRY(print_help(out, first, err));
+        TRY(metric_print_head(out, format, first->kind, first->name, first->help, err));
         for (const Metric *metric = first; metric != NULL; metric = metric->next) {
-            if (strcmp(metric->name, first->name) == 0) TRY(print_metric(out, metric, err));
+            if (strcmp(metric->name, first->name) == 0) TRY(print_metric(out, format, metric, err));
         }
     }
     return OK;
 }
 
-ErrCode metric_print(Buf *out, Err *err)
+ErrCode metric_print(Buf *out, MetricFormat format, Err *err)
 {
     size_t len_before = out->len;
     lock_take(&list_lock);
-    ErrCode code = print_all(out, err);
+    ErrCode code = print_all(out, format, err);
     lock_give(&list_lock);
     if (code != OK) out->len = len_before;
     return code;

@@ -185,7 +185,6 @@ void http_conn_answered(Conn *conn)
 {
     HttpRequest *req = conn->req;
     ASSERT(req->answer == ANSWER_SENT);
-    if (req->started_ns != 0) http_count_request(req->status, uv_hrtime() - req->started_ns);
     LOG(DEBUG, "http.answered", "request_id=%s method=%s path=" LOG_STR " status=%d bytes=%" PRIu64,
         req->id, http_method_name(req->head.method), LOG_ARG(req->head.path), req->status,
         req->written);
@@ -220,7 +219,6 @@ static void begin_request(Conn *conn)
     rng_bytes(&conn->loop->rng, id, sizeof id);
     hex_encode(id, sizeof id, req->id);
     conn->state = CONN_REQUEST;
-    req->started_ns = uv_hrtime();
     req->close_after = !req->head.keep_alive;
 }
 

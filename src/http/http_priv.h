@@ -56,7 +56,6 @@ struct HttpRequest {
     HttpHead head;
     Arena arena;
     char id[HTTP_REQUEST_ID_SIZE];
-    uint64_t started_ns;
     /* the handler's */
     void *ctx;
     void (*on_gone)(HttpRequest *req, void *ctx);
@@ -203,7 +202,6 @@ void http_respond_free(HttpRequest *req);
 
 /* server.c */
 void http_count(HttpCount what, uint64_t add);
-void http_count_request(int status, uint64_t ns);
 /* Connections there were before this one. */
 size_t http_conn_begun(HttpServer *server);
 void http_conn_ended(HttpServer *server);

@@ -11,24 +11,6 @@
 
 /* ---- metrics: of all servers of the process ---- */
 
-static const double seconds_bounds[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                        0.1,    0.25,  0.5,    1,     2.5,  5,     10};
-
-#define CLASS_METRIC(class)                                                                        \
-    {                                                                                              \
-        .kind = METRIC_COUNTER, .name = "holdfast_http_requests_total",                            \
-        .help = "Requests answered, by class of status.", .labels = "code=\"" class "\""           \
-    }
-
-static Metric metric_requests[] = {CLASS_METRIC("2xx"), CLASS_METRIC("3xx"), CLASS_METRIC("4xx"),
-                                   CLASS_METRIC("5xx")};
-static Metric metric_seconds = {.kind = METRIC_HISTOGRAM,
-                                .name = "holdfast_http_request_seconds",
-                                .help = "Time from the end of a request's head to its answer.",
-                                .labels = "",
-                                .bounds = seconds_bounds,
-                                .bound_count = ARRAY_LEN(seconds_bounds),
-                                .scale = 1e-9};
 static Metric metric_connections = {.kind = METRIC_GAUGE,
                                     .name = "holdfast_http_connections",
                                     .help = "Open connections.",
@@ -53,9 +35,6 @@ static void register_metrics(void)
 {
     static atomic_flag registered = ATOMIC_FLAG_INIT;
     if (atomic_flag_test_and_set(&registered)) return;
-    for (size_t i = 0; i < ARRAY_LEN(metric_requests); i++)
-        metric_register(&metric_requests[i]);
-    metric_register(&metric_seconds);
     metric_register(&metric_connections);
     for (size_t i = 0; i < ARRAY_LEN(metric_counts); i++)
         metric_register(&metric_counts[i]);
@@ -64,12 +43,6 @@ static void register_metrics(void)
 void http_count(HttpCount what, uint64_t add)
 {
     metric_add(&metric_counts[what], (int64_t)add);
-}
-
-void http_count_request(int status, uint64_t ns)
-{
-    if (status >= 200 && status < 600) metric_add(&metric_requests[status / 100 - 2], 1);
-    metric_observe(&metric_seconds, ns);
 }
 
 /* ---- the server ---- */

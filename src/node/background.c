@@ -26,16 +26,16 @@ struct Background {
     _Atomic bool stopping;
 };
 
-static Metric retired = {.kind = METRIC_GAUGE,
-                         .name = "holdfast_compacted_packs",
+static Metric retired = {.kind = METRIC_COUNTER,
+                         .name = "holdfast_compaction_packs_total",
                          .help = "Packs that were compacted since the start.",
                          .labels = ""};
-static Metric moved = {.kind = METRIC_GAUGE,
-                       .name = "holdfast_compaction_moved_bytes",
+static Metric moved = {.kind = METRIC_COUNTER,
+                       .name = "holdfast_compaction_moved_bytes_total",
                        .help = "Bytes that compaction wrote anew since the start.",
                        .labels = ""};
-static Metric freed = {.kind = METRIC_GAUGE,
-                       .name = "holdfast_compaction_freed_bytes",
+static Metric freed = {.kind = METRIC_COUNTER,
+                       .name = "holdfast_compaction_freed_bytes_total",
                        .help = "Bytes of packs that were unlinked after compaction.",
                        .labels = ""};
 
@@ -123,9 +123,9 @@ static void compact(Background *b)
     if (turn == COMPACT_STEP) hand_step(b);
     CompactStatus status;
     store_compact_status(b->options.store, &status);
-    metric_set(&retired, (int64_t)status.packs_retired);
-    metric_set(&moved, (int64_t)status.bytes_moved);
-    metric_set(&freed, (int64_t)status.bytes_freed);
+    metric_raise(&retired, (int64_t)status.packs_retired);
+    metric_raise(&moved, (int64_t)status.bytes_moved);
+    metric_raise(&freed, (int64_t)status.bytes_freed);
     bool idle = code != OK || turn == COMPACT_NOTHING;
     b->compact_at_ns = now_ns(b) + (idle ? IDLE_MS * NS_PER_MS : compact_rest_ns(b, read));
 }

@@ -133,6 +133,11 @@ ErrCode service_find_id(ServiceReader *reader, FileId file, const VersionId *ver
     return OK;
 }
 
+ErrCode service_bucket_stat(ServiceReader *reader, BucketUid bucket, BucketStatRow *out, Err *err)
+{
+    return store_bucket_stat(reader->reader, bucket, out, err);
+}
+
 ErrCode service_body(ServiceReader *reader, const StoreFound *found, Str *body, Err *err)
 {
     return store_body(reader->reader, found, body, err);

@@ -42,6 +42,9 @@ MUST_USE ErrCode service_find(ServiceReader *reader, Str bucket, Str key, StoreF
 /* By id; version NULL: the current one. */
 MUST_USE ErrCode service_find_id(ServiceReader *reader, FileId file, const VersionId *version,
                                  StoreFound *out, Err *err);
+/* Files and bytes of a bucket, as far as the index has them. */
+MUST_USE ErrCode service_bucket_stat(ServiceReader *reader, BucketUid bucket, BucketStatRow *out,
+                                     Err *err);
 /* The body of a small file (no extents); view into the reader. ERR_NOT_FOUND: find again. */
 MUST_USE ErrCode service_body(ServiceReader *reader, const StoreFound *found, Str *body, Err *err);
 

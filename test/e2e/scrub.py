@@ -208,7 +208,7 @@ def healthy_under_load(folder):
         expect([writer.wrong for writer in writers], [None] * len(writers))
         expect(risk(server)['entries'], [])
         expect(passes >= 2, True, f'{passes} passes')
-        expect(metric(server, 'holdfast_compacted_packs') >= 1, True, 'compaction had no work')
+        expect(metric(server, 'holdfast_compaction_packs_total') >= 1, True, 'compaction had no work')
         for key, body in bodies.items():
             expect(server.get('files', key).body == body, True, key)
         expect(server.stop(), 0)

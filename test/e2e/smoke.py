@@ -587,16 +587,18 @@ def metrics(server):
             if family.endswith(suffix) and family[:-len(suffix)] in types:
                 family = family[:-len(suffix)]
         expect(family in types, True, f'{name} has no TYPE')
-        expect(family.startswith('holdfast_'), True, name)
+        expect(family.startswith(('holdfast_', 'process_', 'http_server_')), True, name)
         expect(types[family] == 'counter', family.endswith('_total'), family)
-    expect(samples['holdfast_requests_total{door="rest",op="put",status="2xx"}'], 1)
-    expect(samples['holdfast_requests_total{door="rest",op="get",status="4xx"}'], 1)
+    count = 'http_server_request_duration_seconds_count{door="rest",op="%s",code="%d"}'
+    expect(samples[count % ('put', 201)], 1)
+    expect(samples[count % ('get', 404)], 1)
     expect(samples['holdfast_errors_total{door="rest",code="not-found"}'], 1)
     expect(samples['holdfast_request_body_bytes_total{door="rest",op="put"}'], 1000)
-    expect(samples['holdfast_request_duration_seconds_count{door="rest",op="put"}'], 1)
     expect(samples['holdfast_requests_in_flight{door="rest"}'], 1)
     expect(samples['holdfast_ready'], 1)
-    expect(samples['holdfast_disk_free_bytes'] > 0, True)
+    free = [value for name, value in samples.items()
+            if name.startswith('holdfast_storage_free_bytes{root="')]
+    expect(len(free) == 1 and free[0] > 0, True, free)
     expect(any(name.startswith('holdfast_wal_') for name in samples), True, 'the log')
 
 

@@ -443,13 +443,35 @@ static void answer_content(JsonWriter *json, const RestAnswer *answer)
     end(json);
 }
 
+/* Of all answers with this status: their headers; *good is the first, which has the text. */
+static uint64_t find_answer(const RestDescription *about, int status, const RestAnswer **good)
+{
+    uint64_t set = 0;
+    *good = NULL;
+    for (size_t i = 0; i < ANSWERS_MAX; i++) {
+        if (about->answers[i].status != status) continue;
+        if (*good == NULL) *good = &about->answers[i];
+        set |= about->answers[i].headers;
+    }
+    return set;
+}
+
+static void contents(JsonWriter *json, const RestDescription *about, int status, bool has_errors)
+{
+    begin(json, "content");
+    for (size_t i = 0; i < ANSWERS_MAX; i++) {
+        const RestAnswer *one = &about->answers[i];
+        if (one->status == status && one->media != NULL) answer_content(json, one);
+    }
+    if (has_errors) problem_content(json, about->errors, status);
+    end(json);
+}
+
 static void answer(JsonWriter *json, const RestDescription *about, int status, bool is_head)
 {
-    const RestAnswer *good = NULL;
+    const RestAnswer *good;
     bool has_errors = false;
-    for (size_t i = 0; i < ANSWERS_MAX; i++) {
-        if (about->answers[i].status == status) good = &about->answers[i];
-    }
+    uint64_t set = find_answer(about, status, &good);
     for (size_t i = 1; i < ERR_CODE_COUNT; i++)
         has_errors = has_errors || is_error_of(about->errors, i, status);
     if (good == NULL && !has_errors) return;
@@ -457,13 +479,9 @@ static void answer(JsonWriter *json, const RestDescription *about, int status, b
                    (char)('0' + status % 10), '\0'};
     begin(json, key);
     error_text(json, good, about->errors, status);
-    answer_headers(json, status, good == NULL ? 0 : good->headers);
-    if (!is_head && (has_errors || (good != NULL && good->media != NULL))) {
-        begin(json, "content");
-        if (good != NULL && good->media != NULL) answer_content(json, good);
-        if (has_errors) problem_content(json, about->errors, status);
-        end(json);
-    }
+    answer_headers(json, status, set);
+    if (!is_head && (has_errors || (good != NULL && good->media != NULL)))
+        contents(json, about, status, has_errors);
     end(json);
 }
 

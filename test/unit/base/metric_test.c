@@ -5,6 +5,7 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <string.h>
 
 static int setup(void **state)
 {
@@ -17,7 +18,7 @@ static void assert_printed(const char *text)
 {
     Err err;
     AUTO_BUF(out, 10000);
-    assert_ok(metric_print(&out, &err), &err);
+    assert_ok(metric_print(&out, METRIC_TEXT, &err), &err);
     assert_str(buf_str(&out), text);
 }
 
@@ -103,6 +104,62 @@ static void test_histogram(void **state)
                    "holdfast_batch_records_count 1\n");
 }
 
+/* OpenMetrics: a counter's family has no suffix, bounds have a point, quotes in help are escaped.
+ */
+static void test_openmetrics(void **state)
+{
+    UNUSED(state);
+    static const double bounds[] = {0.5, 10};
+    static Metric counter = {.kind = METRIC_COUNTER,
+                             .name = "holdfast_requests_total",
+                             .help = "Requests \"so far\".",
+                             .labels = "door=\"rest\""};
+    static Metric histogram = {.kind = METRIC_HISTOGRAM,
+                               .name = "holdfast_sync_seconds",
+                               .help = "Syncs.",
+                               .labels = "",
+                               .bounds = bounds,
+                               .bound_count = 2};
+    static Metric unseen = {.kind = METRIC_HISTOGRAM,
+                            .name = "holdfast_sync_seconds",
+                            .help = "Syncs.",
+                            .labels = "code=\"500\"",
+                            .bounds = bounds,
+                            .bound_count = 2,
+                            .sparse = true};
+    Err err;
+    AUTO_BUF(out, 10000);
+    metric_register(&counter);
+    metric_register(&histogram);
+    metric_register(&unseen);
+    metric_raise(&counter, 5);
+    metric_raise(&counter, 3);
+    metric_observe(&histogram, 7);
+    assert_ok(metric_print(&out, METRIC_OPENMETRICS, &err), &err);
+    assert_ok(metric_print_head(&out, METRIC_OPENMETRICS, METRIC_GAUGE, "x_bytes", "X.", &err),
+              &err);
+    assert_ok(metric_print_value(&out, "x_bytes", "root=\"a\"", 1e12, &err), &err);
+    assert_ok(metric_print_end(&out, METRIC_OPENMETRICS, &err), &err);
+    assert_str(buf_str(&out), "# HELP holdfast_requests Requests \\\"so far\\\".\n"
+                              "# TYPE holdfast_requests counter\n"
+                              "holdfast_requests_total{door=\"rest\"} 5\n"
+                              "# HELP holdfast_sync_seconds Syncs.\n"
+                              "# TYPE holdfast_sync_seconds histogram\n"
+                              "holdfast_sync_seconds_bucket{le=\"0.5\"} 0\n"
+                              "holdfast_sync_seconds_bucket{le=\"10.0\"} 1\n"
+                              "holdfast_sync_seconds_bucket{le=\"+Inf\"} 1\n"
+                              "holdfast_sync_seconds_sum 7\n"
+                              "holdfast_sync_seconds_count 1\n"
+                              "# HELP x_bytes X.\n"
+                              "# TYPE x_bytes gauge\n"
+                              "x_bytes{root=\"a\"} 1000000000000\n"
+                              "# EOF\n");
+    metric_observe(&unseen, 1);
+    buf_clear(&out);
+    assert_ok(metric_print(&out, METRIC_TEXT, &err), &err);
+    assert_non_null(strstr((const char *)out.data, "count{code=\"500\"} 1"));
+}
+
 /* Whatever piece does not fit: out is as before. */
 static void test_no_room(void **state)
 {
@@ -122,16 +179,16 @@ static void test_no_room(void **state)
     metric_register(&sync);
     metric_register(&plain);
     AUTO_BUF(whole, 10000);
-    assert_ok(metric_print(&whole, &err), &err);
+    assert_ok(metric_print(&whole, METRIC_TEXT, &err), &err);
     for (size_t max = 3; max < whole.len + 3; max++) {
         AUTO_BUF(out, max);
         assert_ok(buf_append(&out, "abc", 3, &err), &err);
-        assert_code(metric_print(&out, &err), ERR_TOO_BIG, &err);
+        assert_code(metric_print(&out, METRIC_TEXT, &err), ERR_TOO_BIG, &err);
         assert_str(buf_str(&out), "abc");
     }
     AUTO_BUF(out, 10000);
     fault_arm("mem.take", ENOMEM, 1, true);
-    assert_code(metric_print(&out, &err), ERR_NO_MEMORY, &err);
+    assert_code(metric_print(&out, METRIC_TEXT, &err), ERR_NO_MEMORY, &err);
     fault_reset();
 }
 
@@ -211,9 +268,12 @@ static void test_bugs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_plain, setup),   cmocka_unit_test_setup(test_histogram, setup),
-        cmocka_unit_test_setup(test_no_room, setup), cmocka_unit_test_setup(test_threads, setup),
+        cmocka_unit_test_setup(test_plain, setup),
+        cmocka_unit_test_setup(test_histogram, setup),
+        cmocka_unit_test_setup(test_no_room, setup),
+        cmocka_unit_test_setup(test_threads, setup),
         cmocka_unit_test_setup(test_bugs, setup),
+        cmocka_unit_test_setup(test_openmetrics, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
