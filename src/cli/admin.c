@@ -73,6 +73,12 @@ static int print_verdict(const json_t *status)
     const json_t *risk = json_object_get(status, "risk");
     uint64_t files = number(risk, "files");
     uint64_t places = number(risk, "places");
+    if (number(risk, "index_places") > 0) {
+        printf("damage: index damaged: stop the server, then holdfast recover --rebuild index DIR; "
+               "%" PRIu64 " file(s) are damaged too\n",
+               files);
+        return err_info(ERR_FILE_DAMAGED)->exit_status;
+    }
     if (files + places > 0) {
         printf("damage: %" PRIu64 " file(s) and %" PRIu64 " other place(s) are damaged; "
                "holdfast admin risk lists them; up %s, %s of space left\n",

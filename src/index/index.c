@@ -355,6 +355,22 @@ ErrCode index_check(Index *index, Err *err)
     return code;
 }
 
+ErrCode index_look_pages(Index *index, uint64_t from, size_t count, IndexLooked *out, Err *err)
+{
+    VfsLooked looked;
+    TRY(vfs_look_pages(index->vfs, from, count, &looked, err));
+    *out = (IndexLooked){.next = looked.next, .bad = looked.bad, .ended = looked.ended};
+    return OK;
+}
+
+ErrCode index_judge_page(Index *index, uint64_t number, Err *err)
+{
+    index_assert(index);
+    if (index->in_batch) return err_set(err, ERR_INVALID, "index: look at a page within a batch");
+    if (!vfs_failed(index->vfs)) TRY(index_checkpoint(index, err));
+    return vfs_judge_page(index->vfs, number, err);
+}
+
 void index_seed_randomness(uint32_t seed)
 {
     int rc = sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(seed | 1), NULL);

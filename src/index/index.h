@@ -101,6 +101,22 @@ void index_stats(const Index *index, IndexStats *out); /* any thread */
  * batch. Checkpoints first if it can. */
 MUST_USE ErrCode index_check(Index *index, Err *err);
 
+#define INDEX_PAGE_BYTES 4096
+typedef struct {
+    uint64_t next; /* number behind the last page that was read, from 1 */
+    uint64_t bad;  /* the last that was read does not look as it was written; 0: none */
+    bool ended;    /* there are no more */
+} IndexLooked;
+/* For scrub: reads at most count pages from number `from` on and compares their checksums, past the
+ * system's cache, up to the first that looks bad. Any thread. Beside the writer a page that is
+ * being written may look so: index_judge_page() decides. ERR_NO_MEMORY, ERR_SYSTEM. */
+MUST_USE ErrCode index_look_pages(Index *index, uint64_t from, size_t count, IndexLooked *out,
+                                  Err *err);
+/* Is the page damaged on the disk, with no newer one in the log? The writer's thread, without a
+ * batch; checkpoints first. ERR_CORRUPT: yes, and IndexOptions.damaged was told. ERR_BUSY: a cursor
+ * keeps the log from being cut: ask again. */
+MUST_USE ErrCode index_judge_page(Index *index, uint64_t number, Err *err);
+
 /* Makes SQLite's random numbers (only the salts of its log) a function of seed, in the whole
  * process and for good. For the simulator, before the first index_open() of a run. */
 void index_seed_randomness(uint32_t seed);

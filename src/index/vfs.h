@@ -43,6 +43,18 @@ uint64_t vfs_wal_bytes(const Vfs *vfs);
  * that were never written are passed over. Only when index.db-wal is empty and nobody writes: else
  * index.db may rightly hold half-written pages. */
 MUST_USE ErrCode vfs_check_pages(Vfs *vfs, Err *err);
+typedef struct {
+    uint64_t next; /* number behind the last page that was read, from 1 */
+    uint64_t bad;  /* the last that was read does not look as it was written; 0: none */
+    bool ended;    /* there are no more */
+} VfsLooked;
+/* Reads at most count pages of index.db from number `from` on, past the system's cache, up to the
+ * first that looks bad. Any thread, beside the writer: whether it is damaged, vfs_judge_page()
+ * says. ERR_NO_MEMORY, ERR_SYSTEM. */
+MUST_USE ErrCode vfs_look_pages(Vfs *vfs, uint64_t from, size_t count, VfsLooked *out, Err *err);
+/* Is the page damaged? While nobody writes. ERR_CORRUPT: yes, and vfs_on_damage()'s function was
+ * told. ERR_BUSY: index.db-wal is not empty, a newer one may stand there. */
+MUST_USE ErrCode vfs_judge_page(Vfs *vfs, uint64_t number, Err *err);
 /* Sleeps; for the rare wait for readers. us: microseconds. */
 void vfs_sleep_us(unsigned us);
 

@@ -10,8 +10,8 @@
 #define PIECE_BYTES (256 * KIB) /* read between two looks at the time */
 #define IDLE_MS 1000            /* nothing to do: look again then */
 #define BUSY_PART 4             /* of compaction's rate while clients are served */
-#define PUT_OFF_MS 100          /* scrub beside clients: at most … */
-#define PUT_OFF_MAX 9           /* … so many times */
+#define PUT_OFF_MS 100          /* scrub beside clients: looks again then … */
+#define PUT_OFF_MOST_MS 1000 /* … and goes on after so long; sooner if it would come too late */
 #define NS_PER_MS 1000000ULL
 
 struct Background {
@@ -19,8 +19,8 @@ struct Background {
     Compactor *compactor;
     uint64_t compact_at_ns; /* the next piece */
     Scrub *scrub;
-    uint64_t scrub_at_ns; /* the next piece */
-    unsigned put_off;     /* times that it was put off for clients */
+    uint64_t scrub_at_ns;   /* the next piece */
+    uint64_t scrub_late_ns; /* clients put it off until then */
     Thread thread;
     Wake wake;
     _Atomic bool stopping;
@@ -132,16 +132,20 @@ static void compact(Background *b)
 
 /* --- scrub --- */
 
-static void show_scrub(Background *b)
+static void show_scrub(Background *b, const ScrubStatus *status)
 {
-    ScrubStatus status;
-    scrub_status(b->scrub, &status);
     uint64_t now = clock_wall_ms(b->options.clock);
-    metric_set(&position, (int64_t)status.bytes_done);
-    metric_set(&damaged, (int64_t)status.damaged);
-    metric_set(&full_age, status.last_full_ms == 0
+    metric_set(&position, (int64_t)status->bytes_done);
+    metric_set(&damaged, (int64_t)status->damaged);
+    metric_set(&full_age, status->last_full_ms == 0
                               ? -1
-                              : (int64_t)(now - MIN(now, status.last_full_ms)) / 1000);
+                              : (int64_t)(now - MIN(now, status->last_full_ms)) / 1000);
+}
+
+/* The applier's part. */
+static void settle(void *ctx)
+{
+    scrub_settle(ctx);
 }
 
 static void scrub(Background *b)
@@ -149,19 +153,24 @@ static void scrub(Background *b)
     Err err = {0};
     uint64_t read = 0;
     uint64_t rest_ms = 0;
-    if (b->options.busy(b->options.ctx) && b->put_off < PUT_OFF_MAX) {
-        b->put_off++;
-        b->scrub_at_ns = now_ns(b) + PUT_OFF_MS * NS_PER_MS;
+    uint64_t now = now_ns(b);
+    if (now < b->scrub_late_ns && b->options.busy(b->options.ctx)) {
+        b->scrub_at_ns = MIN(now + PUT_OFF_MS * NS_PER_MS, b->scrub_late_ns);
         return;
     }
-    b->put_off = 0;
     if (scrub_work(b->scrub, PIECE_BYTES, &read, &rest_ms, &err) != OK) {
         LOG(WARN, "scrub.failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
         rest_ms = IDLE_MS;
     }
+    if (scrub_doubts(b->scrub) && !workers_run_on_applier(b->options.workers, settle, b->scrub))
+        rest_ms = IDLE_MS; /* it is stopping */
     metric_add(&verified, (int64_t)read);
-    show_scrub(b);
-    b->scrub_at_ns = now_ns(b) + rest_ms * NS_PER_MS;
+    ScrubStatus status;
+    scrub_status(b->scrub, &status);
+    show_scrub(b, &status);
+    now = now_ns(b);
+    b->scrub_at_ns = now + rest_ms * NS_PER_MS;
+    b->scrub_late_ns = now + scrub_put_off_ms(read, status.needed, PUT_OFF_MOST_MS) * NS_PER_MS;
 }
 
 Scrub *background_scrub(Background *b)
@@ -203,6 +212,7 @@ ErrCode background_open(const BackgroundOptions *options, Background **out, Err 
     Background *b = mem_new(sizeof *b);
     b->options = *options;
     wake_init(&b->wake);
+    b->scrub_late_ns = now_ns(b) + PUT_OFF_MOST_MS * NS_PER_MS;
     register_metrics();
     ErrCode code = compactor_open(options->store, &options->compact, &b->compactor, err);
     if (code == OK) code = scrub_open(options->store, &options->scrub, &b->scrub, err);

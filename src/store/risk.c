@@ -24,12 +24,20 @@ static Metric places_metric = {
     .labels = "",
 };
 
+static Metric index_metric = {
+    .kind = METRIC_GAUGE,
+    .name = "holdfast_index_places_at_risk",
+    .help = "Damaged places of index.db: holdfast recover --rebuild index.",
+    .labels = "",
+};
+
 static void register_metrics(void)
 {
     static atomic_flag done = ATOMIC_FLAG_INIT;
     if (atomic_flag_test_and_set(&done)) return;
     metric_register(&files_metric);
     metric_register(&places_metric);
+    metric_register(&index_metric);
 }
 
 /* One entry; key, place and detail stand one behind the other in text, each ending in a NUL. */
@@ -216,6 +224,9 @@ static void count(Risk *risk, const Item *item, int change)
     bool place = id128_is_zero(item->file);
     atomic_fetch_add(place ? &risk->places : &risk->files, (size_t)change);
     metric_add(place ? &places_metric : &files_metric, change);
+    if (!place || !str_starts_with(str_from_cstr(item_place(item)), STR("index.db"))) return;
+    atomic_fetch_add(&risk->index_places, (size_t)change);
+    metric_add(&index_metric, change);
 }
 
 /* --- changes --- */
@@ -342,6 +353,11 @@ size_t risk_files(const Risk *risk)
 size_t risk_places(const Risk *risk)
 {
     return atomic_load_explicit(&risk->places, memory_order_relaxed);
+}
+
+size_t risk_index_places(const Risk *risk)
+{
+    return atomic_load_explicit(&risk->index_places, memory_order_relaxed);
 }
 
 uint64_t risk_unlisted(const Risk *risk)

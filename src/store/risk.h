@@ -68,10 +68,11 @@ void risk_clear_path(Risk *risk, const char *place, RiskEnd why);
 void risk_recount(Risk *risk);
 
 /* --- reading --- */
-size_t risk_files(const Risk *risk);      /* listed */
-size_t risk_places(const Risk *risk);     /* the same */
-uint64_t risk_unlisted(const Risk *risk); /* sightings for which there was no room; may count one
-                                             file more than once */
+size_t risk_files(const Risk *risk);        /* listed */
+size_t risk_places(const Risk *risk);       /* the same */
+size_t risk_index_places(const Risk *risk); /* of these places those of index.db */
+uint64_t risk_unlisted(const Risk *risk);   /* sightings for which there was no room; may count one
+                                               file more than once */
 
 typedef struct {
     FileId file; /* all zero: a place */

@@ -20,6 +20,7 @@ struct Risk {
     bool dirty;
     _Atomic size_t files;
     _Atomic size_t places;
+    _Atomic size_t index_places;
     _Atomic uint64_t unlisted;
 
     /* the saver's */

@@ -1,5 +1,6 @@
-/* The list of damage against what a start finds: a process that was killed may have left entries of
- * versions that are deleted, and the operator may have mended or rebuilt what is listed. */
+/* The list of damage against what a start, or a new pass of scrub, finds: a process that was killed
+ * may have left entries of versions that are deleted, and the operator may have mended or rebuilt
+ * what is listed. */
 #include "store/compact_priv.h"
 #include "store/store_priv.h"
 
@@ -76,7 +77,7 @@ static void review_pack(Store *store, StoreReader *reader, const RiskEntry *entr
         risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
 }
 
-static void review_place(Store *store, StoreReader *reader, const RiskEntry *entry)
+static void review_place(Store *store, StoreReader *reader, const RiskEntry *entry, bool at_start)
 {
     Str place = str_from_cstr(entry->place);
     uint64_t pack = pack_path_number(entry->place);
@@ -91,21 +92,22 @@ static void review_place(Store *store, StoreReader *reader, const RiskEntry *ent
         return;
     }
     DiskStat stat = {.exists = true};
-    /* SQLite has just gone through its log. */
-    bool gone = str_eq(place, STR("index.db-wal")) ||
+    bool index_log = str_eq(place, STR("index.db-wal"));
+    if (index_log && !at_start) return;
+    bool gone = index_log || /* SQLite has just gone through it */
                 (disk_stat(store->disk, entry->place, &stat, NULL) == OK && !stat.exists);
     if (gone) risk_clear_place(store->risk, entry->place, entry->offset, RISK_GONE);
 }
 
-static void review(Store *store, StoreReader *reader, const RiskEntry *entry)
+static void review(Store *store, StoreReader *reader, const RiskEntry *entry, bool at_start)
 {
     if (id128_is_zero(entry->file))
-        review_place(store, reader, entry);
+        review_place(store, reader, entry, at_start);
     else
         review_file(store, reader, entry);
 }
 
-ErrCode store_review_risk(Store *store, Err *err)
+ErrCode store_review_risk(Store *store, bool at_start, Err *err)
 {
     RiskCursor cursor = {.len = 0};
     RiskEntry entry;
@@ -113,6 +115,6 @@ ErrCode store_review_risk(Store *store, Err *err)
     AUTO(StoreReader, store_reader_free) reader = NULL;
     TRY(store_reader_open(store, &reader, err));
     while (risk_next(store->risk, &cursor, &entry))
-        review(store, reader, &entry);
+        review(store, reader, &entry, at_start);
     return OK;
 }

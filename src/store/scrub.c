@@ -5,99 +5,14 @@
 
 #include "base/log.h"
 #include "store/scrub_priv.h"
-#include "text/json.h"
 
-#define SCRUB_FORMAT 1
-#define SCRUB_FILE_MAX (16 * KIB)
 #define SAVE_EVERY_NS (60ULL * 1000 * 1000 * 1000)
 #define IDLE_MS 1000
+#define ESTIMATE_PART 20
+#define DOUBT_MS 100 /* until a page that looks bad is asked about again */
 /* Of the period a pass aims at: the rest is for what comes up. */
 #define PERIOD_PARTS 10
 #define PERIOD_AIM 9
-
-/* --- scrub.json --- */
-
-static void take_hex(Scrub *s, Str hex)
-{
-    s->key_len = 0;
-    if (hex.len % 2 != 0 || hex.len / 2 > sizeof s->key) return;
-    if (hex_decode(hex, s->key, hex.len / 2)) s->key_len = hex.len / 2;
-}
-
-static ErrCode parse(Scrub *s, Str text, Err *err)
-{
-    AUTO(json_t, json_free) json = NULL;
-    uint64_t format = 0;
-    uint64_t area = 0;
-    Str key = {NULL, 0};
-    bool paused = false;
-    ScrubStatus *st = &s->status;
-    TRY(json_parse(text, &json, err));
-    TRY(json_get_u64(json, "format", &format, err));
-    if (format != SCRUB_FORMAT) return err_set(err, ERR_FORMAT_VERSION, "format of " SCRUB_FILE);
-    TRY(json_get_u64(json, "area", &area, err));
-    TRY(json_get_u64(json, "pass", &st->pass, err));
-    TRY(json_get_u64(json, "started_ms", &st->started_ms, err));
-    TRY(json_get_u64(json, "last_full_ms", &st->last_full_ms, err));
-    TRY(json_get_u64(json, "pack", &st->pack, err));
-    TRY(json_get_u64(json, "bytes_done", &st->bytes_done, err));
-    TRY(json_get_u64(json, "damaged", &st->damaged, err));
-    TRY(json_get_str(json, "key", &key, err));
-    TRY(json_get_optional_bool(json, "paused", &paused, err));
-    if (area < SCRUB_WAITING || area > SCRUB_FILES)
-        return err_set(err, ERR_CORRUPT, "area of " SCRUB_FILE);
-    take_hex(s, key);
-    st->area = (ScrubArea)area;
-    if (st->area == SCRUB_FILES && st->damaged > 0) { /* which packs they were, nobody knows now */
-        st->area = SCRUB_PACKS;
-        st->pack = 0;
-        s->key_len = 0;
-        st->bytes_done = 0;
-    }
-    st->paused = paused;
-    return OK;
-}
-
-static ErrCode load(Scrub *s, Err *err)
-{
-    AUTO(char, mem_free) text = NULL;
-    size_t len = 0;
-    ErrCode code = disk_read_file(s->store->disk, SCRUB_FILE, SCRUB_FILE_MAX, &text, &len, err);
-    if (code == ERR_NOT_FOUND) return OK;
-    TRY(code);
-    ErrCode parsed = parse(s, str_of(text, len), err);
-    if (parsed == OK) return OK;
-    s->status = (ScrubStatus){.area = SCRUB_WAITING}; /* only a place to go on from is lost */
-    s->key_len = 0;
-    return OK;
-}
-
-static ErrCode save(Scrub *s, Err *err)
-{
-    AUTO_BUF(out, SCRUB_FILE_MAX);
-    JsonWriter json;
-    char hex[2 * sizeof s->key + 1];
-    ScrubStatus st;
-    scrub_status(s, &st);
-    hex_encode(s->key, s->key_len, hex);
-    hex[2 * s->key_len] = '\0';
-    json_writer_init(&json, &out);
-    json_write_object_begin(&json);
-    json_member_u64(&json, "format", SCRUB_FORMAT);
-    json_member_u64(&json, "area", st.area);
-    json_member_u64(&json, "pass", st.pass);
-    json_member_u64(&json, "started_ms", st.started_ms);
-    json_member_u64(&json, "last_full_ms", st.last_full_ms);
-    json_member_u64(&json, "pack", st.pack);
-    json_member_u64(&json, "bytes_done", st.bytes_done);
-    json_member_u64(&json, "damaged", st.damaged);
-    json_member_cstr(&json, "key", hex);
-    json_member_bool(&json, "paused", st.paused);
-    json_write_object_end(&json);
-    TRY(json_writer_end(&json, err));
-    s->saved_ns = clock_boot_ns(s->store->options.clock);
-    return disk_replace_durable(s->store->disk, SCRUB_FILE, buf_str(&out), err);
-}
 
 /* --- status --- */
 
@@ -143,24 +58,58 @@ void scrub_count(Scrub *s, uint64_t read, uint64_t damaged)
 
 /* --- life --- */
 
-/* About how much there is to read: packs as they are, and the bytes of files beyond. */
-static ErrCode measure(Scrub *s, uint64_t *out, Err *err)
+/* Sums of the index: bytes of packs, of these those of files' bodies, and bytes of all files. */
+typedef struct {
+    uint64_t packed;
+    uint64_t live;
+    uint64_t stored;
+    uint64_t rows; /* bytes that the rows of files count as */
+} Sums;
+
+static ErrCode sum_rows(IndexReader *reader, char kind, Sums *sums, Err *err)
 {
-    AUTO(IndexReader, index_reader_free) reader = NULL;
     AUTO(IndexCursor, index_cursor_close) cursor = NULL;
-    uint64_t total = 0;
-    TRY(index_reader_open(s->store->index, &reader, err));
-    TRY(index_scan(reader, STR("u"), &cursor, err));
+    TRY(index_scan(reader, str_of(&kind, 1), &cursor, err));
     for (;;) {
         Str key = {NULL, 0};
         Str value = {NULL, 0};
         bool found = false;
-        BucketStatRow row;
+        BucketStatRow bucket;
+        PackRow pack;
         TRY(index_next(cursor, &key, &value, &found, err));
-        if (!found || key.ptr[0] != 'u') break;
-        if (bucket_stat_decode(value, &row)) total += row.bytes + 128 * row.files;
+        if (!found || key.ptr[0] != kind) return OK;
+        if (kind == 'u' && bucket_stat_decode(value, &bucket)) {
+            sums->stored += bucket.bytes;
+            sums->rows += SCRUB_ROW_BYTES * bucket.files;
+        } else if (kind == 'p' && pack_row_decode(value, &pack)) {
+            uint64_t rest = MIN(pack.dead + pack.unsure, pack.bytes);
+            sums->packed += MAX(pack.end, pack.bytes); /* with what stands between batches */
+            sums->live += pack.bytes - rest;
+        }
     }
-    *out = total;
+}
+
+/* About how much there is to read: the log, the index, packs with what is dead in them, and the
+ * bytes of files that are in none. */
+static ErrCode measure(Scrub *s, uint64_t *out, Err *err)
+{
+    AUTO(IndexReader, index_reader_free) reader = NULL;
+    static const char kinds[] = {'u', 'p'};
+    Sums sums = {0};
+    WalStats log;
+    IndexStats index;
+    TRY(index_reader_open(s->store->index, &reader, err));
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) { /* of a damaged index what can be read */
+        Err own = {0};
+        ErrCode code = sum_rows(reader, kinds[i], &sums, &own);
+        if (code != OK && code != ERR_CORRUPT) return err_set(err, code, "%s", err_text(&own));
+    }
+    wal_stats(s->store->wal, &log);
+    index_stats(s->store->index, &index);
+    uint64_t closed = log.segment_bytes -
+                      MIN(log.segment_bytes, s->store->options.wal_segment_size);
+    *out = closed + index.file_bytes + sums.packed + sums.rows +
+           (sums.stored - MIN(sums.stored, sums.live));
     return OK;
 }
 
@@ -174,7 +123,7 @@ ErrCode scrub_open(Store *store, const ScrubOptions *options, Scrub **out, Err *
     buf_init(&s->row, ROW_VALUE_MAX);
     s->store = store;
     s->sha = hash_new(HASH_SHA256);
-    TRY(load(s, err));
+    TRY(scrub_load(s, err));
     if (s->status.area != SCRUB_WAITING) TRY(measure(s, &s->status.bytes_total, err));
     s->opened = true;
     *out = TAKE(s);
@@ -185,7 +134,7 @@ void scrub_free(Scrub *s)
 {
     if (s == NULL) return;
     Err err = {0};
-    if (s->opened && s->status.pass > 0 && save(s, &err) != OK)
+    if (s->opened && s->status.pass > 0 && scrub_save(s, &err) != OK)
         LOG(WARN, "scrub.not_saved", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
     scrub_let_go(s);
     mem_free(s->suspects);
@@ -198,6 +147,12 @@ void scrub_free(Scrub *s)
 
 /* --- passes --- */
 
+/* Milliseconds in which a pass is to be through. */
+static uint64_t aim_ms(const Scrub *s)
+{
+    return s->options.period_ms / PERIOD_PARTS * PERIOD_AIM;
+}
+
 /* A new pass, if it is time for one. */
 static ErrCode begin_pass(Scrub *s, Err *err)
 {
@@ -205,14 +160,16 @@ static ErrCode begin_pass(Scrub *s, Err *err)
     uint64_t total = 0;
     ScrubStatus *st = &s->status;
     bool due = st->pass == 0 || s->start_now || now < st->started_ms ||
-               now - st->started_ms >= s->options.period_ms / PERIOD_PARTS * PERIOD_AIM;
+               now - st->started_ms >= aim_ms(s);
     if (!due) return OK;
     TRY(measure(s, &total, err));
     lock_take(&s->lock);
     s->start_now = false;
-    st->area = SCRUB_PACKS;
+    st->area = SCRUB_LOG;
     st->pass++;
     st->started_ms = now;
+    st->segment = 0;
+    st->page = 0;
     st->pack = 0;
     st->bytes_done = 0;
     st->bytes_total = total;
@@ -220,56 +177,90 @@ static ErrCode begin_pass(Scrub *s, Err *err)
     lock_give(&s->lock);
     s->suspect_count = 0;
     s->key_len = 0;
+    s->given_up = false;
     risk_recount(s->store->risk);
+    TRY(store_review_risk(s->store, false, err));
     LOG(INFO, "scrub.began", "pass=%" PRIu64 " bytes=%" PRIu64, st->pass, total);
-    return save(s, err);
+    if (total / MAX(aim_ms(s) / 1000, (uint64_t)1) > s->options.rate_max) {
+        LOG(WARN, "scrub.too_slow", "bytes=%" PRIu64 " rate_max=%" PRIu64, total,
+            s->options.rate_max);
+    }
+    return scrub_save(s, err);
+}
+
+/* The area behind one; SCRUB_WAITING: it was the last. */
+static ScrubArea next_area(ScrubArea area)
+{
+    switch (area) {
+    case SCRUB_LOG: return SCRUB_INDEX;
+    case SCRUB_INDEX: return SCRUB_PACKS;
+    case SCRUB_PACKS: return SCRUB_FILES;
+    case SCRUB_FILES:
+    case SCRUB_WAITING: break;
+    }
+    return SCRUB_WAITING;
 }
 
 static ErrCode end_area(Scrub *s, Err *err)
 {
     ScrubStatus *st = &s->status;
     lock_take(&s->lock);
-    if (st->area == SCRUB_PACKS) {
-        st->area = SCRUB_FILES;
-    } else {
-        st->area = SCRUB_WAITING;
+    st->area = next_area(st->area);
+    if (st->area == SCRUB_WAITING && !s->given_up)
         st->last_full_ms = clock_wall_ms(s->store->options.clock);
-    }
     lock_give(&s->lock);
     if (st->area == SCRUB_WAITING) {
         LOG(INFO, "scrub.ended", "pass=%" PRIu64 " bytes=%" PRIu64 " damaged=%" PRIu64, st->pass,
             st->bytes_done, st->damaged);
     }
-    return save(s, err);
+    return scrub_save(s, err);
 }
 
-/* Bytes a second that bring the pass to its end in time. */
+/* Bytes a second that bring the pass to its end in time, and at which it goes on. */
 static uint64_t pace(Scrub *s)
 {
     ScrubStatus *st = &s->status;
     uint64_t now = clock_wall_ms(s->store->options.clock);
-    uint64_t aim = s->options.period_ms / PERIOD_PARTS * PERIOD_AIM;
+    uint64_t aim = aim_ms(s);
     uint64_t gone = now < st->started_ms ? 0 : now - st->started_ms;
     uint64_t time_left = gone < aim ? aim - gone : 1;
     uint64_t left = st->bytes_total - MIN(st->bytes_total, st->bytes_done);
-    uint64_t rate = left / MAX(time_left / 1000, (uint64_t)1);
-    rate = MIN(MAX(rate, s->options.rate_min), s->options.rate_max);
+    left = MAX(left, st->bytes_total / ESTIMATE_PART); /* the total is about so right */
+    uint64_t needed = MIN(left / MAX(time_left / 1000, (uint64_t)1), s->options.rate_max);
+    uint64_t rate = MIN(MAX(needed, s->options.rate_min), s->options.rate_max);
     lock_take(&s->lock);
+    st->needed = needed;
     st->rate = rate;
     lock_give(&s->lock);
     return MAX(rate, (uint64_t)1);
 }
 
+uint64_t scrub_put_off_ms(uint64_t read, uint64_t needed_rate, uint64_t most_ms)
+{
+    if (read == 0) return 0; /* it only went from one file to the next */
+    return needed_rate == 0 ? most_ms : MIN(read * 1000 / needed_rate, most_ms);
+}
+
+static ErrCode read_area(Scrub *s, uint64_t bytes, uint64_t *read, bool *ended, Err *err)
+{
+    switch (s->status.area) {
+    case SCRUB_LOG: return scrub_log(s, bytes, read, ended, err);
+    case SCRUB_INDEX: return scrub_index(s, bytes, read, ended, err);
+    case SCRUB_PACKS: return scrub_packs(s, bytes, read, ended, err);
+    case SCRUB_FILES: return scrub_files(s, bytes, read, ended, err);
+    case SCRUB_WAITING: break;
+    }
+    return OK;
+}
+
 static ErrCode work(Scrub *s, uint64_t bytes, uint64_t *read, Err *err)
 {
     bool ended = false;
-    ScrubStatus *st = &s->status;
-    if (st->area == SCRUB_WAITING) return begin_pass(s, err);
-    TRY(st->area == SCRUB_PACKS ? scrub_packs(s, bytes, read, &ended, err)
-                                : scrub_files(s, bytes, read, &ended, err));
+    if (s->status.area == SCRUB_WAITING) return begin_pass(s, err);
+    TRY(read_area(s, bytes, read, &ended, err));
     if (ended) return end_area(s, err);
     bool save_it = clock_boot_ns(s->store->options.clock) - s->saved_ns >= SAVE_EVERY_NS;
-    return save_it ? save(s, err) : OK;
+    return save_it ? scrub_save(s, err) : OK;
 }
 
 ErrCode scrub_work(Scrub *s, uint64_t bytes, uint64_t *read, uint64_t *rest_ms, Err *err)
@@ -281,9 +272,12 @@ ErrCode scrub_work(Scrub *s, uint64_t bytes, uint64_t *read, uint64_t *rest_ms, 
     bool paused = s->status.paused;
     s->save_now = false;
     lock_give(&s->lock);
-    if (save_now) TRY(save(s, err));
+    if (save_now) TRY(scrub_save(s, err));
     if (paused || s->options.period_ms == 0) return OK;
     ErrCode code = work(s, bytes, read, err);
-    if (code == OK && s->status.area != SCRUB_WAITING) *rest_ms = *read * 1000 / pace(s);
+    if (code == OK && s->doubt != 0)
+        *rest_ms = DOUBT_MS;
+    else if (code == OK && s->status.area != SCRUB_WAITING)
+        *rest_ms = *read * 1000 / pace(s);
     return code;
 }

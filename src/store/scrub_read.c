@@ -1,7 +1,9 @@
-/* Scrub's reading: packs record by record, then the files of the index. */
+/* Scrub's reading of what files are made of: packs record by record, then the files of the index.
+ */
 #include "store/scrub_priv.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -19,6 +21,7 @@ static void let_go_blob(Scrub *s)
 
 void scrub_let_go(Scrub *s)
 {
+    wal_verify_free(TAKE(s->log));
     pack_scan_free(TAKE(s->scan));
     let_go_blob(s);
     index_reader_free(TAKE(s->reader));
@@ -47,47 +50,101 @@ static bool is_suspect(const Scrub *s, uint64_t pack)
 static void pack_damaged(Scrub *s, uint64_t offset, ErrCode code, const Err *err)
 {
     char path[PACK_PATH_MAX];
+    PackPlace whole = {.pack = s->status.pack, .offset = store_pack_bytes(&s->pack_row)};
     pack_path(s->status.pack, path);
-    RiskFound found = {
-        .cause = risk_cause_of(code), .place = path, .offset = offset, .detail = err_text(err)};
+    RiskFound found = {.cause = store_pack_cause(s->store, &whole, code),
+                       .place = path,
+                       .offset = offset,
+                       .detail = err_text(err)};
     risk_add(s->store->risk, &found);
     add_suspect(s, s->status.pack);
     scrub_count(s, 0, 1);
 }
 
-/* The lowest pack behind the last one; 0: none. */
-static ErrCode next_pack(Scrub *s, uint64_t *out, Err *err)
+/* The lowest pack on the disk behind the last one; UINT64_MAX: none. */
+static ErrCode next_on_disk(Scrub *s, uint64_t *out, Err *err)
 {
-    uint64_t *numbers = NULL;
+    AUTO(uint64_t, mem_free) numbers = NULL;
     size_t count = 0;
-    *out = 0;
+    *out = UINT64_MAX;
     TRY(packs_list(s->store->packs, &numbers, &count, err));
-    for (size_t i = 0; i < count && *out == 0; i++) {
+    for (size_t i = 0; i < count && *out == UINT64_MAX; i++) {
         if (numbers[i] > s->status.pack) *out = numbers[i];
     }
-    mem_free(numbers);
+    return OK;
+}
+
+/* The same of those in which the index counts something. */
+static ErrCode next_counted(Scrub *s, uint64_t *out, Err *err)
+{
+    uint8_t from[ROW_KEY_MAX];
+    uint64_t pack = s->status.pack;
+    *out = UINT64_MAX;
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        PackRow row;
+        size_t len = row_key_pack(from, pack + 1);
+        TRY(index_first(s->reader, str_of(from, len), STR("p"), &key, &value, &found, err));
+        if (!found || !row_key_pack_parse(key, &pack)) return OK;
+        if (!pack_row_decode(value, &row) || store_pack_bytes(&row) == 0) continue;
+        *out = pack;
+        return OK;
+    }
+}
+
+/* What the index can't say is nothing: its damage is told where its pages are read. */
+static ErrCode unless_damaged(ErrCode code, const Err *own, Err *err)
+{
+    return code == OK || code == ERR_CORRUPT ? OK : err_set(err, code, "%s", err_text(own));
+}
+
+/* The next pack, on the disk or only in the index; 0: there are no more. */
+static ErrCode next_pack(Scrub *s, uint64_t *out, Err *err)
+{
+    uint64_t there = UINT64_MAX;
+    uint64_t counted = UINT64_MAX;
+    Err own = {0};
+    if (s->reader == NULL) TRY(index_reader_open(s->store->index, &s->reader, err));
+    TRY(unless_damaged(next_counted(s, &counted, &own), &own, err));
+    TRY(next_on_disk(s, &there, err)); /* behind the other: a pack is made before it is counted */
+    *out = MIN(there, counted);
+    if (*out == UINT64_MAX) *out = 0;
+    return OK;
+}
+
+/* The pack in hand can't be opened: has it gone since it was looked for, or is it lost? */
+static ErrCode pack_closed(Scrub *s, ErrCode code, const Err *why, Err *err)
+{
+    Err own = {0};
+    PackRow row = s->pack_row;
+    if (code != ERR_NOT_FOUND && !is_damage(code)) return err_set(err, code, "%s", err_text(why));
+    if (code == ERR_NOT_FOUND) {
+        row = (PackRow){0};
+        TRY(unless_damaged(compact_pack_row(s->reader, s->status.pack, &row, &own), &own, err));
+    }
+    /* The newest may have been cut off while it was made; nothing was ever in it then. */
+    if (store_pack_bytes(&row) > 0) pack_damaged(s, 0, code, why);
     return OK;
 }
 
 static ErrCode begin_pack(Scrub *s, bool *ended, Err *err)
 {
     uint64_t pack = 0;
+    Err own = {0};
     TRY(next_pack(s, &pack, err));
     *ended = pack == 0;
     if (*ended) return OK;
-    if (s->reader == NULL) TRY(index_reader_open(s->store->index, &s->reader, err));
-    TRY(compact_pack_row(s->reader, pack, &s->pack_row, err));
+    s->pack_row = (PackRow){0};
+    TRY(unless_damaged(compact_pack_row(s->reader, pack, &s->pack_row, &own), &own, err));
     lock_take(&s->lock);
     s->status.pack = pack;
     lock_give(&s->lock);
     s->scan_at = 0;
-    Err own = {0};
+    err_clear(&own);
     ErrCode code = pack_scan_open(s->store->packs, pack, true, &s->scan, &own);
-    if (code == OK || code == ERR_NOT_FOUND) return OK; /* gone meanwhile: the next one */
-    if (!is_damage(code)) return err_set(err, code, "%s", err_text(&own));
-    /* The newest may have been cut off while it was made; nothing was ever in it then. */
-    if (s->pack_row.bytes > 0) pack_damaged(s, 0, code, &own);
-    return OK;
+    return code == OK ? OK : pack_closed(s, code, &own, err);
 }
 
 /* A record is what was written: the CRC was right, and so must its body's own digest be. */
@@ -148,7 +205,7 @@ static ErrCode row_is_current(Scrub *s, bool *current, Err *err)
 }
 
 static ErrCode file_damaged(Scrub *s, const FileRow *row, const char *place, uint64_t offset,
-                            ErrCode code, const Err *why, Err *err)
+                            RiskCause cause, const Err *why, Err *err)
 {
     bool current = false;
     BucketUid bucket;
@@ -162,7 +219,7 @@ static ErrCode file_damaged(Scrub *s, const FileRow *row, const char *place, uin
                        .bucket = bucket,
                        .key = key,
                        .size = row->size,
-                       .cause = code == ERR_NOT_FOUND ? RISK_MISSING : risk_cause_of(code),
+                       .cause = cause,
                        .place = place,
                        .offset = offset,
                        .detail = err_text(why)};
@@ -214,7 +271,8 @@ static ErrCode check_place(Scrub *s, const FileRow *row, uint64_t *read, Err *er
         code = err_set(&own, ERR_FOREIGN, "another file's record stands there");
     *read += row->place.length;
     if (code == OK) return OK;
-    return file_damaged(s, row, path, row->place.offset, code, &own, err);
+    RiskCause cause = store_pack_cause(s->store, &row->place, code);
+    return file_damaged(s, row, path, row->place.offset, cause, &own, err);
 }
 
 /* The extent in hand is done, or can't be gone on with. */
@@ -230,7 +288,7 @@ static ErrCode extent_damaged(Scrub *s, const FileRow *row, const Extent *extent
     char path[BLOB_PATH_MAX];
     uint64_t offset = s->blob == NULL ? 0 : s->chunk * blob_reader_footer(s->blob)->chunk_size;
     blob_path(extent->body, extent->number, path);
-    ErrCode noted = file_damaged(s, row, path, offset, code, why, err);
+    ErrCode noted = file_damaged(s, row, path, offset, risk_cause_of(code), why, err);
     end_extent(s);
     return noted;
 }
@@ -279,20 +337,46 @@ static ErrCode check_extents(Scrub *s, const FileRow *row, uint64_t *read, bool 
     return OK;
 }
 
+/* A row that no release wrote, though its page is whole: told, and passed over. */
+static void row_malformed(Scrub *s)
+{
+    BucketUid bucket = 0;
+    Str key = {NULL, 0};
+    VersionId version;
+    char detail[RISK_DETAIL_MAX];
+    bool named = row_key_name_parse(str_of(s->key, s->key_len), &bucket, &key, &version);
+    snprintf(detail, sizeof detail, "the row of a file is malformed: \"%.*s\" of bucket %" PRIu64,
+             named ? (int)MIN(key.len, (size_t)100) : 1, named ? key.ptr : "?", bucket); /* cut */
+    RiskFound found = {.cause = RISK_CHECKSUM, .place = "index.db", .detail = detail};
+    risk_add(s->store->risk, &found);
+    scrub_count(s, 0, 1);
+}
+
 /* A piece of the row in hand; *done: it is through. */
 static ErrCode check_row(Scrub *s, uint64_t *read, bool *done, Err *err)
 {
     FileRow row;
     if (!file_row_decode(buf_str(&s->row), &row)) {
-        return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
+        row_malformed(s);
+        *done = true;
+        return OK;
     }
     if (row.extent_count > 0) return check_extents(s, &row, read, done, err);
     *done = true;
     if (row.place.pack == 0 || !is_suspect(s, row.place.pack)) {
-        *read += 64; /* looked at */
+        *read += SCRUB_ROW_BYTES;
+        scrub_count(s, SCRUB_ROW_BYTES, 0);
         return OK;
     }
     return check_place(s, &row, read, err);
+}
+
+/* The next row can't be read, nor one behind it be found: its page is in the list of damage. The
+ * pass ends here, and does not count as one that read everything. */
+static void give_up(Scrub *s, const Err *why)
+{
+    LOG(WARN, "scrub.failed", "error=" LOG_STR, LOG_CSTR(err_text(why)));
+    s->given_up = true;
 }
 
 ErrCode scrub_files(Scrub *s, uint64_t bytes, uint64_t *read, bool *ended, Err *err)
@@ -301,7 +385,13 @@ ErrCode scrub_files(Scrub *s, uint64_t bytes, uint64_t *read, bool *ended, Err *
     while (*read < bytes) {
         bool found = true;
         bool done = false;
-        if (s->row.len == 0) TRY(next_row(s, &found, err));
+        Err own = {0};
+        ErrCode code = s->row.len > 0 ? OK : next_row(s, &found, &own);
+        if (code != OK && code != ERR_CORRUPT) return err_set(err, code, "%s", err_text(&own));
+        if (code == ERR_CORRUPT) {
+            give_up(s, &own);
+            found = false;
+        }
         if (!found) {
             *ended = true;
             scrub_let_go(s);

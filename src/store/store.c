@@ -119,7 +119,7 @@ ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOp
     TRY(open_parts(store, &found, err));
     TRY(store_recover(store, &found, err));
     TRY(cut_torn_pack(store, err));
-    TRY(store_review_risk(store, err));
+    TRY(store_review_risk(store, true, err));
     TRY(store_check_packs(store, err));
     *opened = found;
     *out = TAKE(store);

@@ -75,9 +75,9 @@ StoreShard *store_shard(Store *store, ShardId shard);
 MUST_USE ErrCode store_read_applied(Store *store, Err *err);
 /* Reads the log at start; the index was read before (recover.c). */
 MUST_USE ErrCode store_recover(Store *store, StoreOpened *opened, Err *err);
-/* Takes what is no more, or is whole again, off the list of damage as the last process left it
- * (risk_review.c). */
-MUST_USE ErrCode store_review_risk(Store *store, Err *err);
+/* Takes what is no more, or is whole again, off the list of damage (risk_review.c): at start, as
+ * the last process left it; later on any thread. */
+MUST_USE ErrCode store_review_risk(Store *store, bool at_start, Err *err);
 /* Packs that the index counts and that are missing or too short go onto the list of damage, with
  * their files; and no pack will be made under a number that the index knows (start_check.c). */
 MUST_USE ErrCode store_check_packs(Store *store, Err *err);

@@ -146,6 +146,22 @@ MUST_USE ErrCode wal_prepare_spare(Wal *wal, Err *err);
  * wal_cut(); ERR_IO, after which the Wal is failed. */
 MUST_USE ErrCode wal_trim_spares(Wal *wal, Err *err);
 
+/* Closed segments read again, for scrub, past the system's cache. One thread's; the Wal must
+ * outlive it. */
+typedef struct WalVerify WalVerify;
+/* Begins with the first closed segment from number `from` on; *out NULL: there is none. ERR_IO,
+ * ERR_SYSTEM. */
+MUST_USE ErrCode wal_verify_open(Wal *wal, uint64_t from, WalVerify **out, Err *err);
+/* Reads and verifies about bytes more of it; *read how many. *done: it is through, or was cut
+ * meanwhile, or is damaged: ERR_CORRUPT, ERR_FOREIGN, ERR_IO, ERR_NOT_FOUND (it, or its end, is not
+ * there) at wal_verify_offset(). ERR_SYSTEM, ERR_NO_MEMORY without *done: call again. */
+MUST_USE ErrCode wal_verify_next(WalVerify *verify, uint64_t bytes, uint64_t *read, bool *done,
+                                 Err *err);
+uint64_t wal_verify_segment(const WalVerify *verify);
+uint64_t wal_verify_offset(const WalVerify *verify);
+const char *wal_verify_path(const WalVerify *verify);
+void wal_verify_free(WalVerify *verify); /* NULL is fine */
+
 typedef struct {
     uint64_t first_segment; /* oldest kept */
     uint64_t active_segment;
@@ -161,5 +177,6 @@ typedef struct {
 void wal_stats(Wal *wal, WalStats *out);
 
 AUTO_DEFINE(Wal, wal_free);
+AUTO_DEFINE(WalVerify, wal_verify_free);
 
 #endif

@@ -6,6 +6,7 @@
  *   wal_ahead.c    closed segments verified by several threads before they are replayed
  *   wal_scan.c     the log as found at start: verification, attestation, torn tails
  *   wal_read.c     the table of segments, reading by position, stats
+ *   wal_verify.c   closed segments, read again for scrub
  *   wal_state.c    what each CHECKPOINT says of every shard */
 #ifndef HOLDFAST_WAL_WAL_PRIV_H
 #define HOLDFAST_WAL_WAL_PRIV_H
@@ -35,6 +36,7 @@ typedef struct {
     uint64_t id;
     Uuid uuid;
     uint64_t size;    /* bytes of the file */
+    uint64_t end;     /* of its frames, as the next header says; 0: there is no next */
     bool active;      /* its name is WAL_ACTIVE */
     WalFile *file;    /* NULL: not open */
     uint64_t used_at; /* Wal.ticks at its last read */

@@ -48,6 +48,7 @@ void wal_table_push(Wal *wal, const SegmentHeader *header, bool active, File *fi
         wal->segments = mem_resize(wal->segments, wal->segment_capacity * sizeof *wal->segments);
     }
     ASSERT(wal->segment_count == 0 || wal->segments[wal->segment_count - 1].id + 1 == header->id);
+    if (wal->segment_count > 0) wal->segments[wal->segment_count - 1].end = header->prev_end;
     wal->segments[wal->segment_count++] = (WalSegment){
         .id = header->id,
         .uuid = header->uuid,

@@ -31,6 +31,7 @@ static void store_json(JsonWriter *json, const StoreStatus *status, const Risk *
     json_write_object_begin(json);
     json_member_u64(json, "files", risk_files(risk));
     json_member_u64(json, "places", risk_places(risk));
+    json_member_u64(json, "index_places", risk_index_places(risk));
     json_member_u64(json, "unlisted", risk_unlisted(risk));
     json_write_object_end(json);
     json_write_key(json, "store");

@@ -6,6 +6,8 @@
 static const char *area_name(ScrubArea area)
 {
     switch (area) {
+    case SCRUB_LOG: return "log";
+    case SCRUB_INDEX: return "index";
     case SCRUB_PACKS: return "packs";
     case SCRUB_FILES: return "files";
     case SCRUB_WAITING: break;

@@ -4,6 +4,7 @@
 #include "testing.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/wake.h"
@@ -13,7 +14,7 @@
 #include "service/service.h"
 
 #define BODY_LEN 8000
-#define PUT_OFF_LEAST_MS 800 /* nine times 100 ms, less what the clock rounds */
+#define PUT_OFF_LEAST_MS 800 /* a second, less what the clock rounds */
 
 typedef struct {
     char *dir;
@@ -28,11 +29,14 @@ typedef struct {
     Background *background;
     _Atomic bool busy;
     _Atomic uint64_t asked_ns; /* when is_busy() was first called; 0: never */
+    _Atomic unsigned asked;    /* times */
+    uint64_t scrub_period_ms;  /* 0: long */
 } Node;
 
 static bool is_busy(void *ctx)
 {
     Node *n = ctx;
+    atomic_fetch_add(&n->asked, 1);
     if (atomic_load(&n->asked_ns) == 0) atomic_store(&n->asked_ns, clock_boot_ns(clock_real()));
     return atomic_load(&n->busy);
 }
@@ -82,13 +86,16 @@ static void start(Node *n, uint64_t compact_rate)
     assert_ok(store_open(n->disk, &store, &n->store, &opened, &err), &err);
     n->buckets = buckets_new();
     start_workers(n);
-    BackgroundOptions options = {.store = n->store,
-                                 .workers = n->workers,
-                                 .clock = clock_real(),
-                                 .busy = is_busy,
-                                 .ctx = n,
-                                 .compact_rate = compact_rate,
-                                 .scrub = {.period_ms = 1000000, .rate_min = GIB, .rate_max = GIB}};
+    BackgroundOptions options = {
+        .store = n->store,
+        .workers = n->workers,
+        .clock = clock_real(),
+        .busy = is_busy,
+        .ctx = n,
+        .compact_rate = compact_rate,
+        .scrub = {.period_ms = n->scrub_period_ms == 0 ? 1000000 : n->scrub_period_ms,
+                  .rate_min = n->scrub_period_ms == 0 ? GIB : MIB,
+                  .rate_max = GIB}};
     assert_ok(background_open(&options, &n->background, &err), &err);
 }
 
@@ -179,6 +186,37 @@ static void test_scrub(void **state)
     tmp_dir_remove(n->dir);
 }
 
+/* Clients that never rest don't make it late: when there is much to read for its time, a piece is
+ * not put off for a second, which would be ten looks whether they are busy. */
+static void test_scrub_in_time(void **state)
+{
+    UNUSED(state);
+    Node node = {.dir = tmp_dir_new(), .scrub_period_ms = 20000};
+    Node *n = &node;
+    char key[16];
+    rng_init(&n->rng, 10);
+    atomic_store(&n->busy, true);
+    start(n, 0);
+    for (int i = 0; i < 800; i++) { /* 6.4 MB: 25 pieces */
+        assert_true(snprintf(key, sizeof key, "f%d", i) > 0);
+        put(n, str_from_cstr(key), (uint8_t)i);
+    }
+    stop(n);
+    n->scrub_period_ms = 2000;
+    start(n, 0); /* all is applied now */
+    scrub_start(background_scrub(n->background));
+    ScrubStatus before;
+    scrub_status(background_scrub(n->background), &before);
+    atomic_store(&n->asked, 0);
+    ScrubStatus after = wait_for_pass(n, before.pass + 1);
+    assert_true(after.bytes_done > 800 * BODY_LEN);
+    assert_int_equal(after.damaged, 0);
+    /* 25 pieces put off for a second each would be 250 looks and more. */
+    assert_true(atomic_load(&n->asked) < 150);
+    stop(n);
+    tmp_dir_remove(n->dir);
+}
+
 /* Packs of files that were overwritten go, while others are overwritten, and a stop in the midst
  * of it waits for nobody. */
 static void test_compaction(void **state)
@@ -206,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scrub),
+        cmocka_unit_test(test_scrub_in_time),
         cmocka_unit_test(test_compaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

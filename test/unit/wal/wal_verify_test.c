@@ -1,0 +1,183 @@
+/* Closed segments read again: damage is found where it is, and a segment that is cut meanwhile, or
+ * bytes behind a segment's end, are none. */
+#include "testing.h"
+#include "wal_kit.h"
+
+#include "disk/sim.h"
+#include <stdio.h>
+#include <string.h>
+
+#define PIECE 10000 /* bytes of one call */
+
+typedef struct {
+    Kit kit;
+    Disk *disk;
+} Fixture;
+
+static int setup(void **state)
+{
+    Fixture *f = mem_new(sizeof *f);
+    Err err = {0};
+    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
+    kit_init(&f->kit, f->disk, 1);
+    assert_ok(kit_open(&f->kit, &err), &err);
+    for (unsigned i = 0; i < 300; i++) { /* small ones too: frames begin anywhere in a block */
+        size_t len = i % 3 == 0 ? 2500 : i * 7 % 300;
+        assert_ok(kit_append(&f->kit, (ShardId)(i % 3), len, &err), &err);
+        if (i % 11 == 2) assert_ok(kit_sync(&f->kit, &err), &err);
+        if (i == 100) assert_ok(wal_rotate(f->kit.wal, &err), &err); /* ends before its size */
+    }
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Fixture *f = *state;
+    kit_deinit(&f->kit);
+    disk_free(f->disk);
+    mem_free(f);
+    return 0;
+}
+
+typedef struct {
+    uint64_t segments;
+    uint64_t bytes;
+    uint64_t damaged;
+    uint64_t offset; /* of the last of them */
+    ErrCode code;
+    char path[DISK_PATH_MAX];
+} Seen;
+
+static Seen verify_all(Fixture *f)
+{
+    Seen seen = {.segments = 0};
+    uint64_t from = 0;
+    for (;;) {
+        AUTO(WalVerify, wal_verify_free) verify = NULL;
+        bool done = false;
+        Err err = {0};
+        assert_ok(wal_verify_open(f->kit.wal, from, &verify, &err), &err);
+        if (verify == NULL) return seen;
+        seen.segments++;
+        while (!done) {
+            uint64_t read = 0;
+            ErrCode code = wal_verify_next(verify, PIECE, &read, &done, &err);
+            seen.bytes += read;
+            if (code == OK) continue;
+            assert_true(done);
+            seen.damaged++;
+            seen.code = code;
+            seen.offset = wal_verify_offset(verify);
+            snprintf(seen.path, sizeof seen.path, "%s", wal_verify_path(verify));
+        }
+        from = wal_verify_segment(verify) + 1;
+    }
+}
+
+static uint64_t closed_segments(Fixture *f)
+{
+    WalStats stats;
+    wal_stats(f->kit.wal, &stats);
+    return stats.active_segment - stats.first_segment;
+}
+
+static void test_whole(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    assert_true(closed_segments(f) >= 4);
+    Seen seen = verify_all(f);
+    assert_int_equal(seen.segments, closed_segments(f));
+    assert_int_equal(seen.damaged, 0);
+    assert_true(seen.bytes > 2500 * 90);
+    wal_free(TAKE(f->kit.wal)); /* what a restart finds is verified as well */
+    assert_ok(kit_open(&f->kit, &err), &err);
+    uint64_t before = seen.segments;
+    seen = verify_all(f);
+    assert_int_equal(seen.segments, closed_segments(f));
+    assert_true(seen.segments > before);
+    assert_int_equal(seen.damaged, 0);
+}
+
+/* Every flipped bit before the end is found, in its segment and not behind its byte. */
+static void test_flipped(void **state)
+{
+    Fixture *f = *state;
+    Rng rng;
+    rng_init(&rng, 3);
+    for (unsigned i = 0; i < 300; i++) {
+        Err err = {0};
+        uint64_t byte = rng_below(&rng, 50000);
+        char path[64];
+        snprintf(path, sizeof path, "wal.segments/segment_1.wal");
+        assert_ok(disk_sim_flip(f->disk, path, byte * 8 + i % 8, &err), &err);
+        Seen seen = verify_all(f);
+        if (seen.damaged != 1) fail_msg("byte %u: %u", (unsigned)byte, (unsigned)seen.damaged);
+        assert_string_equal(seen.path, path);
+        assert_true(seen.offset <= byte);
+        assert_int_equal(seen.segments, closed_segments(f));
+        assert_ok(disk_sim_flip(f->disk, path, byte * 8 + i % 8, &err), &err);
+    }
+    assert_int_equal(verify_all(f).damaged, 0);
+}
+
+/* Behind the place where the next segment says that it ended nothing is read. */
+static void test_behind_the_end(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    unsigned unread = 0;
+    for (uint64_t id = 1; id <= closed_segments(f); id++) {
+        char path[64];
+        snprintf(path, sizeof path, "wal.segments/segment_%u.wal", (unsigned)id);
+        uint64_t bit = (SEGMENT_SIZE_MIN - 1) * 8;
+        assert_ok(disk_sim_flip(f->disk, path, bit, &err), &err);
+        unread += verify_all(f).damaged == 0;
+        assert_ok(disk_sim_flip(f->disk, path, bit, &err), &err);
+    }
+    assert_true(unread > 0);
+}
+
+static void test_missing(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    assert_ok(disk_unlink(f->disk, "wal.segments/segment_2.wal", &err), &err);
+    Seen seen = verify_all(f);
+    assert_int_equal(seen.damaged, 1);
+    assert_int_equal(seen.code, ERR_NOT_FOUND);
+    assert_string_equal(seen.path, "wal.segments/segment_2.wal");
+    assert_int_equal(seen.segments, closed_segments(f));
+}
+
+/* Cut while it is read, and even written again: nobody's damage. */
+static void test_cut_meanwhile(void **state)
+{
+    Fixture *f = *state;
+    AUTO(WalVerify, wal_verify_free) verify = NULL;
+    Err err = {0};
+    bool done = false;
+    uint64_t read = 0;
+    assert_ok(wal_verify_open(f->kit.wal, 0, &verify, &err), &err);
+    assert_ok(wal_verify_next(verify, 5000, &read, &done, &err), &err);
+    assert_false(done);
+    assert_ok(wal_cut(f->kit.wal, 4, &err), &err);
+    while (!done)
+        assert_ok(wal_verify_next(verify, 5000, &read, &done, &err), &err);
+    Seen seen = verify_all(f);
+    assert_int_equal(seen.segments, closed_segments(f));
+    assert_int_equal(seen.damaged, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_flipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_behind_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cut_meanwhile, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
