@@ -49,7 +49,10 @@ int admin_risk_print(const json_t *answer)
         puts("nothing is known to be damaged");
         return 0;
     }
-    printf("%" PRIu64 " file(s) and %" PRIu64 " other place(s) are damaged\n", files, places);
+    char file_count[SHOW_COUNT_SIZE];
+    char place_count[SHOW_COUNT_SIZE];
+    printf("damaged: %s and %s\n", show_count(files, "file", file_count),
+           show_count(places, "other place", place_count));
     for (size_t i = 0; i < shown; i++)
         print_entry(json_array_get(entries, i));
     if (files + places > shown) {

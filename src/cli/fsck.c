@@ -208,9 +208,13 @@ static int end_fsck(const Run *run, const FsckReport *report)
                report->damages, report->notes, report->files, report->bytes, report->repaired);
     } else {
         char size[SHOW_SIZE_SIZE];
-        printf("%s: %" PRIu64 " damaged places, %" PRIu64 " notes; %" PRIu64 " files, %s read",
-               report->damages > 0 ? "damage" : "clean", report->damages, report->notes,
-               report->files, show_size(report->bytes, size));
+        char damages[SHOW_COUNT_SIZE];
+        char notes[SHOW_COUNT_SIZE];
+        char files[SHOW_COUNT_SIZE];
+        printf("%s: %s, %s; %s, %s read", report->damages > 0 ? "damage" : "clean",
+               show_count(report->damages, "damaged place", damages),
+               show_count(report->notes, "note", notes), show_count(report->files, "file", files),
+               show_size(report->bytes, size));
         if (run->repair) printf("; %" PRIu64 " mended", report->repaired);
         puts("");
     }
@@ -245,16 +249,16 @@ static ErrCode salvage(Run *run, Disk *disk, Disk *scratch, int *status, Err *er
                        run->dir);
     }
     TRY(salvage_run(disk, scratch, run->out, &report, err));
-    printf("%" PRIu64 " files saved to %s, %" PRIu64
-           " could not be; MANIFEST.jsonl tells of each\n",
-           report.saved, run->out, report.lost);
+    char count[SHOW_COUNT_SIZE];
+    printf("%s saved to %s, %" PRIu64 " could not be; MANIFEST.jsonl tells of each\n",
+           show_count(report.saved, "file", count), run->out, report.lost);
     bool guess = report.index_damaged && report.bad_places > 0;
     if (report.index_damaged)
         puts("the index is damaged: packs and log said which files there are");
     if (guess) {
-        printf("%" PRIu64 " places in packs and log are damaged: files may be lacking that nothing "
-               "else tells of, or be here although they were deleted\n",
-               report.bad_places);
+        printf("packs and log have %s: files may be lacking that nothing else tells of, or be here "
+               "although they were deleted\n",
+               show_count(report.bad_places, "damaged place", count));
     }
     *status = report.lost > 0 || guess ? err_info(ERR_CORRUPT)->exit_status : 0;
     return OK;

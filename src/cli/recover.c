@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "cli/bucket_names.h"
 #include "cli/progress.h"
 #include "cli/show.h"
 #include "control/local/local.h"
@@ -72,6 +73,7 @@ typedef struct {
     Disk *disk;
     RootInfo root;
     Rng rng;
+    BucketNames buckets;
     Progress progress;
     uint64_t told_ms;
     const char *told_what;
@@ -176,6 +178,8 @@ static ErrCode loss_json(Run *run, const RebuildLoss *loss, Err *err)
     }
     if (loss->kind == REBUILD_DAMAGED_FILE) {
         version_id_text(loss->version, version);
+        const char *bucket = bucket_names_find(&run->buckets, loss->bucket);
+        if (bucket != NULL) json_member_cstr(&json, "bucket", bucket);
         json_member_u64(&json, "bucket_uid", loss->bucket);
         json_member_str(&json, "key", loss->key);
         json_member_cstr(&json, "version", version);
@@ -188,6 +192,7 @@ static ErrCode loss_json(Run *run, const RebuildLoss *loss, Err *err)
 static ErrCode loss_text(Run *run, const RebuildLoss *loss, Err *err)
 {
     AUTO_BUF(line, 64 * KIB);
+    const char *bucket = bucket_names_find(&run->buckets, loss->bucket);
     switch (loss->kind) {
     case REBUILD_LOST_ENTRIES:
         TRY(buf_printf(&line, err, "lost: shard %u, changes %" PRIu64 " to %" PRIu64, loss->shard,
@@ -207,7 +212,9 @@ static ErrCode loss_text(Run *run, const RebuildLoss *loss, Err *err)
                        loss->len, loss->offset));
         break;
     case REBUILD_DAMAGED_FILE:
-        TRY(buf_printf(&line, err, "lost: the body of bucket %" PRIu64 ", ", loss->bucket));
+        TRY(buf_printf(&line, err, "lost: the body of "));
+        TRY(bucket == NULL ? buf_printf(&line, err, "bucket %" PRIu64 ", ", loss->bucket)
+                           : buf_printf(&line, err, "%s/", bucket));
         TRY(show_name_append(&line, loss->key, err));
         break;
     }
@@ -227,11 +234,14 @@ static ErrCode show_summary(Run *run, const RebuildReport *report, bool done, Er
 {
     AUTO_BUF(line, 4096);
     if (!run->json) {
-        TRY(buf_printf(&line, err,
-                       "%s: %s; %" PRIu64 " records read, %" PRIu64 " used, %" PRIu64
-                       " changes lost, %" PRIu64 " files damaged",
-                       run->kind, done ? "rebuilt" : "nothing was changed", report->records,
-                       report->applied, report->lost_entries, report->damaged_files));
+        char records[SHOW_COUNT_SIZE];
+        char lost[SHOW_COUNT_SIZE];
+        char damaged[SHOW_COUNT_SIZE];
+        TRY(buf_printf(&line, err, "%s: %s; %s read, %" PRIu64 " used, %s, %s", run->kind,
+                       done ? "rebuilt" : "nothing was changed",
+                       show_count(report->records, "record", records), report->applied,
+                       show_count(report->lost_entries, "lost change", lost),
+                       show_count(report->damaged_files, "damaged file", damaged)));
         return print_line(run, &line, err);
     }
     JsonWriter json;
@@ -351,6 +361,7 @@ static ErrCode recover(Run *run, bool *lost, Err *err)
     ErrCode code = open_root(run, err);
     if (code == OK && run->wal) code = check_alone(run, err);
     if (code != OK) return err_wrap(err, code, "%s", run->dir);
+    bucket_names_read(&run->buckets, run->disk);
     RebuildOptions options = {.root = run->root,
                               .clock = clock_real(),
                               .accept_loss = run->accept,
@@ -380,6 +391,7 @@ int command_recover(int argc, char **argv)
     ErrCode code = recover(&run, &lost, &err);
     progress_clear(&run.progress);
     disk_free(run.disk);
+    bucket_names_deinit(&run.buckets);
     if (code != OK) return command_fail(NAME, &err);
     return lost ? err_info(ERR_CORRUPT)->exit_status : 0;
 }

@@ -157,8 +157,8 @@ static ErrCode wait_for_end(Serve *serve, Node *node, const sigset_t *signals, E
 
 /* Raises the limit of open files as far as the connections need and the system lets; if that is not
  * enough, takes fewer connections: however many clients come, the log must find a file free, or
- * this root takes no more writes. */
-static ErrCode fit_open_files(uint64_t *connections, Err *err)
+ * this root takes no more writes. Worth a warning only if somebody asked for as many. */
+static ErrCode fit_open_files(uint64_t *connections, bool asked_for, Err *err)
 {
     struct rlimit limit;
     rlim_t wanted = FILES_OWN + FILES_CONNECTION * (rlim_t)*connections;
@@ -179,6 +179,11 @@ static ErrCode fit_open_files(uint64_t *connections, Err *err)
                        (uint64_t)limit.rlim_cur, (uint64_t)MIN(least, wanted));
     }
     *connections = (limit.rlim_cur - FILES_OWN) / FILES_CONNECTION;
+    if (!asked_for) {
+        LOG(INFO, "config.fewer_connections", "connections=%" PRIu64 " open_files=%" PRIu64,
+            *connections, (uint64_t)limit.rlim_cur);
+        return OK;
+    }
     LOG(WARN, "config.fewer_connections", "connections=%" PRIu64 " open_files=%" PRIu64,
         *connections, (uint64_t)limit.rlim_cur);
     return OK;
@@ -188,7 +193,7 @@ static ErrCode serve_until_end(Serve *serve, Err *err)
 {
     const Config *config = &serve->config;
     uint64_t connections = config->connections;
-    TRY(fit_open_files(&connections, err));
+    TRY(fit_open_files(&connections, !config_is_preset(config, "connections"), err));
     NodeOptions options = {.data = config->data[0],
                            .http = config->http,
                            .threads = (unsigned)config->threads,

@@ -25,6 +25,14 @@ const char *show_size(uint64_t bytes, char out[SHOW_SIZE_SIZE])
     return out;
 }
 
+const char *show_count(uint64_t count, const char *noun, char out[SHOW_COUNT_SIZE])
+{
+    int len = snprintf(out, SHOW_COUNT_SIZE, "%" PRIu64 " %s%s", count, noun,
+                       count == 1 ? "" : "s");
+    ASSERT(len > 0 && len < SHOW_COUNT_SIZE);
+    return out;
+}
+
 const char *show_duration(uint64_t ms, char out[SHOW_DURATION_SIZE])
 {
     const uint64_t s = ms / 1000;

@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ const ConfigOption *config_nearest(Str name)
     const ConfigOption *best = NULL;
     size_t least = NEAR_MAX + 1;
     for (size_t i = 0; i < config_option_count; i++) {
+        if (config_options[i].type == TYPE_LATER) continue; /* it would be refused as well */
         size_t edits = distance(str_slice(name, 0, CONFIG_NAME_MAX),
                                 str_from_cstr(config_options[i].name));
         if (edits < least) best = &config_options[i], least = edits;
@@ -186,17 +188,44 @@ static ErrCode add_dir(Config *config, const char *from, Str value, Err *err)
     return OK;
 }
 
+static bool is_host(Str host)
+{
+    char text[INET6_ADDRSTRLEN];
+    uint8_t bytes[sizeof(struct in6_addr)];
+    if (host.len == 0 || str_eq(host, STR("localhost"))) return true;
+    bool v6 = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (v6) host = str_slice(host, 1, host.len - 2);
+    host = str_slice(host, 0, v6 ? str_find_char(host, '%') : host.len); /* "fe80::1%eth0" */
+    return str_to_cstr(host, text, sizeof text) &&
+           inet_pton(v6 ? AF_INET6 : AF_INET, text, bytes) == 1;
+}
+
+static ErrCode set_address(const char *from, Str value, char **field, Err *err)
+{
+    uint64_t port = 0;
+    size_t colon = value.len;
+    while (colon > 0 && value.ptr[colon - 1] != ':')
+        colon--;
+    bool good = colon > 0 && str_to_u64(str_slice(value, colon, value.len), UINT16_MAX, &port) &&
+                is_host(str_slice(value, 0, colon - 1));
+    if (!good) {
+        return err_set(err, ERR_CONFIG,
+                       "%s: \"%.*s\" is not ADDRESS:PORT, like 127.0.0.1:9001 or [::1]:9001", from,
+                       STR_ARG(value));
+    }
+    mem_free(*field);
+    *field = mem_new(value.len + 1);
+    memcpy(*field, value.ptr, value.len);
+    return OK;
+}
+
 ErrCode config_set(Config *config, const ConfigOption *option, const char *from, Str value,
                    Err *err)
 {
     void *field = (uint8_t *)config + option->offset;
     switch (option->type) {
     case TYPE_DIRS: return add_dir(config, from, value, err);
-    case TYPE_TEXT:
-        mem_free(*(char **)field);
-        *(char **)field = mem_new(value.len + 1);
-        memcpy(*(char **)field, value.ptr, value.len);
-        return OK;
+    case TYPE_ADDRESS: return set_address(from, value, field, err);
     case TYPE_COUNT:
     case TYPE_SIZE:
     case TYPE_TIME: return set_number(option, from, value, field, err);
@@ -302,6 +331,14 @@ static ErrCode check(const Config *config, Err *err)
         return err_set(err, ERR_CONFIG, "segment-size: %" PRIu64 " is not a multiple of 4 KiB",
                        config->segment_size);
     }
+    if (config->scrub_rate_min > config->scrub_rate_max) {
+        char least[32];
+        char most[32];
+        config_number_text(TYPE_SIZE, config->scrub_rate_min, least);
+        config_number_text(TYPE_SIZE, config->scrub_rate_max, most);
+        return err_set(err, ERR_CONFIG, "scrub-rate-min: %s is above scrub-rate-max, %s", least,
+                       most);
+    }
     return OK;
 }
 
@@ -406,7 +443,7 @@ static bool same_value(const ConfigOption *option, const Config *a, const Config
     const uint8_t *right = (const uint8_t *)b + option->offset;
     switch (option->type) {
     case TYPE_DIRS: return same_dirs(a, b);
-    case TYPE_TEXT:
+    case TYPE_ADDRESS:
         return str_eq(str_from_cstr(*(char *const *)(const void *)left),
                       str_from_cstr(*(char *const *)(const void *)right));
     case TYPE_COUNT:
@@ -419,6 +456,16 @@ static bool same_value(const ConfigOption *option, const Config *a, const Config
     case TYPE_LATER: break;
     }
     return true;
+}
+
+bool config_is_preset(const Config *config, const char *name)
+{
+    Config preset = {0};
+    const ConfigOption *option = config_find(str_from_cstr(name));
+    ASSERT(option != NULL);
+    bool same = read_presets(&preset, NULL) == OK && same_value(option, config, &preset);
+    config_deinit(&preset);
+    return same;
 }
 
 bool config_next_change(const Config *old, const Config *now, size_t *cursor, const char **name,

@@ -51,6 +51,8 @@ MUST_USE ErrCode config_read(const ConfigSources *sources, Config *out, bool *he
 /* Is the text of a configuration file, whose name is for texts, good as far as it goes? Errors: as
  * config_read()'s; a missing --data is none. */
 MUST_USE ErrCode config_check(Str yaml, const char *name, Err *err);
+/* Is the setting of that name what it is when nobody sets it? */
+bool config_is_preset(const Config *config, const char *name);
 /* What differs between two configurations: *cursor starts at 0, false behind the last. *live: a
  * running server may take it over; else it needs a restart. */
 bool config_next_change(const Config *old, const Config *now, size_t *cursor, const char **name,

@@ -9,7 +9,7 @@
 
 typedef enum {
     TYPE_DIRS,
-    TYPE_TEXT,
+    TYPE_ADDRESS, /* text: ADDRESS:PORT, as tcp_address_parse() takes it */
     TYPE_COUNT,
     TYPE_SIZE,
     TYPE_TIME,

@@ -4,10 +4,11 @@
 #include <stdio.h>
 
 static const char *const words[] = {
-    [TYPE_DIRS] = "DIR",  [TYPE_TEXT] = "ADDRESS:PORT", [TYPE_COUNT] = "NUMBER",
-    [TYPE_SIZE] = "SIZE", [TYPE_TIME] = "TIME",         [TYPE_BOOL] = "",
-    [TYPE_FILE] = "FILE", [TYPE_LOG_FORMAT] = "FORMAT", [TYPE_LOG_LEVEL] = "LEVEL",
-    [TYPE_LATER] = "",
+    [TYPE_DIRS] = "DIR",        [TYPE_ADDRESS] = "ADDRESS:PORT",
+    [TYPE_COUNT] = "NUMBER",    [TYPE_SIZE] = "SIZE",
+    [TYPE_TIME] = "TIME",       [TYPE_BOOL] = "",
+    [TYPE_FILE] = "FILE",       [TYPE_LOG_FORMAT] = "FORMAT",
+    [TYPE_LOG_LEVEL] = "LEVEL", [TYPE_LATER] = "",
 };
 
 ErrCode config_help(Buf *out, Err *err)
@@ -61,7 +62,7 @@ static void bounds_text(const ConfigOption *option, char out[80])
     case TYPE_LOG_FORMAT: snprintf(out, 80, "auto, text or json"); break;
     case TYPE_LOG_LEVEL: snprintf(out, 80, "debug, info, warn or error"); break;
     case TYPE_DIRS:
-    case TYPE_TEXT:
+    case TYPE_ADDRESS:
     case TYPE_FILE:
     case TYPE_LATER: break;
     }

@@ -15,6 +15,7 @@
 #include "node/workers.h"
 
 #define LOOPS_DEFAULT_MAX 8
+#define WHO_SIZE 128        /* who uses a directory, as a second process is told */
 #define BUFFERS_COUNT 512   /* of 256 KiB: bodies under way; memory only as they are used */
 #define DISK_WORKERS "8"    /* threads that write and read bodies */
 #define MUTATIONS_MAX 65536 /* waiting for the core */
@@ -50,13 +51,10 @@ struct Node {
 static ErrCode open_root(Node *node, Err *err)
 {
     const NodeOptions *o = &node->options;
-    char who[128];
+    char who[WHO_SIZE];
     ErrCode code = disk_posix_open(o->data, &node->disk, err);
     if (code != OK) return err_wrap(err, code, "open %s", o->data);
-    int len = snprintf(who, sizeof who, "pid %d, http %s", (int)getpid(), o->http);
-    if (len < 0 || (size_t)len >= sizeof who) {
-        return err_set(err, ERR_CONFIG, "the address of --http is too long");
-    }
+    int len = snprintf(who, sizeof who, "pid %d, starting", (int)getpid()); /* fits */
     code = root_open(node->disk, str_of(who, (size_t)len), &node->rng, clock_real(), &node->root,
                      err);
     if (code != OK) return err_wrap(err, code, "open %s", o->data);
@@ -103,6 +101,20 @@ static ErrCode open_loops(Node *node, Err *err)
     return OK;
 }
 
+/* Who uses the directory and where, with the port that the system gave if it was to choose. */
+static ErrCode tell_door(Node *node, Err *err)
+{
+    char who[WHO_SIZE];
+    Str host = str_from_cstr(node->options.http);
+    while (host.len > 0 && host.ptr[host.len - 1] != ':')
+        host.len--;
+    int len = snprintf(who, sizeof who, "pid %d, http %.*s%u", (int)getpid(), STR_ARG(host),
+                       http_server_port(node->http));
+    if (len < 0 || (size_t)len >= sizeof who)
+        return err_set(err, ERR_CONFIG, "the address of --http is too long");
+    return root_tell(node->disk, str_of(who, (size_t)len), err);
+}
+
 /* Listens; until the service is published all but health is answered by 503. */
 static ErrCode open_doors(Node *node, Err *err)
 {
@@ -127,7 +139,8 @@ static ErrCode open_doors(Node *node, Err *err)
     http.on_request = rest_on_request;
     http.ctx = node->rest;
     http.connections_max = node->options.connections_max;
-    return http_server_open(&http, &node->http, err);
+    TRY(http_server_open(&http, &node->http, err));
+    return tell_door(node, err);
 }
 
 /* --- recovery --- */

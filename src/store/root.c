@@ -99,14 +99,6 @@ static ErrCode look_for_strangers(void *ctx, const char *name, bool is_dir, Err 
 
 static ErrCode root_create(Disk *disk, Rng *rng, Clock *clock, RootInfo *out, Err *err)
 {
-    Strangers strangers = {.name = ""};
-    TRY(disk_list(disk, "", look_for_strangers, &strangers, err));
-    if (strangers.name[0] != '\0') {
-        return err_set(err, ERR_FOREIGN,
-                       "the directory holds other files (\"%s\") and no %s; give an empty one, or "
-                       "if files are stored in this one, put its %s back",
-                       strangers.name, ROOT_FILE, ROOT_FILE);
-    }
     RootInfo info = {.uuid = id128_random(rng),
                      .cluster = id128_random(rng),
                      .created_ms = clock_wall_ms(clock),
@@ -130,9 +122,39 @@ ErrCode root_read(Disk *disk, RootInfo *out, Err *err)
     return code == OK ? OK : err_wrap(err, code, "%s", ROOT_FILE);
 }
 
+/* In a directory without root.json nothing but ours may lie; said before anything is put there. */
+static ErrCode check_strangers(Disk *disk, Err *err)
+{
+    Strangers strangers = {.name = ""};
+    TRY(disk_list(disk, "", look_for_strangers, &strangers, err));
+    if (strangers.name[0] == '\0') return OK;
+    return err_set(err, ERR_FOREIGN,
+                   "the directory holds other files (\"%s\") and no %s; give an empty one, or if "
+                   "files are stored in this one, put its %s back",
+                   strangers.name, ROOT_FILE, ROOT_FILE);
+}
+
+static ErrCode check_directory(Disk *disk, bool *exists, Err *err)
+{
+    DiskStat stat;
+    TRY(disk_stat(disk, ROOT_FILE, &stat, err));
+    *exists = stat.exists;
+    return stat.exists ? OK : check_strangers(disk, err);
+}
+
+ErrCode root_tell(Disk *disk, Str who, Err *err)
+{
+    AUTO(File, disk_close) file = NULL;
+    TRY(disk_open(disk, ROOT_LOCK_FILE, DISK_OPEN_WRITE, &file, err));
+    TRY(disk_write(file, 0, who.ptr, who.len, err));
+    return disk_truncate(file, who.len, err);
+}
+
 ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Err *err)
 {
     char holder[128] = "";
+    bool exists = false;
+    TRY(check_directory(disk, &exists, err));
     ErrCode code = disk_lock(disk, ROOT_LOCK_FILE, who, holder, sizeof holder, err);
     if (code == ERR_IN_USE) {
         err_clear(err);
@@ -140,8 +162,7 @@ ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Er
                        holder[0] == '\0' ? "another process" : holder);
     }
     if (code != OK) return code;
-    DiskStat stat;
-    TRY(disk_stat(disk, ROOT_FILE, &stat, err));
-    if (!stat.exists) return root_create(disk, rng, clock, out, err);
+    TRY(check_directory(disk, &exists, err)); /* another process may have been faster */
+    if (!exists) return root_create(disk, rng, clock, out, err);
     return root_read(disk, out, err);
 }

@@ -29,10 +29,12 @@ static inline Uuid root_storage(const RootInfo *info)
 }
 
 /* Locks the directory and reads root.json, or makes it in a directory that holds nothing else (but
- * "lost+found" and "lock"). who: what a second process is told ("pid 123, http 127.0.0.1:9001").
- * Errors: ERR_IN_USE (names the holder); ERR_FORMAT_VERSION (newer release); ERR_CORRUPT;
- * ERR_FOREIGN: other files are there but no root.json. */
+ * "lost+found" and "lock"; else nothing is put there). who: what a second process is told ("pid
+ * 123, http 127.0.0.1:9001"). Errors: ERR_IN_USE (names the holder); ERR_FORMAT_VERSION (newer
+ * release); ERR_CORRUPT; ERR_FOREIGN: other files are there but no root.json. */
 MUST_USE ErrCode root_open(Disk *disk, Str who, Rng *rng, Clock *clock, RootInfo *out, Err *err);
+/* What a second process is told from now on; the directory is locked. */
+MUST_USE ErrCode root_tell(Disk *disk, Str who, Err *err);
 /* Reads root.json without locking or making anything. ERR_NOT_FOUND; else as root_open(). */
 MUST_USE ErrCode root_read(Disk *disk, RootInfo *out, Err *err);
 /* Writes info durably. */

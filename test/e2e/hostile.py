@@ -573,7 +573,8 @@ def root_files(folder):
     data = server.data
     try:
         status, text = serve(folder, data)
-        CASES.check('a second server', status == 4 and f'pid {server.process.pid}' in text, text)
+        CASES.check('a second server', status == 4 and
+                    f'pid {server.process.pid}, http {server.address}' in text, text)
         status, text = serve(folder, f'{folder}/other', server.address)
         CASES.check('port in use', status == 4 and server.address in text, text)
         server.stop()
@@ -605,6 +606,9 @@ def root_files(folder):
             CASES.check(f'root.json {what}', status == 6 and part in said, said)
         os.unlink(f'{data}/root.json')
         status, text = serve(folder, data)
+        os.unlink(f'{data}/lock')
+        status, text = serve(folder, data)
+        CASES.check('nothing is left there', not os.path.exists(f'{data}/lock'), os.listdir(data))
         CASES.check('root.json missing', status == 6 and 'put its root.json back' in text, text)
         for address in ('x', '127.0.0.1', '127.0.0.1:', '127.0.0.1:99999', '::1:9001'):
             status, text = serve(folder, f'{folder}/other', address)

@@ -199,6 +199,16 @@ def packs_damaged(root):
     index_lost_after_that(root, key)
 
 
+def told_losses(root):
+    """A lost body is told with its bucket's name."""
+    key = damaged_key(root)
+    done = subprocess.run([*root.binary, 'recover', '--rebuild', 'packs', '--quiet', root.data],
+                          capture_output=True, timeout=60, check=False)
+    text = done.stdout.decode()
+    expect((done.returncode, f'the body of files/{key}' in text), (6, True), text)
+    expect('1 damaged file' in text and '1 damaged files' not in text, True, text)
+
+
 def index_lost_after_that(root, key):
     """The new packs are as good for an index as the old ones, but for what was lost."""
     os.unlink(root.path('index.db'))
@@ -301,7 +311,7 @@ def all_lost_but_packs(root):
 
 
 def tests():
-    for test in (index_lost, index_damaged, index_lost_at_start, packs_damaged, wal_lost,
+    for test in (index_lost, index_damaged, index_lost_at_start, packs_damaged, told_losses, wal_lost,
                  wal_and_control_lost, wal_whole,
                  all_lost_but_packs):
         yield test.__name__, True, test

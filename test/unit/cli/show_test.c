@@ -26,6 +26,16 @@ static void sizes(void **state)
     }
 }
 
+static void counts(void **state)
+{
+    UNUSED(state);
+    char out[SHOW_COUNT_SIZE];
+    assert_string_equal(show_count(0, "note", out), "0 notes");
+    assert_string_equal(show_count(1, "damaged place", out), "1 damaged place");
+    assert_string_equal(show_count(2, "damaged place", out), "2 damaged places");
+    assert_string_equal(show_count(UINT64_MAX, "file", out), "18446744073709551615 files");
+}
+
 static void durations(void **state)
 {
     UNUSED(state);
@@ -91,10 +101,8 @@ static void long_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(durations),
-        cmocka_unit_test(names),
-        cmocka_unit_test(long_names),
+        cmocka_unit_test(sizes), cmocka_unit_test(counts),     cmocka_unit_test(durations),
+        cmocka_unit_test(names), cmocka_unit_test(long_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,8 @@ static void test_check(void **state)
     UNUSED(state);
     Err err = {0};
     assert_ok(config_check(STR("threads: 2\n"), "f.yaml", &err), &err);
+    assert_code(config_check(STR("http: 1.2.3:9001\n"), "f.yaml", &err), ERR_CONFIG, &err);
+    assert_code(config_check(STR("scrub-rate-max: 1KiB\n"), "f.yaml", &err), ERR_CONFIG, &err);
     assert_code(config_check(STR("segment-size: 65537\n"), "f.yaml", &err), ERR_CONFIG, &err);
     assert_non_null(strstr(err_text(&err), "f.yaml"));
     /* The printed example is good, and good with all its lines switched on. */
@@ -227,6 +229,21 @@ static void test_refusals(void **state)
         {.args = {"--drain-timeout", "5"}, .code = ERR_CONFIG, .text = "\"5\""},
         {.args = {"--access-log=yes"}, .code = ERR_CONFIG, .text = "true or false"},
         {.args = {"--log-level", "loud"}, .code = ERR_CONFIG, .text = "debug, info"},
+        {.args = {"--http", "9001"}, .code = ERR_CONFIG, .text = "--http: \"9001\" is not ADDRESS"},
+        {.args = {"--http", "127.0.0.1:"}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
+        {.args = {"--http", "127.0.0.1:65536"}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
+        {.args = {"--http", "example.org:80"}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
+        {.args = {"--http", "::1:80"}, .code = ERR_CONFIG, .text = "like 127.0.0.1:9001 or [::1]"},
+        {.args = {"--http", "[::1:80"}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
+        {.args = {"--http="}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
+        {.args = {NULL}, .env = {"HOLDFAST_HTTP=x"}, .code = ERR_CONFIG, .text = "HOLDFAST_HTTP: "},
+        {.args = {NULL},
+         .file = "\nhttp: nowhere\n",
+         .code = ERR_CONFIG,
+         .text = "f.yaml:2: http: \"nowhere\""},
+        {.args = {"--data", "d", "--scrub-rate-min", "128MiB"},
+         .code = ERR_CONFIG,
+         .text = "scrub-rate-min: 128MiB is above scrub-rate-max, 64MiB"},
         {.args = {"--s3", ":9000"}, .code = ERR_CONFIG, .text = "later release"},
         {.args = {"--peer"}, .code = ERR_CONFIG, .text = "later release"},
         {.args = {NULL}, .file = "threads: 2\n", .code = ERR_USAGE, .text = "--data"},
@@ -272,6 +289,53 @@ static void test_refusals(void **state)
             fail_msg("\"%s\" without \"%s\"", err_text(&err), cases[i].text);
         assert_int_equal(config.threads, 77); /* untouched */
     }
+}
+
+static void test_addresses(void **state)
+{
+    UNUSED(state);
+    static const char *const good[] = {":1",           "0.0.0.0:0",  "127.0.0.1:65535",
+                                       "localhost:80", "[::1]:9001", "[fe80::1%lo]:1",
+                                       "[::]:0"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        Config config;
+        bool help;
+        Err err = {0};
+        Case c = {.args = {"--data", "d", "--http", good[i]}};
+        assert_ok(read_case(&c, &config, &help, &err), &err);
+        assert_string_equal(config.http, good[i]);
+        config_deinit(&config);
+    }
+}
+
+/* What comes with a later release is no answer to a name that nobody knows. */
+static void test_no_reserved_hint(void **state)
+{
+    UNUSED(state);
+    Config config;
+    bool help;
+    Err err = {0};
+    Case flag = {.args = {"--s4", "x"}};
+    assert_code(read_case(&flag, &config, &help, &err), ERR_USAGE, NULL);
+    assert_null(strstr(err_text(&err), "do you mean"));
+    err_clear(&err);
+    Case line = {.args = {NULL}, .file = "peers: x\n"};
+    assert_code(read_case(&line, &config, &help, &err), ERR_CONFIG, NULL);
+    assert_null(strstr(err_text(&err), "do you mean"));
+}
+
+static void test_preset(void **state)
+{
+    UNUSED(state);
+    Config config;
+    bool help;
+    Err err = {0};
+    Case c = {.args = {"--data", "d", "--connections", "20000", "--threads", "0"}};
+    assert_ok(read_case(&c, &config, &help, &err), &err);
+    assert_false(config_is_preset(&config, "connections"));
+    assert_true(config_is_preset(&config, "threads"));
+    assert_true(config_is_preset(&config, "http"));
+    config_deinit(&config);
 }
 
 static void test_sizes(void **state)
@@ -338,12 +402,20 @@ static void test_unknown_env(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_help),     cmocka_unit_test(test_unknown_env),
-        cmocka_unit_test(test_file),     cmocka_unit_test(test_file_named),
-        cmocka_unit_test(test_check),    cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_unknown_env),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_file_named),
+        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_changes),
         cmocka_unit_test(test_document),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_no_reserved_hint),
+        cmocka_unit_test(test_preset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

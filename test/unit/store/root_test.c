@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "disk/posix.h"
 #include "disk/sim.h"
 #include "store/root.h"
 #include "text/json.h"
@@ -67,6 +68,49 @@ static void test_in_use(void **state)
     assert_non_null(strstr(err_text(&err), "pid 7"));
     disk_sim_kill(f->disk);
     assert_ok(open_root(f, &info, &err), &err);
+}
+
+/* A directory that is somebody else's stays as it is. */
+static void test_foreign_untouched(void **state)
+{
+    UNUSED(state);
+    Err err = {0};
+    RootInfo info;
+    Rng rng;
+    Disk *disk = NULL;
+    DiskStat stat;
+    char *dir = tmp_dir_new();
+    rng_init(&rng, 1);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_ok(disk_create_durable(disk, "letter", STR("dear"), &err), &err);
+    assert_code(root_open(disk, STR("pid 7"), &rng, clock_real(), &info, &err), ERR_FOREIGN, NULL);
+    assert_ok(disk_stat(disk, ROOT_LOCK_FILE, &stat, &err), &err);
+    assert_false(stat.exists);
+    disk_free(disk);
+    tmp_dir_remove(dir);
+}
+
+/* What a second process reads, and the lock is still held. */
+static void test_tell(void **state)
+{
+    UNUSED(state);
+    Err err = {0};
+    RootInfo info;
+    Rng rng;
+    Disk *disk = NULL;
+    Disk *second = NULL;
+    char *dir = tmp_dir_new();
+    rng_init(&rng, 1);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_ok(root_open(disk, STR("pid 7, a long text"), &rng, clock_real(), &info, &err), &err);
+    assert_ok(root_tell(disk, STR("pid 7, short"), &err), &err);
+    assert_ok(disk_posix_open(dir, &second, &err), &err);
+    assert_code(root_open(second, STR("pid 8"), &rng, clock_real(), &info, &err), ERR_IN_USE, NULL);
+    assert_non_null(strstr(err_text(&err), "in use by pid 7, short"));
+    assert_null(strstr(err_text(&err), "long"));
+    disk_free(second);
+    disk_free(disk);
+    tmp_dir_remove(dir);
 }
 
 static void test_refused(void **state)
@@ -143,6 +187,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_made_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
+        cmocka_unit_test(test_foreign_untouched),
+        cmocka_unit_test(test_tell),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_any_flip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
