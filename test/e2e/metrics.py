@@ -139,6 +139,37 @@ def labels_are_bounded(server):
                     '2.5', '5', '7.5', '10', '+Inf'])
 
 
+def break_index(server):
+    """Starts a server that has files, takes the pages of its index away, and asks for metrics."""
+    traffic(server.start())
+    expect(server.stop(), 0)
+    server.start()
+    path = f'{server.data}/index.db'
+    with open(path, 'r+b') as index:
+        size = os.path.getsize(path)
+        index.seek(4096)
+        index.write(b'\xff' * (size - 4096))
+    return metrics(server)
+
+
+@test
+def broken_index(server):
+    """An index that cannot be read takes the buckets' metrics away, and none of the others."""
+    for attempt in range(10):  # what the server has just written it may still read elsewhere
+        other = Server(BINARY, f'{server.data}{attempt}', server.log)
+        try:
+            answer = break_index(other)
+        finally:
+            other.end()
+        expect(answer.status, 200, answer.body)
+        found = samples(answer.body.decode())
+        for name in ('holdfast_files_at_risk', 'holdfast_ready', 'process_open_fds'):
+            expect(name in found, True, name)
+        if 'holdfast_bucket_bytes' not in found:
+            return
+    raise AssertionError('the index was always readable')
+
+
 @test
 def alerts(server):
     """Their own tests pass, fail when a threshold is another, and each metric in them exists."""

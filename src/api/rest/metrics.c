@@ -292,7 +292,9 @@ static ErrCode print_all(RestCall *call, Buf *out, MetricFormat format, Err *err
     TRY(print_process(out, format, rest, err));
     if (service != NULL) TRY(print_root(out, format, service_store(service), &status, err));
     call->service = service;
-    if (serves) TRY(print_buckets(call, out, format, err));
+    /* An index that cannot be read must not hide the rest, which tells of it. */
+    size_t len = out->len;
+    if (serves && print_buckets(call, out, format, NULL) != OK) out->len = len;
     return metric_print_end(out, format, err);
 }
 
