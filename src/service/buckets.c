@@ -6,7 +6,10 @@
 
 typedef struct {
     char name[BUCKET_NAME_MAX + 1];
-    BucketRecord record; /* extra left out: nobody here reads it */
+    BucketRecord record;  /* extra left out: nobody here reads it */
+    BucketStatRow usage;  /* of what is committed */
+    BucketStatRow coming; /* what changes under way make more … */
+    BucketStatRow going;  /* … and less, each at least 0 */
 } Bucket;
 
 struct Buckets {
@@ -93,10 +96,100 @@ void buckets_put(Buckets *buckets, Str name, const BucketRecord *record)
     bucket->record.extra = (Str){NULL, 0};
     rwlock_write(&buckets->lock);
     Bucket *old = omap_put(buckets->by_name, name, bucket);
+    if (old != NULL && old->record.uid == record->uid) {
+        bucket->usage = old->usage;
+        bucket->coming = old->coming;
+        bucket->going = old->going;
+    }
     if (old != NULL) (void)omap_remove(buckets->by_uid, uid_key(&old->record.uid)); /* = old */
     (void)omap_put(buckets->by_uid, uid_key(&record->uid), bucket); /* a uid is new or its own */
     rwlock_give(&buckets->lock);
     mem_free(old);
+}
+
+void buckets_usage(Buckets *buckets, BucketUid uid, BucketStatRow *out)
+{
+    rwlock_read(&buckets->lock);
+    const Bucket *bucket = omap_get(buckets->by_uid, uid_key(&uid));
+    *out = bucket != NULL ? bucket->usage : (BucketStatRow){0};
+    rwlock_give(&buckets->lock);
+}
+
+void buckets_set_usage(Buckets *buckets, BucketUid uid, const BucketStatRow *usage)
+{
+    rwlock_write(&buckets->lock);
+    Bucket *bucket = omap_get(buckets->by_uid, uid_key(&uid));
+    if (bucket != NULL) bucket->usage = *usage;
+    rwlock_give(&buckets->lock);
+}
+
+/* Of one quota: used, and what it becomes at most and at least. */
+typedef struct {
+    uint64_t quota;
+    uint64_t used;
+    uint64_t coming;
+    uint64_t going;
+} Fill;
+
+static BucketFit fit_one(const Fill *fill, int64_t more)
+{
+    if (fill->quota == 0 || more <= 0) return BUCKET_FITS;
+    uint64_t wanted = fill->used + (uint64_t)more;
+    if (wanted > fill->quota + fill->going) return BUCKET_FULL;
+    return wanted + fill->coming > fill->quota ? BUCKET_MAY_FILL : BUCKET_FITS;
+}
+
+BucketFit buckets_fit(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes)
+{
+    BucketFit fit = BUCKET_FITS;
+    rwlock_read(&buckets->lock);
+    const Bucket *b = omap_get(buckets->by_uid, uid_key(&uid));
+    if (b != NULL) {
+        Fill of_files = {b->record.quota_files, b->usage.files, b->coming.files, b->going.files};
+        Fill of_bytes = {b->record.quota_bytes, b->usage.bytes, b->coming.bytes, b->going.bytes};
+        BucketFit by_files = fit_one(&of_files, files);
+        BucketFit by_bytes = fit_one(&of_bytes, bytes);
+        fit = by_files == BUCKET_FULL || by_bytes == BUCKET_FULL ? BUCKET_FULL
+              : by_files == BUCKET_FITS                          ? by_bytes
+                                                                 : by_files;
+    }
+    rwlock_give(&buckets->lock);
+    return fit;
+}
+
+/* Adds delta to what is under way; with done takes it away again. */
+static void count_one(uint64_t *coming, uint64_t *going, int64_t delta, bool done)
+{
+    uint64_t *sum = delta > 0 ? coming : going;
+    uint64_t amount = delta > 0 ? (uint64_t)delta : -(uint64_t)delta;
+    ASSERT(!done || *sum >= amount);
+    *sum += done ? -amount : amount;
+}
+
+void buckets_appended(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes)
+{
+    if (files == 0 && bytes == 0) return;
+    rwlock_write(&buckets->lock);
+    Bucket *b = omap_get(buckets->by_uid, uid_key(&uid));
+    if (b != NULL) {
+        count_one(&b->coming.files, &b->going.files, files, false);
+        count_one(&b->coming.bytes, &b->going.bytes, bytes, false);
+    }
+    rwlock_give(&buckets->lock);
+}
+
+void buckets_committed(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes)
+{
+    if (files == 0 && bytes == 0) return;
+    rwlock_write(&buckets->lock);
+    Bucket *b = omap_get(buckets->by_uid, uid_key(&uid));
+    if (b != NULL) {
+        count_one(&b->coming.files, &b->going.files, files, true);
+        count_one(&b->coming.bytes, &b->going.bytes, bytes, true);
+        b->usage.files += (uint64_t)files;
+        b->usage.bytes += (uint64_t)bytes;
+    }
+    rwlock_give(&buckets->lock);
 }
 
 void buckets_remove(Buckets *buckets, Str name)

@@ -1,5 +1,6 @@
 /* Buckets by name: a copy in memory of the bucket records of the system shard, for every request's
- * first look-up. Read by any thread, changed by the engine when a change is committed. */
+ * first look-up, and what each bucket holds: exact at every moment, for the engine counts each
+ * change when it is committed. Read by any thread, changed by the engine. */
 #ifndef HOLDFAST_SERVICE_BUCKETS_H
 #define HOLDFAST_SERVICE_BUCKETS_H
 
@@ -16,6 +17,23 @@ MUST_USE ErrCode buckets_load(Buckets *buckets, StoreReader *reader, Err *err);
 bool buckets_find(Buckets *buckets, Str name, BucketRecord *out);
 /* The name of a bucket uid into name[BUCKET_NAME_MAX + 1]; false if there is none. */
 bool buckets_name(Buckets *buckets, BucketUid uid, char *name);
+/* What it holds of committed files; zeros if there is no such bucket. */
+void buckets_usage(Buckets *buckets, BucketUid uid, BucketStatRow *out);
+void buckets_set_usage(Buckets *buckets, BucketUid uid, const BucketStatRow *usage);
+
+/* Would a change that makes so much more (or less) of a bucket keep its quotas? Decided for all
+ * that is appended, so that no number of racers passes them. */
+typedef enum {
+    BUCKET_FITS,
+    BUCKET_FULL,    /* no, even if all that is under way and makes less is committed */
+    BUCKET_MAY_FILL /* not if all that is under way is committed: ask again when it is */
+} BucketFit;
+BucketFit buckets_fit(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes);
+/* A change was appended, and then committed: from then on it counts. */
+void buckets_appended(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes);
+void buckets_committed(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes);
+
+/* Keeps what is known of the usage of a bucket of that uid. */
 void buckets_put(Buckets *buckets, Str name, const BucketRecord *record);
 void buckets_remove(Buckets *buckets, Str name);
 size_t buckets_count(Buckets *buckets);

@@ -177,6 +177,27 @@ static bool makes_file(const Mutation *m)
     return m->type == MUTATION_PUT || m->type == MUTATION_CREATE || m->type == MUTATION_UPDATE;
 }
 
+static const char *const over_quota = "the bucket has a quota, and this would exceed it; "
+                                      "GET /v1/buckets/BUCKET tells how much is used";
+
+/* What m changes of its bucket's counts, and whether its quotas allow that; a change that may fit
+ * when others are committed, or not, waits for them. ERR_BUSY: it waits. */
+static ErrCode check_quota(Engine *engine, Mutation *m, BucketUid bucket, const StoreFound *found,
+                           bool there, Err *err)
+{
+    int64_t old_size = there ? (int64_t)found->row.size : 0;
+    m->files_delta = makes_file(m) ? !there : -1;
+    m->bytes_delta = (makes_file(m) ? (int64_t)m->size : 0) - old_size;
+    switch (buckets_fit(engine->options.buckets, bucket, m->files_delta, m->bytes_delta)) {
+    case BUCKET_FITS: return OK;
+    case BUCKET_MAY_FILL:
+        if (!fault_planted("quota-on-committed")) return ERR_BUSY;
+        return OK;
+    case BUCKET_FULL: break;
+    }
+    return err_set(err, ERR_QUOTA_EXCEEDED, "%s", over_quota);
+}
+
 /* With the file looked up: refuse, or append. */
 static void decide_found(Engine *engine, Mutation *m, ShardId shard, BucketUid bucket, Str key,
                          const StoreFound *found, bool there)
@@ -192,7 +213,12 @@ static void decide_found(Engine *engine, Mutation *m, ShardId shard, BucketUid b
         refuse(engine, m, code, found);
         return;
     }
-    if (!engine_has_room(engine, engine_shard(engine, shard))) {
+    code = check_quota(engine, m, bucket, found, there, &m->err);
+    if (code == ERR_QUOTA_EXCEEDED) {
+        refuse(engine, m, code, found);
+        return;
+    }
+    if (code == ERR_BUSY || !engine_has_room(engine, engine_shard(engine, shard))) {
         stall(engine, m);
         return;
     }
@@ -265,28 +291,61 @@ static void decide_by_id(Engine *engine, Mutation *m)
     decide_found(engine, m, shard, found.bucket, buf_str(&m->key_buf), &found, there);
 }
 
-static ErrCode append_bucket(Engine *engine, Mutation *m, const BucketRecord *record, Err *err)
+#define BUCKET_ATTR_MAX 4096
+
+/* The record of a new bucket, or of one that is there: found. */
+static ErrCode append_bucket(Engine *engine, Mutation *m, const BucketRecord *record,
+                             const StoreFound *found, Err *err)
 {
     char key[sizeof BUCKET_KEY_PREFIX + BUCKET_NAME_MAX];
     int len = snprintf(key, sizeof key, BUCKET_KEY_PREFIX "%.*s", STR_ARG(m->bucket));
-    uint8_t bytes[256];
+    uint8_t bytes[BUCKET_ATTR_MAX];
     Enc enc = enc_of(bytes, sizeof bytes);
     bucket_record_encode(record, &enc);
-    ASSERT(!enc.failed);
+    if (enc.failed) return err_set(err, ERR_TOO_LARGE, "the bucket's record");
     buf_clear(&m->attr_buf);
     TRY(attr_set(&m->attr_buf, ATTR_KEY, str_of(key, (size_t)len), err));
     TRY(attr_set(&m->attr_buf, ATTR_BUCKET_RECORD, str_of(bytes, enc.len), err));
-    Entry entry = {.op = OP_CREATE,
+    Entry entry = {.op = found == NULL ? OP_CREATE : OP_UPDATE,
                    .shard = SHARD_SYSTEM,
-                   .file = file_id_make(SHARD_SYSTEM, record->created_ms, &engine->rng),
                    .bucket = BUCKET_UID_SYSTEM,
                    .attrs = buf_str(&m->attr_buf)};
+    entry.file = found == NULL ? file_id_make(SHARD_SYSTEM, record->created_ms, &engine->rng)
+                               : found->row.file;
+    m->created = found == NULL;
     m->bucket_record = *record;
+    m->bucket_record.extra = (Str){NULL, 0};
     m->shard = SHARD_SYSTEM;
     engine->bucket_changes++;
     ErrCode code = engine_append(engine, &entry, m, err);
     if (code != OK) engine->bucket_changes--;
     return code;
+}
+
+static void set_bucket(const Mutation *m, BucketRecord *record)
+{
+    if (m->settings.has_quota_bytes) record->quota_bytes = m->settings.quota_bytes;
+    if (m->settings.has_quota_files) record->quota_files = m->settings.quota_files;
+}
+
+/* Settings for a bucket that is there. */
+static ErrCode change_bucket(Engine *engine, Mutation *m, Err *err)
+{
+    char key[sizeof BUCKET_KEY_PREFIX + BUCKET_NAME_MAX];
+    int len = snprintf(key, sizeof key, BUCKET_KEY_PREFIX "%.*s", STR_ARG(m->bucket));
+    StoreFound found;
+    bool there = false;
+    BucketRecord record;
+    Str value;
+    TRY(store_find(engine->reader, BUCKET_UID_SYSTEM, str_of(key, (size_t)len), NULL,
+                   deciding_view(), &found, &there, err));
+    if (!there || !attr_get(found.row.attrs, ATTR_BUCKET_RECORD, &value)) {
+        return err_set(err, ERR_CORRUPT, "the record of bucket %.*s is missing",
+                       STR_ARG(m->bucket));
+    }
+    TRY(bucket_record_decode(value, &record, err));
+    set_bucket(m, &record);
+    return append_bucket(engine, m, &record, &found, err);
 }
 
 static void decide_bucket_create(Engine *engine, Mutation *m)
@@ -303,7 +362,8 @@ static void decide_bucket_create(Engine *engine, Mutation *m)
     StoreFound found;
     bool there = false;
     ErrCode code = find_bucket(engine, m->bucket, &record, &found, &there, &m->err);
-    if (code == OK && there) {
+    bool set = m->settings.has_quota_bytes || m->settings.has_quota_files;
+    if (code == OK && there && !set) {
         m->bucket_record = record;
         m->bucket_record.extra = (Str){NULL, 0};
         refuse(engine, m, ERR_BUCKET_EXISTS, &found);
@@ -313,13 +373,16 @@ static void decide_bucket_create(Engine *engine, Mutation *m)
         stall(engine, m);
         return;
     }
-    if (code == OK) {
+    if (code == OK && there) {
+        code = change_bucket(engine, m, &m->err);
+    } else if (code == OK) {
         record = (BucketRecord){.phase = BUCKET_OPEN,
                                 .placement_class = engine->options.standard.number,
                                 .created_ms = clock_wall_ms(engine->options.clock)};
         while (record.uid == BUCKET_UID_SYSTEM)
             record.uid = rng_u64(&engine->rng);
-        code = append_bucket(engine, m, &record, &m->err);
+        set_bucket(m, &record);
+        code = append_bucket(engine, m, &record, NULL, &m->err);
     }
     if (code != OK) engine_answer(engine, m, code);
 }

@@ -103,6 +103,8 @@ static void commit_to(Engine *engine, EngineShard *shard, Lsn lsn)
         unsigned synced = 0;
         unsigned copies = 0;
         replica_copies(shard->replica, record->entry.lsn, &synced, &copies);
+        buckets_committed(engine->options.buckets, record->entry.bucket, record->files_delta,
+                          record->bytes_delta);
         record->request = NULL;
         store_committed(engine->store, record); /* record may be gone from here on */
         engine->committed_news = true;
@@ -186,6 +188,11 @@ ErrCode engine_append(Engine *engine, Entry *entry, Mutation *m, Err *err)
     Record *record = NULL;
     TRY(store_add(engine->store, entry, &record, err));
     record->request = m;
+    if (m != NULL) {
+        record->files_delta = m->files_delta;
+        record->bytes_delta = m->bytes_delta;
+        buckets_appended(engine->options.buckets, entry->bucket, m->files_delta, m->bytes_delta);
+    }
     Event event = {.type = EVENT_APPEND,
                    .entry = {.lsn = entry->lsn,
                              .term = entry->term,
@@ -309,6 +316,36 @@ static void first_bucket_done(Mutation *m)
     }
 }
 
+static void free_usage(Engine *engine)
+{
+    if (engine->usage == NULL) return;
+    const OMapNode *node = omap_first(engine->usage, (Str){NULL, 0});
+    for (; node != NULL; node = omap_next(node))
+        mem_free(omap_value(node));
+    omap_free(TAKE(engine->usage));
+}
+
+/* Everything that was replayed is committed, and nothing is new yet. */
+static void set_usage(Engine *engine)
+{
+    const OMapNode *node = omap_first(engine->usage, (Str){NULL, 0});
+    for (; node != NULL; node = omap_next(node)) {
+        BucketUid uid = 0;
+        memcpy(&uid, omap_key(node).ptr, sizeof uid);
+        buckets_set_usage(engine->options.buckets, uid, omap_value(node));
+    }
+    free_usage(engine);
+}
+
+static void note_usage(void *ctx, BucketUid uid, const BucketStatRow *usage)
+{
+    Engine *engine = ctx;
+    BucketStatRow *copy = mem_new(sizeof *copy);
+    *copy = *usage;
+    void *before = omap_put(engine->usage, str_of(&uid, sizeof uid), copy);
+    ASSERT(before == NULL);
+}
+
 /* All shards are primary: bucket names, then the bucket that exists from the start. */
 static void become_ready(Engine *engine)
 {
@@ -321,6 +358,7 @@ static void become_ready(Engine *engine)
             engine->failed = true;
             return;
         }
+        set_usage(engine);
         engine->first_bucket_done = buckets_count(engine->options.buckets) > 0;
         if (!engine->first_bucket_done) {
             engine->in_flight++;
@@ -478,6 +516,7 @@ void engine_free(Engine *engine)
         EngineShard *shard = engine->shards[engine->shard_list[i]];
         mem_free(shard);
     }
+    free_usage(engine);
     mem_free(engine->replicas);
     mutation_deinit(&engine->first_bucket);
     store_reader_free(engine->reader);
@@ -542,6 +581,8 @@ static ErrCode restart_shard(Engine *engine, EngineShard *shard, Err *err)
 
 ErrCode engine_start(Engine *engine, Err *err)
 {
+    engine->usage = omap_new(rng_u64(&engine->rng));
+    TRY(store_usage(engine->store, note_usage, engine, err));
     TRY(make_configs(engine, err));
     engine->cas_count = 0;
     for (size_t i = 0; i < engine->shard_count; i++) {

@@ -43,6 +43,7 @@ struct Engine {
     bool failed;    /* the log */
     bool read_only; /* the applier */
     Mutation first_bucket;
+    OMap *usage; /* until it is ready: what buckets hold, by uid: BucketStatRow */
 };
 
 /* decide.c: checks m against the state and appends its entry, or answers it. */

@@ -17,7 +17,7 @@ typedef enum {
     MUTATION_UPDATE,  /* new content for `file`, which must exist */
     MUTATION_DELETE,  /* (bucket, key); ERR_NOT_FOUND if absent */
     MUTATION_DELETE_FILE,   /* `file` */
-    MUTATION_BUCKET_CREATE, /* ERR_BUCKET_EXISTS */
+    MUTATION_BUCKET_CREATE, /* ERR_BUCKET_EXISTS; with settings one that is there gets them */
     MUTATION_BUCKET_DELETE  /* ERR_NO_BUCKET, ERR_BUCKET_NOT_EMPTY */
 } MutationType;
 
@@ -28,6 +28,14 @@ typedef struct {
     uint32_t disks;  /* devices among the synced copies */
     uint32_t zones;
 } Durability;
+
+/* What a bucket is told to be; what is not set stays as it is. */
+typedef struct {
+    bool has_quota_bytes;
+    bool has_quota_files;
+    uint64_t quota_bytes; /* 0: none */
+    uint64_t quota_files;
+} BucketSettings;
 
 typedef struct Mutation Mutation;
 struct Mutation {
@@ -42,6 +50,7 @@ struct Mutation {
     Str if_none_match;
     bool has_unmodified_since;    /* only if the file was not changed since, to the second, and */
     uint64_t unmodified_since_ms; /* without if_match; an absent file has no such time */
+    BucketSettings settings;      /* BUCKET_CREATE */
     Str attrs;             /* encoded attributes of the version: content type, file name, meta …
                               without ATTR_KEY and ATTR_CREATED_MS, which the engine adds */
     Str inline_body;       /* ≤ INLINE_MAX; else extents */
@@ -65,7 +74,7 @@ struct Mutation {
     /* Out. */
     ErrCode code;
     Err err;
-    bool created;  /* PUT: CREATE (true) or UPDATE */
+    bool created;  /* PUT: CREATE (true) or UPDATE; BUCKET_CREATE: it was not there */
     bool repeated; /* it was made before, by this request */
     FileRow row;   /* the new version; views into the mutation until mutation_deinit() */
     Str row_key;   /* its key */
@@ -79,6 +88,8 @@ struct Mutation {
     ShardId shard;
     Lsn wait_lsn; /* answered when this lsn of shard is committed */
     bool queued;
+    int64_t files_delta; /* of the bucket */
+    int64_t bytes_delta;
 };
 
 /* All zero, buffers empty. */

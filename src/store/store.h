@@ -185,6 +185,11 @@ MUST_USE ErrCode store_bucket_empty(StoreReader *reader, BucketUid bucket, bool 
 MUST_USE ErrCode store_bucket_stat(StoreReader *reader, BucketUid bucket, BucketStatRow *out,
                                    Err *err);
 
+/* Calls fn for each bucket that the index knows files of, or the changes that the log has beyond
+ * it: what it will hold when all of those are committed. Core only, before it commits anything. */
+typedef void (*StoreUsageFn)(void *ctx, BucketUid bucket, const BucketStatRow *usage);
+MUST_USE ErrCode store_usage(Store *store, StoreUsageFn fn, void *ctx, Err *err);
+
 /* Large bodies: staging, see blob/blobs.h. */
 Blobs *store_blobs(Store *store);
 Wal *store_wal(Store *store);

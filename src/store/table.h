@@ -44,6 +44,8 @@ struct Record {
     Record *newer;
     Record *older_id; /* the same by file id */
     Record *newer_id;
+    int64_t files_delta; /* the engine's: what it makes more or less of its bucket */
+    int64_t bytes_delta;
     Record *next;  /* in the owner's list: log queue, shard's uncommitted list, apply queue */
     void *request; /* the engine's: who waits for it */
 };

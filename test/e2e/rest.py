@@ -423,5 +423,147 @@ def deleted_many_refused(server):
     expect(server.request('GET', f'/v1/files/{file["id"]}').body, b'x')
 
 
+# --- buckets ---
+
+def set_bucket(server, name, **settings):
+    return server.request('PUT', f'/v1/buckets/{name}', json.dumps(settings) if settings else None)
+
+
+def usage(server, name):
+    bucket = server.request('GET', f'/v1/buckets/{name}').json()
+    return bucket['files'], bucket['bytes']
+
+
+@test
+def counts(server):
+    """Files and bytes of a bucket are exact at every moment, also behind restarts."""
+    expect(set_bucket(server, 'box').status, 201)
+    sizes = {}
+
+    def check(what):
+        expect(usage(server, 'box'), (len(sizes), sum(sizes.values())), what)
+
+    check('empty')
+    for i, size in enumerate((0, 10, INLINE_MAX, INLINE_MAX + 1, 1 << 20, 10)):
+        server.put('box', f'{i}', content(size))
+        sizes[i] = size
+        check(f'made {i}')
+    for i, size in ((1, 500), (4, 3), (3, 0)):
+        server.put('box', f'{i}', content(size, 1))
+        sizes[i] = size
+        check(f'replaced {i}')
+    for how in ('kill', 'stop', 'kill'):
+        getattr(server, how)()
+        server.start()
+        check(how)
+        i = min(sizes)
+        server.request('DELETE', server.name_path('box', f'{i}'))
+        del sizes[i]
+        check('deleted')
+    listed = {b['name']: (b['files'], b['bytes'])
+              for b in server.request('GET', '/v1/buckets').json()['buckets']}
+    expect(listed, {'box': (len(sizes), sum(sizes.values())), 'files': (0, 0)})
+
+
+@test
+def settings(server):
+    """Quotas are set with the bucket or later, changed, and taken away."""
+    made = set_bucket(server, 'box', quota_files=3)
+    expect((made.status, made.json()['quota_files'], made.json()['quota_bytes']), (201, 3, None))
+    expect(set_bucket(server, 'box').json()['quota_files'], 3)
+    now = set_bucket(server, 'box', quota_bytes=100)
+    expect((now.status, now.json()['quota_files'], now.json()['quota_bytes']), (200, 3, 100))
+    server.kill()
+    server.start()
+    now = server.request('GET', '/v1/buckets/box').json()
+    expect((now['quota_files'], now['quota_bytes']), (3, 100))
+    now = set_bucket(server, 'box', quota_files=None, quota_bytes=7).json()
+    expect((now['quota_files'], now['quota_bytes']), (None, 7))
+    for body in ('x', '[]', '{"quota_files": 9007199254740992}', '{"quota_files": -1}', '{"quota_files": "1"}',
+                 '{"quota": 1}', '{"quota_bytes": 1.5}'):
+        expect_problem(server.request('PUT', '/v1/buckets/box', body), 400, 'invalid')
+    expect(server.request('GET', '/v1/buckets/box').json()['quota_bytes'], 7)
+
+
+@test
+def quotas(server):
+    """What would exceed a quota is refused, clearly, and what makes less is not."""
+    set_bucket(server, 'box', quota_files=2, quota_bytes=1000)
+    expect(server.put('box', 'a', content(600)).status, 201)
+    expect_problem(server.put('box', 'b', content(401)), 403, 'quota-exceeded')
+    expect(server.put('box', 'b', content(400)).status, 201)
+    expect_problem(server.put('box', 'c', b''), 403, 'quota-exceeded')
+    expect(server.put('box', 'a', content(600, 1)).status, 200)
+    expect_problem(server.put('box', 'a', content(601)), 403, 'quota-exceeded')
+    id_ = server.get('box', 'a').headers['Holdfast-File-Id']
+    expect_problem(server.request('PUT', f'/v1/files/{id_}', content(601)), 403, 'quota-exceeded')
+    expect_problem(server.put('box', 'a', content(INLINE_MAX + 1)), 403, 'quota-exceeded')
+    expect_problem(server.put('box', 'a', iter([content(300000)] * 3), chunked=True,
+                              headers={'Transfer-Encoding': 'chunked'}), 403, 'quota-exceeded')
+    expect(server.get('box', 'a').body, content(600, 1))
+    set_bucket(server, 'box', quota_bytes=10)  # below what is there: only growth is refused
+    expect_problem(server.put('box', 'a', content(601)), 403, 'quota-exceeded')
+    expect(server.put('box', 'a', content(5)).status, 200)
+    expect(server.request('DELETE', server.name_path('box', 'b')).status, 204)
+    expect(server.put('box', 'c', content(5)).status, 201)
+    expect(usage(server, 'box'), (2, 10))
+    stored = sum(len(files) for part in ('blobs', 'staging')
+                 for _, _, files in os.walk(f'{server.data}/{part}'))
+    expect(stored, 0, 'bodies of refused uploads')
+
+
+@test
+def quota_races(server):
+    """32 clients at once do not pass a quota, and it is used up to its end."""
+    racers = Racers(server)
+    for round_ in range(20):
+        name = f'box{round_}'
+        by_files = round_ % 2 == 0
+        set_bucket(server, name, **({'quota_files': 5} if by_files else {'quota_bytes': 5 * 70}))
+
+        def put(i, name=name):
+            return server.request('PUT', server.name_path(name, f'{i}'), content(70), key=racers.key,
+                                  connection=racers.connections[i]).status
+
+        got = together(RACERS, put)
+        expect((got.count(201), got.count(403)), (5, RACERS - 5), round_)
+        expect(usage(server, name), (5, 350), round_)
+    racers.close()
+
+
+@test
+def deleted_under_uploads(server):
+    """A bucket that is deleted while files come into it: every upload that was acknowledged is there,
+    or was told that there is no such bucket."""
+    racers = Racers(server, 9)
+    deleted = 0
+    for round_ in range(60):
+        set_bucket(server, 'box')
+        path = server.name_path('box', f'{round_}')
+
+        def act(i, path=path):
+            if i == 0:
+                return server.request('DELETE', '/v1/buckets/box', key=racers.key,
+                                      connection=racers.connections[0]).status
+            return server.request('PUT', f'{path}-{i}', b'x', key=racers.key,
+                                  connection=racers.connections[i]).status
+
+        got = together(9, act)
+        expect(got[0] in (204, 409), True, got)
+        expect(set(got[1:]) <= {201, 404}, True, got)
+        if got[0] == 204:  # all of them came behind it
+            deleted += 1
+            expect(set(got[1:]), {404}, round_)
+            expect(server.request('GET', '/v1/buckets/box').status, 404)
+            continue
+        files = server.request('GET', '/v1/files?bucket=box').json()['files']
+        kept = {f['key'] for f in files}
+        expect({f'{round_}-{i}' for i in range(1, 9) if got[i] == 201} <= kept, True, got)
+        for file in files:
+            server.request('DELETE', f'/v1/files/{file["id"]}')
+    racers.close()
+    print(f'       deleted in {deleted} of 60 rounds')
+
+
 if __name__ == '__main__':
     sys.exit(SUITE.main(sys.argv, __doc__))

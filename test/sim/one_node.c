@@ -129,6 +129,14 @@ static bool ask_again(Sim *sim, ModelOp *op)
     return true;
 }
 
+static void draw_quotas(Sim *sim, BucketSettings *settings)
+{
+    settings->has_quota_files = rng_below(&sim->rng, 2) == 0;
+    settings->has_quota_bytes = rng_below(&sim->rng, 2) == 0;
+    settings->quota_files = rng_below(&sim->rng, 7);
+    settings->quota_bytes = rng_below(&sim->rng, 3) == 0 ? 0 : rng_below(&sim->rng, 100000);
+}
+
 static void fill_op(Sim *sim, ModelOp *op)
 {
     static const MutationType types[] = {
@@ -154,6 +162,7 @@ static void fill_op(Sim *sim, ModelOp *op)
     m->ctx = sim;
     op->file = sim->model.ids[op->bucket][op->key];
     m->file = op->file;
+    if (op->kind == OP_KIND_BUCKET_CREATE) draw_quotas(sim, &m->settings);
     if (op->kind == OP_KIND_NEW) m->if_none_match = STR("*");
     if (op->kind == OP_KIND_CAS || op->kind == OP_KIND_CAS_DELETE) {
         op->expected = sim->model.values[op->bucket][op->key];
@@ -409,6 +418,7 @@ static void clean_stop(Sim *sim)
     model_compare(&sim->model, &sim->kit, false);
     sim_compact_check(&sim->model, &sim->kit);
     model_check_requests(&sim->model, &sim->kit);
+    if (!sim->crashed_open) model_check_usage(&sim->model, &sim->kit);
     disk_sim_set_faults(sim->disk, &sim->faults);
 }
 

@@ -174,6 +174,33 @@ static bool bucket_is_empty(const Model *model, unsigned bucket)
     return true;
 }
 
+static BucketStatRow usage_of(const Model *model, unsigned bucket)
+{
+    BucketStatRow usage = {0};
+    for (unsigned k = 0; k < MODEL_SLOTS; k++) {
+        ValueId value = model->values[bucket][k];
+        if (value == 0) continue;
+        usage.files++;
+        usage.bytes += body_len(value);
+    }
+    return usage;
+}
+
+/* Would op exceed a quota, as things are? And the highest quotas that it meets. */
+static void note_quotas(const Model *model, ModelOp *op)
+{
+    BucketStatRow usage = usage_of(model, op->bucket);
+    ValueId old = model->values[op->bucket][op->key];
+    uint64_t files = model->quota_files[op->bucket];
+    uint64_t bytes = model->quota_bytes[op->bucket];
+    uint64_t less = old == 0 ? 0 : body_len(old);
+    uint64_t more = body_len(op->value);
+    if (files != 0 && old == 0 && usage.files + 1 > files) op->may_exceed = true;
+    if (bytes != 0 && more > less && usage.bytes - less + more > bytes) op->may_exceed = true;
+    op->files_max = files == 0 ? UINT64_MAX : MAX(op->files_max, files);
+    op->bytes_max = bytes == 0 ? UINT64_MAX : MAX(op->bytes_max, bytes);
+}
+
 /* Notes what op may be refused for, with the state as it is now. */
 static void note(const Model *model, ModelOp *op)
 {
@@ -183,6 +210,7 @@ static void note(const Model *model, ModelOp *op)
         if (!bucket_is_empty(model, op->bucket)) op->may_refuse = true;
         return;
     }
+    if (!op_deletes(op)) note_quotas(model, op);
     bool holds = condition_holds(model, op);
     if (model->values[op->bucket][op->key] == 0 || (op_by_id(op) && !holds)) op->may_miss = true;
     if (!holds) op->may_refuse = true;
@@ -347,15 +375,37 @@ static void answered_repeat(Model *model, const ModelOp *op)
         model_fail(model, "a repeat was refused with %s", err_info(m->code)->name);
 }
 
+static void take_quotas(Model *model, unsigned bucket, const BucketRecord *record)
+{
+    model->quota_files[bucket] = record->quota_files;
+    model->quota_bytes[bucket] = record->quota_bytes;
+}
+
+/* A write was acknowledged: what it made more keeps the quotas. */
+static void check_quotas(Model *model, const ModelOp *op, ValueId old)
+{
+    BucketStatRow usage = usage_of(model, op->bucket);
+    bool more_bytes = body_len(op->value) > (old == 0 ? 0 : body_len(old));
+    if (old == 0 && usage.files > op->files_max)
+        model_fail(model, "%" PRIu64 " files are kept, the quota is %" PRIu64, usage.files,
+                   op->files_max);
+    if (more_bytes && usage.bytes > op->bytes_max)
+        model_fail(model, "%" PRIu64 " bytes are kept, the quota is %" PRIu64, usage.bytes,
+                   op->bytes_max);
+}
+
 static void done_ok(Model *model, ModelOp *op)
 {
     unsigned b = op->bucket;
     model->acknowledged++;
     if (op->kind == OP_KIND_BUCKET_CREATE || op->kind == OP_KIND_BUCKET_DELETE) {
         bool create = op->kind == OP_KIND_BUCKET_CREATE;
-        if (model->buckets[b] == create) model_fail(model, "a bucket was made or deleted twice");
+        bool set = create && !op->m.created;
+        if (model->buckets[b] == (create && !set))
+            model_fail(model, "a bucket was made or deleted twice");
         if (!create && !bucket_is_empty(model, b)) model_fail(model, "a full bucket was deleted");
         model->buckets[b] = create;
+        take_quotas(model, b, &op->m.bucket_record);
         note_all(model);
         return;
     }
@@ -368,7 +418,9 @@ static void done_ok(Model *model, ModelOp *op)
     }
     if (op_deletes(op) && *value == 0) model_fail(model, "an absent file was deleted");
     if (!op_deletes(op)) done_write(model, op);
+    ValueId old = *value;
     *value = op_deletes(op) ? 0 : op->value;
+    if (!op_deletes(op)) check_quotas(model, op, old);
     note_all(model);
 }
 
@@ -399,6 +451,8 @@ void model_answered(Model *model, ModelOp *op)
         fair = op->may_miss;
     } else if (code == ERR_NO_BUCKET) {
         fair = op->may_lack;
+    } else if (code == ERR_QUOTA_EXCEEDED) {
+        fair = op->may_exceed;
     } else if (code == ERR_OUTCOME_UNKNOWN) {
         op->answered = false; /* as a crash would leave it */
     } else if (code != ERR_ROOT_FAILED && code != ERR_NO_SPACE && code != ERR_IO) {
@@ -505,6 +559,38 @@ void model_check_requests(Model *model, NodeKit *kit)
         bool right = code == OK && found && request_row_decode(value, &row) &&
                      version_id_cmp(row.version, request->version) == 0;
         if (!right) model_fail(model, "the row of an acknowledged request is not there");
+    }
+}
+
+/* What the server tells of its buckets. */
+static void compare_usage(Model *model, NodeKit *kit)
+{
+    for (unsigned b = 0; b < MODEL_BUCKETS; b++) {
+        BucketRecord record;
+        BucketStatRow got;
+        BucketStatRow want = usage_of(model, b);
+        if (!buckets_find(kit->buckets, model_bucket_name(b), &record)) continue;
+        buckets_usage(kit->buckets, record.uid, &got);
+        if (got.files == want.files && got.bytes == want.bytes) continue;
+        model_fail(model,
+                   "bucket %u counts %" PRIu64 " files of %" PRIu64 " bytes, it holds %" PRIu64
+                   " of %" PRIu64,
+                   b, got.files, got.bytes, want.files, want.bytes);
+    }
+}
+
+void model_check_usage(Model *model, NodeKit *kit)
+{
+    for (unsigned b = 0; b < MODEL_BUCKETS; b++) {
+        BucketRecord record;
+        BucketStatRow got;
+        BucketStatRow want = usage_of(model, b);
+        Err err = {0};
+        if (!buckets_find(kit->buckets, model_bucket_name(b), &record)) continue;
+        if (store_bucket_stat(kit->reader, record.uid, &got, &err) != OK)
+            model_fail(model, "counts: %s", err_text(&err));
+        else if (got.files != want.files || got.bytes != want.bytes)
+            model_fail(model, "the index counts bucket %u wrongly", b);
     }
 }
 
@@ -616,11 +702,13 @@ void model_compare(Model *model, NodeKit *kit, bool after_crash)
                        there ? "there but was deleted" : "lost");
         }
         model->buckets[b] = there;
+        if (there && after_crash) take_quotas(model, b, &record);
         for (unsigned k = 0; k < MODEL_SLOTS && !model->failed; k++)
             compare_key(model, kit, b, k, after_crash);
     }
     for (unsigned b = 0; b < MODEL_BUCKETS && !model->failed; b++)
         compare_list(model, kit, b, after_crash);
+    if (!model->failed && !model->reads_may_fail) compare_usage(model, kit);
     if (!after_crash) return;
     for (size_t i = 0; i < model->unsure_count; i++) {
         ModelUnsure *unsure = &model->unsure[i];

@@ -59,13 +59,16 @@ typedef struct {
     OpKind kind;
     unsigned bucket;
     unsigned key;
-    ValueId value;    /* what it writes */
-    ValueId expected; /* CAS: what must be there */
-    FileId file;      /* by id: which */
-    bool may_refuse;  /* at some moment since its submission its condition did not hold */
-    bool may_miss;    /* … the key was absent */
-    bool may_lack;    /* … the bucket was absent */
-    uint64_t event;   /* its number in the history */
+    ValueId value;      /* what it writes */
+    ValueId expected;   /* CAS: what must be there */
+    FileId file;        /* by id: which */
+    bool may_refuse;    /* at some moment since its submission its condition did not hold */
+    bool may_miss;      /* … the key was absent */
+    bool may_lack;      /* … the bucket was absent */
+    bool may_exceed;    /* … it would have exceeded its bucket's quota */
+    uint64_t files_max; /* the highest quotas of its bucket since then */
+    uint64_t bytes_max;
+    uint64_t event; /* its number in the history */
     Mutation m;
     Extent extent;
     Buf body;
@@ -87,6 +90,8 @@ typedef struct {
     ModelUnsure unsure[MODEL_REQUESTS];
     size_t unsure_count;
     bool buckets[MODEL_BUCKETS];
+    uint64_t quota_files[MODEL_BUCKETS]; /* 0: none */
+    uint64_t quota_bytes[MODEL_BUCKETS];
     ModelOp ops[MODEL_OPS];
     History *history;
     struct {
@@ -132,6 +137,8 @@ void model_answered(Model *model, ModelOp *op);
 void model_crashed(Model *model);
 /* Every change that was acknowledged is applied: the index has the rows of their requests. */
 void model_check_requests(Model *model, NodeKit *kit);
+/* Nothing waits to be applied: the index counts what the buckets hold. */
+void model_check_usage(Model *model, NodeKit *kit);
 /* A client saw value under a name, looking since moment. */
 void model_saw(Model *model, unsigned bucket, unsigned key, ValueId value, uint64_t moment);
 /* Does the history of every key have an order? */

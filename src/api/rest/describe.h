@@ -27,7 +27,8 @@ typedef enum {
     BODY_NONE,
     BODY_CONTENT,         /* any bytes */
     BODY_CONTENT_OR_FORM, /* or a form with one part, file */
-    BODY_DELETE_MANY      /* JSON: DeleteMany */
+    BODY_DELETE_MANY,     /* JSON: DeleteMany */
+    BODY_SETTINGS         /* JSON: BucketSettings; may be absent */
 } RestBody;
 
 /* An answer that is no refusal. */

@@ -142,6 +142,13 @@ static ErrCode check_name(RestCall *call, Err *err)
         return err_set(err, m->key.len > KEY_MAX ? ERR_KEY_TOO_LONG : ERR_BAD_NAME,
                        "a key has 1 to %d bytes of UTF-8 without NUL", KEY_MAX);
     }
+    uint64_t length = 0;
+    if (record.quota_bytes > 0 && http_request_length(call->req, &length) &&
+        length > record.quota_bytes) {
+        return err_set(err, ERR_QUOTA_EXCEEDED,
+                       "%" PRIu64 " bytes are more than the bucket's quota of %" PRIu64, length,
+                       record.quota_bytes);
+    }
     PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
     call->bucket = record.uid;
     call->shard = place_shard_of(&standard, record.uid, m->key);

@@ -156,6 +156,10 @@ static void members_of_type(JsonWriter *json, Str type)
         json_member_cstr(json, "type", "integer");
         json_member_u64(json, "minimum", 1);
         json_member_u64(json, "maximum", 1000);
+    } else if (str_eq(type, STR("quota"))) {
+        member_type(json, "integer", nullable);
+        json_member_u64(json, "minimum", 0);
+        json_member_u64(json, "maximum", QUOTA_MAX);
     } else if (str_eq(type, STR("boolean"))) {
         member_type(json, "boolean", nullable);
     } else if (str_eq(type, STR("string"))) {
@@ -324,10 +328,11 @@ static void request_body(JsonWriter *json, RestBody body)
     begin(json, "requestBody");
     json_member_bool(json, "required", body == BODY_DELETE_MANY);
     begin(json, "content");
-    if (body == BODY_DELETE_MANY) {
+    if (body == BODY_DELETE_MANY || body == BODY_SETTINGS) {
         begin(json, "application/json");
         begin(json, "schema");
-        member_ref(json, STR("DeleteMany"), false);
+        Str schema = body == BODY_SETTINGS ? STR("BucketSettings") : STR("DeleteMany");
+        member_ref(json, schema, false);
         end(json);
         end(json);
         end(json);

@@ -11,6 +11,7 @@
 
 #define BODY_SIZE_MAX (5 * 1024 * GIB) /* bytes of one file */
 #define FIND_TRIES 8                   /* look-ups of a file whose bytes keep moving */
+#define QUOTA_MAX ((1ULL << 53) - 1)   /* what every reader of JSON knows exactly */
 #define USER_META_MAX (8 * KIB)        /* bytes of names and values of Holdfast-Meta-… */
 #define REST_TYPE_DEFAULT "application/octet-stream" /* of a file that has no type */
 #define FILE_JSON_MAX (1 * MIB) /* of one FILE object, every byte of it escaped */

@@ -21,7 +21,7 @@
 #define E_NAME (E(ERR_BAD_NAME) | E(ERR_KEY_TOO_LONG))
 #define E_BODY                                                                                     \
     (E_CHANGE | E(ERR_DIGEST_MISMATCH) | E(ERR_PRECONDITION) | E(ERR_IDEMPOTENCY) |                \
-     E(ERR_NOT_FOUND) | E(ERR_NO_BUCKET))
+     E(ERR_NOT_FOUND) | E(ERR_NO_BUCKET) | E(ERR_QUOTA_EXCEEDED))
 #define E_READ                                                                                     \
     (E_STORE | E(ERR_NOT_FOUND) | E(ERR_NO_BUCKET) | E(ERR_PRECONDITION) | E(ERR_RANGE) |          \
      E(ERR_FILE_DAMAGED) | E(ERR_FOREIGN))
@@ -137,9 +137,10 @@ const HttpRoute rest_routes[] = {
                 .answers = {{200, JSON, "Bucket", 0, "The bucket."}},
                 .errors = E_STORE | E(ERR_NO_BUCKET))),
     ROUTE(PUT, BUCKET, REST_OP_BUCKET_PUT, RIGHT_BUCKETS, true, rest_bucket_put,
-          ABOUT("putBucket", "Buckets", "Makes a bucket",
+          ABOUT("putBucket", "Buckets", "Makes a bucket, or changes its settings",
+                .body = BODY_SETTINGS,
                 .answers = {{201, JSON, "Bucket", H(DURABILITY), "The bucket is new."},
-                            {200, JSON, "Bucket", 0, "The bucket was there."}},
+                            {200, JSON, "Bucket", H(DURABILITY), "The bucket was there."}},
                 .errors = E_CHANGE | E(ERR_BAD_BUCKET_NAME))),
     ROUTE(DELETE, BUCKET, REST_OP_BUCKET_DELETE, RIGHT_BUCKETS, true, rest_bucket_delete,
           ABOUT("deleteBucket", "Buckets", "Deletes an empty bucket", .answers = {A_DELETED},

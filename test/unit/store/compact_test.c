@@ -665,6 +665,62 @@ static void test_torn_end_does_not_come_back(void **state)
     assert_int_equal(risk_places(f->kit.store->risk), 0);
 }
 
+/* A damaged pack is made again without what is dead, but with what is left of its requests. */
+static void test_requests_outlive_damage(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    Rng rng;
+    AUTO_BUF(before, MIB);
+    AUTO_BUF(after, MIB);
+    rng_init(&rng, 1);
+    for (unsigned i = 0; i < FILES; i++)
+        put_request(f, i, id128_random(&rng));
+    for (unsigned i = 0; i < FILES; i++) {
+        if (i % 5 != 0) delete_file(f, i);
+    }
+    apply_all(f);
+    checkpoint(f);
+    compact(f);
+    for (unsigned i = 1; i < 20; i += 5) /* dead ones that are not compacted yet */
+        put_request(f, i, id128_random(&rng));
+    for (unsigned i = 1; i < 20; i += 5)
+        delete_file(f, i);
+    put(f, 2); /* the one that is damaged, in the pack with what compaction left */
+    apply_all(f);
+    request_rows(f, &before);
+    BucketRecord bucket;
+    StoreFound found;
+    bool there = false;
+    char key[16];
+    assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
+    assert_ok(store_find(f->kit.reader, bucket.uid, key_of(2, key), NULL, STORE_COMMITTED, &found,
+                         &there, &err),
+              &err);
+    assert_true(there && found.row.place.pack > 1);
+    PackPlace place = found.row.place;
+    ManualClock clock;
+    clock_manual_init(&clock, 1700000000000);
+    RebuildOptions options = {.root = f->kit.root, .clock = &clock.clock};
+    RebuildReport report;
+    assert_ok(node_kit_close(&f->kit, &err), &err);
+    f->up = false;
+    disk_sim_kill(f->disk);
+    char path[PACK_PATH_MAX];
+    pack_path(place.pack, path);
+    assert_ok(disk_sim_flip(f->disk, path, 8 * (place.offset + 2000), &err), &err);
+    assert_ok(rebuild_packs(f->disk, &options, &report, &err), &err);
+    assert_int_equal(report.damaged_files, 1);
+    assert_ok(index_remove(f->disk, &err), &err);
+    start(f, 61);
+    request_rows(f, &after);
+    assert_int_equal(after.len, before.len);
+    assert_memory_equal(after.data, before.data, before.len);
+    f->version[2] = 0; /* lost, as it was told */
+    check_files(f);
+    check_truth(f);
+}
+
 /* Killed, or without power, at any step. */
 static void test_crash_between_steps(void **state)
 {
@@ -720,6 +776,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rebuilt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_outlive_their_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_torn_end_does_not_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_outlive_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_between_steps, setup, teardown),
     };
 

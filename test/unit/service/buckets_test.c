@@ -1,0 +1,271 @@
+/* What buckets hold and may hold: counted exactly, decided for all that is under way. */
+#include "testing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "disk/sim.h"
+#include "node_kit.h"
+
+static void expect_usage(Buckets *buckets, BucketUid uid, uint64_t files, uint64_t bytes)
+{
+    BucketStatRow usage;
+    buckets_usage(buckets, uid, &usage);
+    assert_int_equal(usage.files, files);
+    assert_int_equal(usage.bytes, bytes);
+}
+
+static void test_fit(void **state)
+{
+    UNUSED(state);
+    AUTO(Buckets, buckets_free) buckets = buckets_new();
+    BucketRecord record = {.uid = 5, .placement_class = 1, .quota_files = 3, .quota_bytes = 100};
+    buckets_put(buckets, STR("box"), &record);
+    assert_int_equal(buckets_fit(buckets, 5, 1, 100), BUCKET_FITS);
+    assert_int_equal(buckets_fit(buckets, 5, 1, 101), BUCKET_FULL);
+    assert_int_equal(buckets_fit(buckets, 5, 4, 0), BUCKET_FULL);
+    buckets_appended(buckets, 5, 2, 60);
+    assert_int_equal(buckets_fit(buckets, 5, 1, 40), BUCKET_FITS);
+    assert_int_equal(buckets_fit(buckets, 5, 1, 41), BUCKET_MAY_FILL);
+    assert_int_equal(buckets_fit(buckets, 5, 2, 0), BUCKET_MAY_FILL);
+    assert_int_equal(buckets_fit(buckets, 5, 4, 41), BUCKET_FULL);
+    expect_usage(buckets, 5, 0, 0);
+    buckets_committed(buckets, 5, 2, 60);
+    expect_usage(buckets, 5, 2, 60);
+    assert_int_equal(buckets_fit(buckets, 5, 1, 41), BUCKET_FULL);
+    /* What is deleted makes room when that is committed; until then nobody knows. */
+    buckets_appended(buckets, 5, -1, -30);
+    assert_int_equal(buckets_fit(buckets, 5, 0, 40), BUCKET_FITS);
+    assert_int_equal(buckets_fit(buckets, 5, 0, 41), BUCKET_MAY_FILL);
+    assert_int_equal(buckets_fit(buckets, 5, 0, 70), BUCKET_MAY_FILL);
+    assert_int_equal(buckets_fit(buckets, 5, 0, 71), BUCKET_FULL);
+    buckets_committed(buckets, 5, -1, -30);
+    assert_int_equal(buckets_fit(buckets, 5, 0, 41), BUCKET_FITS);
+    /* Less is always allowed, and a smaller quota takes nothing away. */
+    record.quota_bytes = 10;
+    buckets_put(buckets, STR("box"), &record);
+    expect_usage(buckets, 5, 1, 30);
+    assert_int_equal(buckets_fit(buckets, 5, 1, -1), BUCKET_FITS);
+    assert_int_equal(buckets_fit(buckets, 5, 0, 1), BUCKET_FULL);
+    /* Another bucket of that name has another uid, and holds nothing. */
+    record.uid = 6;
+    buckets_put(buckets, STR("box"), &record);
+    expect_usage(buckets, 6, 0, 0);
+    expect_usage(buckets, 5, 0, 0);
+    assert_int_equal(buckets_fit(buckets, 5, 100, 100), BUCKET_FITS); /* nobody's */
+}
+
+/* --- the engine --- */
+
+static const NodeKitOptions small = {.seed = 7, .shards = 4};
+
+typedef struct {
+    Disk *disk;
+    NodeKit kit;
+} Fixture;
+
+static void open_kit(Fixture *f)
+{
+    Err err = {0};
+    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+}
+
+static int setup(void **state)
+{
+    Fixture *f = mem_new(sizeof *f);
+    Err err = {0};
+    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
+    open_kit(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Fixture *f = *state;
+    node_kit_drop(&f->kit);
+    disk_free(f->disk);
+    mem_free(f);
+    return 0;
+}
+
+static void set_quotas(Fixture *f, uint64_t files, uint64_t bytes, bool created)
+{
+    Mutation m;
+    mutation_init(&m, MUTATION_BUCKET_CREATE);
+    m.bucket = STR("box");
+    m.settings = (BucketSettings){.has_quota_files = true,
+                                  .has_quota_bytes = true,
+                                  .quota_files = files,
+                                  .quota_bytes = bytes};
+    assert_ok(node_kit_do(&f->kit, &m), &m.err);
+    assert_int_equal(m.created, created);
+    assert_int_equal(m.bucket_record.quota_files, files);
+    mutation_deinit(&m);
+}
+
+static BucketUid box(Fixture *f)
+{
+    BucketRecord record;
+    assert_true(buckets_find(f->kit.buckets, STR("box"), &record));
+    return record.uid;
+}
+
+static ErrCode put(Fixture *f, unsigned i, size_t len)
+{
+    static const char bytes[1000];
+    char key[16];
+    Err err = {0};
+    assert_true(snprintf(key, sizeof key, "k%u", i) > 0);
+    return node_kit_put(&f->kit, STR("box"), str_from_cstr(key), str_of(bytes, len), &err);
+}
+
+static void apply(Fixture *f, size_t max)
+{
+    Err err = {0};
+    size_t applied = 0;
+    assert_ok(store_apply(f->kit.store, max, &applied, &err), &err);
+    assert_ok(store_checkpoint(f->kit.store, &err), &err);
+}
+
+/* Counted again at each start: by the index, by the log beyond it, and by both. */
+static void test_counted_at_start(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    set_quotas(f, 0, 0, true);
+    for (unsigned round = 0; round < 6; round++) {
+        uint64_t files = 0;
+        uint64_t bytes = 0;
+        for (unsigned i = 0; i < 20; i++) {
+            assert_ok(put(f, i, 10 * round + i), &err);
+            if (i == 10 && round % 3 == 1) apply(f, 15);
+        }
+        for (unsigned i = 0; i < 20; i++) {
+            char key[16];
+            assert_true(snprintf(key, sizeof key, "k%u", i) > 0);
+            if ((i + round) % 4 == 0)
+                assert_ok(node_kit_delete(&f->kit, STR("box"), str_from_cstr(key), &err), &err);
+            if ((i + round) % 8 == 0) assert_ok(put(f, i, 3), &err);
+            if ((i + round) % 4 == 0 && (i + round) % 8 != 0) continue;
+            files++;
+            bytes += (i + round) % 8 == 0 ? 3 : 10 * round + i;
+        }
+        if (round % 3 == 2) apply(f, 1000);
+        expect_usage(f->kit.buckets, box(f), files, bytes);
+        node_kit_drop(&f->kit);
+        disk_sim_crash(f->disk);
+        open_kit(f);
+        expect_usage(f->kit.buckets, box(f), files, bytes);
+    }
+}
+
+static void set_done(Mutation *m)
+{
+    *(bool *)m->ctx = true;
+}
+
+/* Deleted and put again in one batch: as many files as before, so it fits. */
+static void test_replaced_under_way(void **state)
+{
+    Fixture *f = *state;
+    Mutation m[2];
+    bool done[2] = {false, false};
+    set_quotas(f, 1, 10, true);
+    assert_code(put(f, 1, 10), OK, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        mutation_init(&m[i], i == 0 ? MUTATION_DELETE : MUTATION_PUT);
+        m[i].bucket = STR("box");
+        m[i].key = STR("k1");
+        m[i].done = set_done;
+        m[i].ctx = &done[i];
+        if (i == 1) m[i].inline_body = STR("0123456789");
+        m[i].size = m[i].inline_body.len;
+        m[i].digest = sha256_of(m[i].inline_body.ptr, m[i].size);
+        engine_submit(f->kit.engine, &m[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        node_kit_settle(&f->kit);
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        assert_true(done[i]);
+        assert_ok(m[i].code, &m[i].err);
+        mutation_deinit(&m[i]);
+    }
+    expect_usage(f->kit.buckets, box(f), 1, 10);
+}
+
+static void count_done(Mutation *m)
+{
+    ++*(unsigned *)m->ctx;
+}
+
+/* Racers in one batch: as many as fit are kept, and a refusal waits for what it rests on. */
+static void test_racers(void **state)
+{
+    Fixture *f = *state;
+    Mutation m[9];
+    char keys[9][8];
+    unsigned done = 0;
+    set_quotas(f, 3, 0, true);
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        assert_true(snprintf(keys[i], sizeof keys[i], "r%zu", i) > 0);
+        mutation_init(&m[i], MUTATION_PUT);
+        m[i].bucket = STR("box");
+        m[i].key = str_from_cstr(keys[i]);
+        m[i].done = count_done;
+        m[i].ctx = &done;
+        engine_submit(f->kit.engine, &m[i]);
+    }
+    assert_int_equal(done, 0);
+    node_kit_settle(&f->kit);
+    assert_int_equal(done, ARRAY_LEN(m));
+    unsigned kept = 0;
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        if (m[i].code == OK)
+            kept++;
+        else
+            assert_int_equal(m[i].code, ERR_QUOTA_EXCEEDED);
+        mutation_deinit(&m[i]);
+    }
+    assert_int_equal(kept, 3);
+    expect_usage(f->kit.buckets, box(f), 3, 0);
+}
+
+/* A lower quota takes nothing away; settings survive restarts; those not named stay. */
+static void test_settings(void **state)
+{
+    Fixture *f = *state;
+    set_quotas(f, 2, 50, true);
+    assert_code(put(f, 1, 30), OK, NULL);
+    assert_code(put(f, 2, 21), ERR_QUOTA_EXCEEDED, NULL);
+    set_quotas(f, 2, 20, false);
+    assert_code(put(f, 1, 31), ERR_QUOTA_EXCEEDED, NULL);
+    assert_code(put(f, 1, 29), OK, NULL);
+    node_kit_drop(&f->kit);
+    disk_sim_crash(f->disk);
+    open_kit(f);
+    assert_code(put(f, 1, 30), ERR_QUOTA_EXCEEDED, NULL);
+    Mutation m;
+    mutation_init(&m, MUTATION_BUCKET_CREATE);
+    m.bucket = STR("box");
+    assert_code(node_kit_do(&f->kit, &m), ERR_BUCKET_EXISTS, NULL);
+    m.settings.has_quota_bytes = true; /* none */
+    assert_ok(node_kit_do(&f->kit, &m), &m.err);
+    assert_int_equal(m.bucket_record.quota_files, 2);
+    mutation_deinit(&m);
+    assert_code(put(f, 2, 999), OK, NULL);
+    assert_code(put(f, 3, 0), ERR_QUOTA_EXCEEDED, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fit),
+        cmocka_unit_test_setup_teardown(test_counted_at_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replaced_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_racers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
