@@ -81,13 +81,32 @@ static void member_text(JsonWriter *json, const char *text)
     if (text != NULL) json_member_cstr(json, "description", text);
 }
 
+/* A short text that is put together, on the stack: printing must not depend on memory elsewhere
+ * than in the document itself. */
+typedef struct {
+    size_t len;
+    char bytes[4 * KIB];
+} Text;
+
+static void text_add(Text *text, Str part)
+{
+    ASSERT(part.len <= sizeof text->bytes - text->len); /* the tables are not that long */
+    memcpy(text->bytes + text->len, part.ptr, part.len);
+    text->len += part.len;
+}
+
+static Str text_str(const Text *text)
+{
+    return str_of(text->bytes, text->len);
+}
+
 /* A value made of two strings. */
 static void member_joined(JsonWriter *json, const char *key, const char *prefix, Str rest)
 {
-    AUTO_BUF(text, 256);
-    ErrCode code = buf_printf(&text, NULL, "%s%.*s", prefix, STR_ARG(rest));
-    ASSERT(code == OK);
-    json_member_str(json, key, buf_str(&text));
+    Text text = {.len = 0};
+    text_add(&text, str_from_cstr(prefix));
+    text_add(&text, rest);
+    json_member_str(json, key, text_str(&text));
 }
 
 /* --- types --- */
@@ -394,16 +413,21 @@ static bool is_error_of(uint64_t errors, size_t code, int status)
 /* "`code`: text; …" of all errors with this status. */
 static void error_text(JsonWriter *json, const RestAnswer *answer, uint64_t errors, int status)
 {
-    AUTO_BUF(text, 4 * KIB);
-    ErrCode code = OK;
-    if (answer != NULL) code = buf_printf(&text, NULL, "%s ", answer->text);
-    for (size_t i = 1; i < ERR_CODE_COUNT && code == OK; i++) {
+    Text text = {.len = 0};
+    if (answer != NULL) {
+        text_add(&text, str_from_cstr(answer->text));
+        text_add(&text, STR(" "));
+    }
+    for (size_t i = 1; i < ERR_CODE_COUNT; i++) {
         const ErrInfo *info = err_info((ErrCode)i);
         if (!is_error_of(errors, i, status)) continue;
-        code = buf_printf(&text, NULL, "`%s`: %s. ", info->slug, info->text);
+        text_add(&text, STR("`"));
+        text_add(&text, str_from_cstr(info->slug));
+        text_add(&text, STR("`: "));
+        text_add(&text, str_from_cstr(info->text));
+        text_add(&text, STR(". "));
     }
-    ASSERT(code == OK);
-    json_member_str(json, "description", str_trim(buf_str(&text)));
+    json_member_str(json, "description", str_trim(text_str(&text)));
 }
 
 static void problem_content(JsonWriter *json, uint64_t errors, int status)
@@ -539,11 +563,10 @@ static void path_key(JsonWriter *json, const char *pattern)
         json_write_key(json, pattern);
         return;
     }
-    AUTO_BUF(key, 256);
-    ErrCode code = buf_append_str(&key, str_slice(text, 0, text.len - 4), NULL);
-    if (code == OK) code = buf_append_str(&key, STR("}"), NULL);
-    ASSERT(code == OK);
-    json_write_key_str(json, buf_str(&key));
+    Text key = {.len = 0};
+    text_add(&key, str_slice(text, 0, text.len - 4));
+    text_add(&key, STR("}"));
+    json_write_key_str(json, text_str(&key));
 }
 
 static void paths(JsonWriter *json)
@@ -607,9 +630,15 @@ ErrCode rest_openapi_print(Buf *out, Err *err)
 
 void rest_openapi(RestCall *call)
 {
-    const Buf *document = &call->rest->openapi;
+    Err err = {0};
+    AUTO_BUF(document, REST_OPENAPI_MAX);
+    ErrCode code = rest_openapi_print(&document, &err);
+    if (code != OK) {
+        rest_answer_error(call, code, &err);
+        return;
+    }
     call->status = 200;
-    call->bytes_out = document->len;
+    call->bytes_out = document.len;
     http_header_add(call->req, "Content-Type", STR("application/json"));
-    http_respond(call->req, 200, buf_str(document));
+    http_respond_buf(call->req, 200, &document);
 }

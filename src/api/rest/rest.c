@@ -23,9 +23,6 @@ Rest *rest_new(const RestOptions *options)
     atomic_store(&rest->phase, "starting");
     atomic_store(&rest->access_log, options->access_log);
     rest_metrics_register();
-    buf_init(&rest->openapi, REST_OPENAPI_MAX);
-    ErrCode code = rest_openapi_print(&rest->openapi, NULL);
-    ASSERT(code == OK); /* it is the same in every process of this binary */
     return rest;
 }
 
@@ -39,7 +36,6 @@ void rest_free(Rest *rest)
     if (rest == NULL) return;
     for (size_t i = 0; i < rest->options.loop_count; i++)
         ASSERT(rest->loops[i].reader == NULL);
-    buf_deinit(&rest->openapi);
     mem_free(rest->loops);
     mem_free(rest);
 }

@@ -68,7 +68,6 @@ struct Rest {
     _Atomic uint64_t bytes;
     uint64_t started_ms;
     RestLoop *loops;
-    Buf openapi; /* the document, printed once */
 };
 
 typedef struct Upload Upload;

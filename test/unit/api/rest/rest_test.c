@@ -3,12 +3,14 @@
 #include "testing.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/rest/rest.h"
+#include "base/fault.h"
 
 typedef struct {
     Loop *loop;
@@ -141,9 +143,31 @@ static void test_waits_for_service(void **state)
     assert_answer(out, 400, "\"code\":\"invalid\"");
 }
 
+/* Memory that fails anywhere on the way is told, and nothing ends by it. */
+static void test_document(void **state)
+{
+    UNUSED(state);
+    Err err = {0};
+    AUTO_BUF(whole, REST_OPENAPI_MAX);
+    assert_ok(rest_openapi_print(&whole, &err), &err);
+    for (uint64_t nth = 1; nth < 1000; nth++) {
+        AUTO_BUF(document, REST_OPENAPI_MAX);
+        fault_arm("mem.take", ENOMEM, nth, false);
+        ErrCode code = rest_openapi_print(&document, &err);
+        fault_reset();
+        if (code == OK) {
+            assert_true(nth > 1 && str_eq(buf_str(&document), buf_str(&whole)));
+            return;
+        }
+        assert_int_equal(code, ERR_NO_MEMORY);
+    }
+    fail_msg("it takes memory too often");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_document),
         cmocka_unit_test_setup_teardown(test_recovering, open_door, close_door),
         cmocka_unit_test_setup_teardown(test_waits_for_service, open_door, close_door),
     };
