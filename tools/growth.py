@@ -61,6 +61,7 @@ ANON_MAX = 64 << 20  # RssAnon beside the configured caches
 BESIDE_MAX = 400  # bytes per file, …
 BESIDE_FROM = 1_000_000  # … of so many; with fewer the log's spare segments weigh more than they
 QUIET_SECONDS = 65  # after a minute without changes the spare segments are given back
+SPARES_KEPT = 2
 SETTLE_SECONDS = 240  # at most until the disk is as it stays
 LIST_MAX = 2.0  # times the p50 of the first size
 START_MAX = 2.0  # seconds, up to 10^6 files
@@ -139,14 +140,17 @@ class Store:
                 total += os.lstat(os.path.join(folder, name)).st_blocks * 512
         return total
 
+    def spares(self):
+        return sum(name.startswith('wal.spare.') for name in os.listdir(self.data))
+
     def settled_disk(self):
-        """Bytes that the directory takes when the server has been quiet for a minute and they no
-        longer change."""
+        """Bytes that the directory takes when the server has been quiet for a minute, the log has
+        given its spare segments back, and nothing changes any more."""
         time.sleep(QUIET_SECONDS)
         end = time.monotonic() + SETTLE_SECONDS
         before, now = 0, self.disk()
-        while before != now and time.monotonic() < end:
-            time.sleep(5)
+        while (before != now or self.spares() > SPARES_KEPT) and time.monotonic() < end:
+            time.sleep(2)
             before, now = now, self.disk()
         return now
 
