@@ -92,9 +92,12 @@ static ErrCode cut_torn_pack(Store *store, Err *err)
     uint64_t newest = packs_newest(store->packs);
     uint64_t cut = 0;
     PackRow row;
+    Err why = {0};
     TRY(index_reader_open(store->index, &reader, err));
-    TRY(compact_pack_row(reader, newest, &row, err));
-    ErrCode code = packs_cut_torn(store->packs, row.end, &cut, err);
+    ErrCode code = compact_pack_row(reader, newest, &row, &why);
+    if (code == ERR_CORRUPT) return OK; /* no reason not to start, and none to cut */
+    if (code != OK) return err_set(err, code, "%s", err_text(&why));
+    code = packs_cut_torn(store->packs, row.end, &cut, err);
     if (code != OK) return err_wrap(err, code, "cut the torn end of pack %" PRIu64, newest);
     if (cut == 0) return OK;
     LOG(INFO, "packs.end_cut", "pack=%" PRIu64 " bytes=%" PRIu64, newest, cut);
