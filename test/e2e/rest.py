@@ -118,7 +118,7 @@ def other_request(server):
                    server.put('files', 'a', b'body', headers={'Idempotency-Key': 'k'}),
                    server.request('DELETE', server.name_path('files', 'a'),
                                   headers={'Idempotency-Key': 'k'})):
-        expect_problem(answer, 422, 'idempotency')
+        expect_problem(answer, 409, 'idempotency')
     expect_problem(post(server, b'body', 'k2', 'a'), 409, 'exists')
     expect(server.get('files', 'a').body, b'body')
     for key in ('', '""', 'x' * 256, 'a\x7f'):
