@@ -78,7 +78,7 @@ static void answer_committed(Engine *engine, const EngineShard *shard, Mutation 
     engine_answer(engine, m, code);
 }
 
-static void answer_waiting(Engine *engine, EngineShard *shard, Lsn lsn, ErrCode code)
+static void answer_waiting(Engine *engine, EngineShard *shard, Lsn lsn)
 {
     Mutation **link = &shard->waiting;
     while (*link != NULL) {
@@ -88,7 +88,7 @@ static void answer_waiting(Engine *engine, EngineShard *shard, Lsn lsn, ErrCode 
             continue;
         }
         *link = m->next;
-        answer_committed(engine, shard, m, code == OK ? m->code : code);
+        answer_committed(engine, shard, m, m->code);
     }
 }
 
@@ -112,7 +112,7 @@ static void commit_to(Engine *engine, EngineShard *shard, Lsn lsn)
         m->durability = (Durability){.synced = synced, .copies = copies, .disks = 1, .zones = 1};
         engine_answer(engine, m, OK);
     }
-    answer_waiting(engine, shard, lsn, OK);
+    answer_waiting(engine, shard, lsn);
 }
 
 static void append_start(Engine *engine, EngineShard *shard)
@@ -247,6 +247,22 @@ void engine_refuse_writes(Engine *engine)
     answer_stalled(engine, ERR_ROOT_FAILED);
 }
 
+static ErrCode outcome_unknown(Mutation *m)
+{
+    return err_set(&m->err, ERR_OUTCOME_UNKNOWN, "outcome: unknown; the log failed");
+}
+
+/* A repeat of what may or may not be there knows as little. What waits with a refusal changed
+ * nothing, whatever it rests on. */
+static void fail_waiting(Engine *engine, EngineShard *shard)
+{
+    while (shard->waiting != NULL) {
+        Mutation *m = shard->waiting;
+        shard->waiting = m->next;
+        engine_answer(engine, m, m->code == OK ? outcome_unknown(m) : ERR_ROOT_FAILED);
+    }
+}
+
 /* The log failed: whatever is appended may or may not be there after a restart. */
 static void fail_all(Engine *engine)
 {
@@ -257,11 +273,9 @@ static void fail_all(Engine *engine)
             Mutation *m = record->request;
             record->request = NULL;
             if (m == NULL) continue;
-            engine_answer(
-                engine, m,
-                err_set(&m->err, ERR_OUTCOME_UNKNOWN, "outcome: unknown; the log failed"));
+            engine_answer(engine, m, outcome_unknown(m));
         }
-        answer_waiting(engine, shard, UINT64_MAX, ERR_ROOT_FAILED);
+        fail_waiting(engine, shard);
     }
     answer_stalled(engine, ERR_ROOT_FAILED);
 }

@@ -179,8 +179,9 @@ static void start_removing(Upload *u)
 void rest_upload_remove(RestCall *call, ErrCode code, const Err *err)
 {
     Upload *u = call->upload;
-    /* An entry whose outcome is unknown may name the extents. */
-    if (u == NULL || code == ERR_OUTCOME_UNKNOWN) {
+    /* An entry whose outcome is unknown may name the extents; not those of its repeat. */
+    bool named = code == ERR_OUTCOME_UNKNOWN && !call->mutation.repeated;
+    if (u == NULL || named) {
         rest_answer_error(call, code, err);
         return;
     }

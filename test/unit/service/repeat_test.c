@@ -1,9 +1,11 @@
 /* Requests that are sent again: answered as the first time, whatever happened since. */
 #include "testing.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "disk/sim.h"
 #include "node_kit.h"
 #include "store/store_priv.h"
@@ -229,6 +231,32 @@ static void test_under_way(void **state)
     }
 }
 
+/* The log fails under the first: what became of it is not known, and its repeats know no more. What
+ * was refused beside it changed nothing whatever became of it. */
+static void test_log_fails_under_way(void **state)
+{
+    Fixture *f = *state;
+    Mutation m[4];
+    unsigned done = 0;
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        request(&m[i], MUTATION_PUT, "a", 1, i == 3 ? 2 : 1);
+        m[i].done = count_done;
+        m[i].ctx = &done;
+        engine_submit(f->kit.engine, &m[i]);
+    }
+    node_kit_append(&f->kit, SIZE_MAX);
+    assert_int_equal(done, 0);
+    fault_arm("wal.batch", EIO, 1, true);
+    node_kit_settle(&f->kit);
+    fault_reset();
+    assert_int_equal(done, ARRAY_LEN(m));
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        assert_code(m[i].code, i == 3 ? ERR_ROOT_FAILED : ERR_OUTCOME_UNKNOWN, &m[i].err);
+        assert_int_equal(m[i].repeated, i == 1 || i == 2);
+        mutation_deinit(&m[i]);
+    }
+}
+
 static size_t count_rows(Fixture *f, const char *kind)
 {
     Err err = {0};
@@ -294,6 +322,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_made_name, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log_fails_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
