@@ -27,7 +27,8 @@ static void index_damaged(void *ctx, const char *path, uint64_t offset, const Er
     risk_add(store->risk, &found);
 }
 
-/* Opens index.db and reads what is applied. ERR_CORRUPT: it is missing or no good. */
+/* Opens index.db and reads what is applied. ERR_CORRUPT: it is missing, or no good for a start. A
+ * damaged page that holds none of what a start needs is left to those who meet it. */
 static ErrCode try_index(Store *store, StoreOpened *opened, Err *err)
 {
     IndexOptions options = {.cache_bytes = store->options.index_cache_bytes,
@@ -37,7 +38,8 @@ static ErrCode try_index(Store *store, StoreOpened *opened, Err *err)
     TRY(rebuild_index_missing(store->disk, store->packs, &missing, err));
     if (missing) return err_set(err, ERR_CORRUPT, "index.db is missing, and there are packs");
     TRY(index_open(store->disk, &options, &store->index, &opened->index_created, err));
-    return store_read_applied(store, err);
+    TRY(store_read_applied(store, err));
+    return store_check_buckets(store, err);
 }
 
 /* The index is a view: what is no good is made again from packs and log (store/rebuild.h). */

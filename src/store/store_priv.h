@@ -73,6 +73,9 @@ struct StoreReader {
 StoreShard *store_shard(Store *store, ShardId shard);
 /* Reads how far each shard is applied, from the index (recover.c). ERR_CORRUPT. */
 MUST_USE ErrCode store_read_applied(Store *store, Err *err);
+/* Can be read from the index what nobody serves without: the names of buckets and what each holds
+ * (usage.c)? ERR_CORRUPT: no. */
+MUST_USE ErrCode store_check_buckets(Store *store, Err *err);
 /* Reads the log at start; the index was read before (recover.c). */
 MUST_USE ErrCode store_recover(Store *store, StoreOpened *opened, Err *err);
 /* Takes what is no more, or is whole again, off the list of damage (risk_review.c): at start, as

@@ -41,7 +41,10 @@ static ErrCode sweep_extent(void *ctx, BodyId body, uint32_t number, Err *err)
     if (omap_get(sweep->named, row_key) != NULL) return OK;
     Str value = {NULL, 0};
     bool found = false;
-    TRY(index_get(sweep->reader, row_key, &value, &found, err));
+    Err own = {0};
+    ErrCode code = index_get(sweep->reader, row_key, &value, &found, &own);
+    if (code == ERR_CORRUPT) return OK; /* a damaged page may name it */
+    if (code != OK) return err_set(err, code, "%s", err_text(&own));
     if (found) return OK;
     /* Garbage of the index is unlinked with its row, after a checkpoint; here it is gone earlier.
      */

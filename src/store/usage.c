@@ -1,9 +1,11 @@
 /* What buckets hold, counted when nothing is committed yet: by the index, and by the changes that
  * the log has beyond it, name by name in the order of their lsn. From then on whoever appends knows
  * what each change makes of it. The rules are those of rows.c. */
+#include "store/store_priv.h"
+
 #include <string.h>
 
-#include "store/store_priv.h"
+#include "format/bucket.h"
 
 typedef struct {
     VersionId version;
@@ -105,6 +107,15 @@ static ErrCode read_versions(Usage *usage, Str prefix, Versions *versions, Err *
     }
 }
 
+/* A damaged page is in the list by now, and no reason not to start: what it hides stays counted,
+ * and whoever applies a change of the name meets the page, too. */
+static ErrCode read_known_versions(Usage *usage, Str prefix, Versions *versions, Err *err)
+{
+    Err own = {0};
+    ErrCode code = read_versions(usage, prefix, versions, &own);
+    return code == OK || code == ERR_CORRUPT ? OK : err_set(err, code, "%s", err_text(&own));
+}
+
 static ErrCode versions_of(Usage *usage, const Record *record, Versions **out, Err *err)
 {
     uint8_t bytes[ROW_KEY_MAX];
@@ -114,7 +125,7 @@ static ErrCode versions_of(Usage *usage, const Record *record, Versions **out, E
     *out = mem_new(sizeof **out);
     void *before = omap_put(usage->names, prefix, *out);
     ASSERT(before == NULL);
-    return read_versions(usage, prefix, *out, err);
+    return read_known_versions(usage, prefix, *out, err);
 }
 
 static void count(BucketStatRow *bucket, const Version *version, bool more)
@@ -171,6 +182,31 @@ static ErrCode add_replayed(Usage *usage, Store *store, Err *err)
         }
     }
     return OK;
+}
+
+static ErrCode read_bucket_records(IndexReader *reader, Err *err)
+{
+    uint8_t bytes[ROW_KEY_MAX];
+    Str prefix = str_of(bytes,
+                        row_key_bucket_prefix(bytes, BUCKET_UID_SYSTEM, STR(BUCKET_KEY_PREFIX)));
+    AUTO(IndexCursor, index_cursor_close) cursor = NULL;
+    TRY(index_scan(reader, prefix, &cursor, err));
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        TRY(index_next(cursor, &key, &value, &found, err));
+        if (!found || !str_starts_with(key, prefix)) return OK;
+    }
+}
+
+ErrCode store_check_buckets(Store *store, Err *err)
+{
+    __attribute__((cleanup(usage_deinit)))
+    Usage usage = {.buckets = omap_new(1), .names = omap_new(2)};
+    TRY(index_reader_open(store->index, &usage.reader, err));
+    TRY(read_buckets(&usage, err));
+    return read_bucket_records(usage.reader, err);
 }
 
 ErrCode store_usage(Store *store, StoreUsageFn fn, void *ctx, Err *err)
