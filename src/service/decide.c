@@ -423,6 +423,10 @@ static void decide_bucket_delete(Engine *engine, Mutation *m)
 void engine_decide(Engine *engine, Mutation *m)
 {
     if (m->has_request && engine_decide_repeat(engine, m)) return;
+    if (m->refusal != OK) {
+        engine_answer(engine, m, m->refusal);
+        return;
+    }
     switch (m->type) {
     case MUTATION_PUT:
     case MUTATION_CREATE:

@@ -420,6 +420,7 @@ static void submit_one(Engine *engine, Mutation *m)
         code = ERR_NOT_READY;
     else if (engine->full && (m->size > 0 || m->type == MUTATION_BUCKET_CREATE))
         code = ERR_NO_SPACE;
+    if (code == ERR_NO_SPACE && m->has_request && engine_decide_repeat(engine, m)) return;
     if (code != OK)
         engine_answer(engine, m, code);
     else

@@ -65,7 +65,10 @@ struct Mutation {
      * its key. Not for buckets. */
     bool has_request;
     RequestId request;
-    Sha256 request_hash;              /* of all that makes the change what it is */
+    Sha256 request_hash; /* of all that makes the change what it is */
+    /* Not OK: a door's refusal, its text in err, which repeats alone do not get. The body need not
+     * be there, only its size and digest. */
+    ErrCode refusal;
     void (*done)(Mutation *mutation); /* called on the engine's thread; be quick */
     void *ctx;                        /* the door's */
     Mutation *also; /* handed in with this one and decided right behind it, so that both go to the

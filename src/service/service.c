@@ -133,6 +133,14 @@ ErrCode service_find_id(ServiceReader *reader, FileId file, const VersionId *ver
     return OK;
 }
 
+ErrCode service_knows_request(ServiceReader *reader, RequestId request, uint64_t now_ms,
+                              bool *known, Err *err)
+{
+    StoreRequest first;
+    uint64_t oldest_ms = now_ms - MIN(now_ms, (uint64_t)STORE_REQUEST_KEEP_MS);
+    return store_find_request(reader->reader, request, oldest_ms, &first, known, err);
+}
+
 ErrCode service_bucket_stat(ServiceReader *reader, BucketUid bucket, BucketStatRow *out, Err *err)
 {
     return store_bucket_stat(reader->reader, bucket, out, err);

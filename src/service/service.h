@@ -42,6 +42,10 @@ MUST_USE ErrCode service_find(ServiceReader *reader, Str bucket, Str key, StoreF
 /* By id; version NULL: the current one. */
 MUST_USE ErrCode service_find_id(ServiceReader *reader, FileId file, const VersionId *version,
                                  StoreFound *out, Err *err);
+/* Was a change that carried request made, or is it under way, within STORE_REQUEST_KEEP_MS? One
+ * that comes up meanwhile may be missed. */
+MUST_USE ErrCode service_knows_request(ServiceReader *reader, RequestId request, uint64_t now_ms,
+                                       bool *known, Err *err);
 /* Files and bytes of a bucket, as far as the index has them. */
 MUST_USE ErrCode service_bucket_stat(ServiceReader *reader, BucketUid bucket, BucketStatRow *out,
                                      Err *err);

@@ -159,7 +159,7 @@ typedef struct {
     RequestRow row;
 } StoreRequest;
 /* The change that carried request, pending ones included, at oldest_ms or later; in whatever shard.
- * Core only. */
+ * One that is not found may be appended meanwhile, except for the core. */
 MUST_USE ErrCode store_find_request(StoreReader *reader, RequestId request, uint64_t oldest_ms,
                                     StoreRequest *out, bool *found, Err *err);
 /* The whole small body of what was found, verified; view into the reader. ERR_NOT_FOUND: it moved

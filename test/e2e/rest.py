@@ -16,7 +16,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from smoke import INLINE_MAX, content, expect, expect_problem  # noqa: E402
+from smoke import INLINE_MAX, content, expect, expect_problem, stored_files  # noqa: E402
 from suite import Suite  # noqa: E402
 
 SUITE = Suite('rest')
@@ -141,6 +141,59 @@ def repeated_put_and_delete(server):
         expect((gone.status, gone.headers['Idempotent-Replayed']), (204, 'true' if i else None))
         server.put('files', 'a', b'3')
     expect(server.get('files', 'a').body, b'3')
+    by_id = f'/v1/files/{server.get("files", "a").headers["Holdfast-File-Id"]}'
+    first = server.request('PUT', by_id, b'4', headers={'Idempotency-Key': 'i'})
+    expect(first.status, 200)
+    expect(server.put('files', 'a', b'5').status, 200)
+    expect_same(server.request('PUT', by_id, b'4', headers={'Idempotency-Key': 'i'}), first)
+    expect(server.request('DELETE', by_id).status, 204)
+    expect_problem(server.request('PUT', by_id, b'4', headers={'Idempotency-Key': 'i'}), 404,
+                   'not-found')
+
+
+@test
+def repeats_outlive_their_place(server):
+    """What would be refused now is answered as the first time, if it was carried out: the bucket is
+    gone, its quota is lower. Nothing of the body is kept, and another request is still refused."""
+    set_bucket(server, 'box')
+
+    def put(size, key, name, **more):
+        return server.put('box', name, content(size), headers={'Idempotency-Key': key}, **more)
+
+    def posted(size, key):
+        return server.request('POST', '/v1/files?bucket=box', content(size),
+                              headers={'Idempotency-Key': key})
+
+    sizes = (0, 100, INLINE_MAX + 1, 1 << 20)
+    firsts = [(size, put(size, f'put {size}', f'n{size}'), posted(size, f'post {size}'))
+              for size in sizes]
+
+    def check(what, code):
+        for size, put_first, post_first in firsts:
+            expect_same(put(size, f'put {size}', f'n{size}'), put_first, (what, size))
+            expect_same(posted(size, f'post {size}'), post_first, (what, size))
+        size = sizes[-1]
+        expect_same(server.put('box', f'n{size}', iter([content(size)]), chunked=True,
+                               headers={'Idempotency-Key': f'put {size}'}), firsts[-1][1], what)
+        for body in (content(size, 1), content(100)):
+            answer = server.put('box', f'n{size}', body, headers={'Idempotency-Key': f'put {size}'})
+            expect_problem(answer, 409, 'idempotency')
+        expect_problem(put(size, 'new', 'new'), *code)
+
+    set_bucket(server, 'box', quota_bytes=1)
+    check('quota', (403, 'quota-exceeded'))
+    for file in server.request('GET', '/v1/files?bucket=box').json()['files']:
+        expect(server.request('DELETE', f'/v1/files/{file["id"]}').status, 204)
+    check('files are gone', (403, 'quota-exceeded'))
+    expect(server.request('DELETE', '/v1/buckets/box').status, 204)
+    for how in (None, 'kill'):
+        if how:
+            server.kill()
+            server.start()
+        check(f'bucket is gone {how}', (404, 'no-bucket'))
+    server.stop()
+    server.start()  # what is unlinked later is unlinked now
+    expect([stored_files(server, folder) for folder in ('staging', 'blobs')], [[], []])
 
 
 @test

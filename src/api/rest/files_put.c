@@ -1,5 +1,6 @@
 /* PUT and POST of contents. What the headers alone decide is refused before the body is read; what
- * depends on the file's state is decided where the engine gives the lsn. */
+ * depends on the file's state is decided where the engine gives the lsn. A repeat of what was
+ * carried out is answered by the engine, whatever would be refused now. */
 #include "api/rest/rest_priv.h"
 
 #include <inttypes.h>
@@ -97,6 +98,30 @@ static void on_collected(HttpRequest *req, void *ctx, ErrCode code, Str body)
         rest_put_inline(ctx, body);
 }
 
+static bool rests_on_state(ErrCode code)
+{
+    return code == ERR_NO_BUCKET || code == ERR_QUOTA_EXCEEDED || code == ERR_NO_SPACE;
+}
+
+/* OK, or a refusal that stands. One that rests on what is there now is not the answer to a request
+ * that was carried out before: then the body is read, but not kept, and the engine decides. */
+static ErrCode refuse_unless_repeat(RestCall *call, ErrCode code, Err *err)
+{
+    Mutation *m = &call->mutation;
+    bool known = false;
+    if (!rests_on_state(code)) return code;
+    if (m->refusal != OK) return OK; /* refused already, and known */
+    if (rest_read_request_key(call, NULL) != OK || !m->has_request) return code;
+    if (call->loop->reader == NULL)
+        TRY(service_reader_open(call->service, &call->loop->reader, err));
+    TRY(service_knows_request(call->loop->reader, m->request,
+                              clock_wall_ms(call->rest->options.clock), &known, err));
+    if (!known) return code;
+    m->refusal = code;
+    m->err = *err;
+    return OK;
+}
+
 /* All that can be refused without the body; its length (or HTTP_LENGTH_UNKNOWN). */
 static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
 {
@@ -106,7 +131,8 @@ static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
         return err_set(err, ERR_TOO_LARGE, "a file has at most %" PRIu64 " bytes",
                        (uint64_t)BODY_SIZE_MAX);
     }
-    TRY(service_admit_upload(call->service, known ? *length : 0, err));
+    ErrCode room = service_admit_upload(call->service, known ? *length : 0, err);
+    TRY(refuse_unless_repeat(call, room, err));
     rest_read_conditions(call);
     TRY(rest_read_request_key(call, err));
     if (http_request_header(call->req, STR("content-range")).ptr != NULL) {
@@ -142,6 +168,9 @@ static ErrCode check_name(RestCall *call, Err *err)
         return err_set(err, m->key.len > KEY_MAX ? ERR_KEY_TOO_LONG : ERR_BAD_NAME,
                        "a key has 1 to %d bytes of UTF-8 without NUL", KEY_MAX);
     }
+    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
+    call->bucket = record.uid;
+    call->shard = place_shard_of(&standard, record.uid, m->key);
     uint64_t length = 0;
     if (record.quota_bytes > 0 && http_request_length(call->req, &length) &&
         length > record.quota_bytes) {
@@ -149,16 +178,13 @@ static ErrCode check_name(RestCall *call, Err *err)
                        "%" PRIu64 " bytes are more than the bucket's quota of %" PRIu64, length,
                        record.quota_bytes);
     }
-    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
-    call->bucket = record.uid;
-    call->shard = place_shard_of(&standard, record.uid, m->key);
     return OK;
 }
 
 static void put_to_name(RestCall *call)
 {
     Err err = {0};
-    ErrCode code = check_name(call, &err);
+    ErrCode code = refuse_unless_repeat(call, check_name(call, &err), &err);
     if (code != OK)
         rest_answer_error(call, code, &err);
     else

@@ -7,7 +7,8 @@
  *                                                     v
  *                                           removed by the worker, then answered
  *
- * A body larger than an extent goes on in the next one. Of a form only the file's bytes go on
+ * A body larger than an extent goes on in the next one; one that is only compared with the first
+ * of its request is hashed and not written. Of a form only the file's bytes go on
  * (form.c). */
 #include "api/rest/rest_priv.h"
 
@@ -32,6 +33,7 @@ struct Upload {
     uint32_t extent_count;
     uint32_t extent_capacity;
     BodyId body;
+    bool unkept;     /* only its digest is wanted */
     uint64_t size;   /* bytes taken so far */
     Buffer *writing; /* the worker's */
     Buffer *waiting;
@@ -94,7 +96,7 @@ static ErrCode write_piece(Upload *u, const uint8_t *data, size_t len, Err *err)
 {
     if (u->whole != NULL) hash_update(u->whole, data, len);
     if (u->md5 != NULL) hash_update(u->md5, data, len);
-    while (len > 0) {
+    while (len > 0 && !u->unkept) {
         if (u->writer != NULL && blob_writer_size(u->writer) == EXTENT_SIZE_MAX) {
             TRY(finish_extent(u, err));
         }
@@ -114,7 +116,7 @@ static ErrCode finish_body(Upload *u, Err *err)
 {
     Mutation *m = &u->call->mutation;
     /* The digest before the sync: a body that is not what was announced need not be kept. */
-    if (u->whole != NULL && u->extent_count > 0)
+    if (u->unkept || (u->whole != NULL && u->extent_count > 0))
         hash_final(u->whole, m->digest.bytes);
     else
         blob_writer_digest(u->writer, &m->digest);
@@ -122,13 +124,13 @@ static ErrCode finish_body(Upload *u, Err *err)
     if (call->has_wanted && !sha256_eq(&call->wanted, &m->digest)) return OK;
     if (u->md5 != NULL) hash_final(u->md5, call->md5);
     if (u->md5 != NULL && memcmp(call->md5, call->wanted_md5, MD5_LEN) != 0) return OK;
-    return finish_extent(u, err);
+    return u->unkept ? OK : finish_extent(u, err);
 }
 
 static void work_write(void *arg)
 {
     Upload *u = arg;
-    if (u->writing != NULL) {
+    if (u->writing != NULL && !u->unkept) {
         u->work_code = service_admit_write(u->call->service, u->writing->len, &u->work_err);
     }
     if (u->writing != NULL && u->work_code == OK) {
@@ -322,7 +324,8 @@ void rest_upload(RestCall *call, uint64_t length)
     u->call = call;
     u->blobs = store_blobs(service_store(call->service));
     u->body = id128_random(&call->loop->rng);
-    if (length > EXTENT_SIZE_MAX) u->whole = hash_new(HASH_SHA256);
+    u->unkept = call->mutation.refusal != OK;
+    if (u->unkept || length > EXTENT_SIZE_MAX) u->whole = hash_new(HASH_SHA256);
     if (call->has_wanted_md5) u->md5 = hash_new(HASH_MD5);
     call->upload = u;
     upload_step(u);

@@ -231,6 +231,32 @@ static void test_under_way(void **state)
     }
 }
 
+/* On a full disk what was made before it was full is answered, and what is new is refused; the
+ * door's own refusal is told to all but repeats. */
+static void test_refused_at_the_door(void **state)
+{
+    Fixture *f = *state;
+    VersionId version = {0};
+    bool repeated = false;
+    assert_code(send(f, MUTATION_PUT, "a", 1, 1, &repeated, &version), OK, NULL);
+    engine_set_full(f->kit.engine, true);
+    expect_repeat(f, MUTATION_PUT, "a", 1, version);
+    assert_code(send(f, MUTATION_PUT, "a", 2, 1, &repeated, &version), ERR_NO_SPACE, NULL);
+    engine_set_full(f->kit.engine, false);
+    for (unsigned number = 1; number <= 2; number++) {
+        Mutation m;
+        request(&m, MUTATION_PUT, "a", number, 1);
+        m.inline_body = STR("");
+        m.refusal = err_set(&m.err, ERR_QUOTA_EXCEEDED, "words of the door");
+        assert_code(node_kit_do(&f->kit, &m), number == 1 ? OK : ERR_QUOTA_EXCEEDED, &m.err);
+        assert_int_equal(m.repeated, number == 1);
+        if (number == 2) assert_string_equal(err_text(&m.err), "words of the door");
+        mutation_deinit(&m);
+    }
+    assert_code(send(f, MUTATION_PUT, "a", 2, 1, &repeated, &version), OK, NULL);
+    assert_false(repeated);
+}
+
 /* The log fails under the first: what became of it is not known, and its repeats know no more. What
  * was refused beside it changed nothing whatever became of it. */
 static void test_log_fails_under_way(void **state)
@@ -323,6 +349,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refusals_are_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_fails_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_at_the_door, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
