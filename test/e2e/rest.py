@@ -197,6 +197,26 @@ def repeats_outlive_their_place(server):
 
 
 @test
+def keys_that_are_not_kept(server):
+    """Where a request can't be told from its repeat, the header is refused: its sender counts on it."""
+    file = server.request('POST', '/v1/files?bucket=files', b'x').json()
+    set_bucket(server, 'box')
+    ids = json.dumps({'ids': [file['id']]})
+    for method, path, body in (('POST', '/v1/files:delete', ids), ('POST', '/v1/files:delete', None),
+                               ('PUT', '/v1/buckets/new', None),
+                               ('PUT', '/v1/buckets/box', '{"quota_files": 7}'),
+                               ('DELETE', '/v1/buckets/box', None),
+                               ('POST', '/v1/admin/scrub/pause', None)):
+        for key in ('k', ''):
+            answer = server.request(method, path, body, headers={'Idempotency-Key': key})
+            expect_problem(answer, 501, 'not-implemented')
+            expect('Idempotency-Key' in answer.json()['detail'], True, answer.body)
+    expect(server.request('GET', f'/v1/files/{file["id"]}').body, b'x')
+    expect(server.request('GET', '/v1/buckets/new').status, 404)
+    expect(server.request('GET', '/v1/buckets/box').json()['quota_files'], None)
+
+
+@test
 def repeats_at_once(server):
     """Sent by many at the same time, once with bodies that take a while: one file."""
     for size in (100, 2 << 20):

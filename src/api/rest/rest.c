@@ -157,6 +157,17 @@ static ErrCode identify(RestCall *call, Err *err)
     return auth_identify(&call->rest->options.keys, &shown, &call->identity, err);
 }
 
+/* A change that cannot be told from its repeat: who sends an Idempotency-Key counts on it. */
+static ErrCode refuse_unkept(RestCall *call, Err *err)
+{
+    HttpMethod method = http_request_method(call->req);
+    if (method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD) return OK;
+    if ((call->route->about.params & BIT(PARAM_IDEMPOTENCY_KEY)) != 0) return OK;
+    if (http_request_header(call->req, STR("idempotency-key")).ptr == NULL) return OK;
+    return err_set(err, ERR_NOT_IMPLEMENTED,
+                   "Idempotency-Key is kept for changes of one file only; send this without it");
+}
+
 static ErrCode find_route(RestCall *call, Err *err)
 {
     HttpRequest *req = call->req;
@@ -172,7 +183,8 @@ static ErrCode find_route(RestCall *call, Err *err)
     }
     if (code != OK) return code;
     call->route = call->match.route->row;
-    return call->route->rights == 0 ? OK : auth_allows(&call->identity, call->route->rights, err);
+    if (call->route->rights != 0) TRY(auth_allows(&call->identity, call->route->rights, err));
+    return refuse_unkept(call, err);
 }
 
 static ErrCode find_service(RestCall *call, Err *err)

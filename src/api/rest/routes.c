@@ -18,6 +18,7 @@
 #define E_CHANGE                                                                                   \
     (E_STORE | E(ERR_NOT_PRIMARY) | E(ERR_SHUTTING_DOWN) | E(ERR_ROOT_FAILED) |                    \
      E(ERR_OUTCOME_UNKNOWN) | E(ERR_NO_SPACE))
+#define E_NO_KEY E(ERR_NOT_IMPLEMENTED)
 #define E_NAME (E(ERR_BAD_NAME) | E(ERR_KEY_TOO_LONG))
 #define E_BODY                                                                                     \
     (E_CHANGE | E(ERR_DIGEST_MISMATCH) | E(ERR_PRECONDITION) | E(ERR_IDEMPOTENCY) |                \
@@ -75,6 +76,7 @@
     }
 
 #define TEXT_HEAD "The same as GET without the content; If-Range and Range are passed over."
+#define TEXT_NO_KEY "An Idempotency-Key is refused."
 #define TEXT_BODY                                                                                  \
     "The body is the content. What the headers alone decide is refused before the body is read "   \
     "(Expect: 100-continue). Content-Type is kept."
@@ -114,8 +116,9 @@ const HttpRoute rest_routes[] = {
                 BODY_CONTENT_OR_FORM, {A_CREATED}, E_BODY | E_NAME | E(ERR_EXISTS))),
     ROUTE(POST, "/v1/files:delete", REST_OP_DELETE_MANY, RIGHT_DELETE, true, rest_delete_many,
           ABOUT("deleteFiles", "Files by id", "Deletes many files",
-                "One write to the log keeps all of it.", 0, BODY_DELETE_MANY,
-                {{200, JSON, "DeleteResults", H(DURABILITY), "What became of each."}}, E_CHANGE)),
+                "One write to the log keeps all of it. " TEXT_NO_KEY, 0, BODY_DELETE_MANY,
+                {{200, JSON, "DeleteResults", H(DURABILITY), "What became of each."}},
+                E_CHANGE | E_NO_KEY)),
     ROUTE(GET, BY_ID, REST_OP_GET, RIGHT_READ, true, rest_get,
           ABOUT("getFileById", "Files by id", "A file's content", .params = P_READ | P_RANGE,
                 .answers = {A_CONTENT, A_PART, A_UNCHANGED}, .errors = E_READ)),
@@ -137,14 +140,15 @@ const HttpRoute rest_routes[] = {
                 .answers = {{200, JSON, "Bucket", 0, "The bucket."}},
                 .errors = E_STORE | E(ERR_NO_BUCKET))),
     ROUTE(PUT, BUCKET, REST_OP_BUCKET_PUT, RIGHT_BUCKETS, true, rest_bucket_put,
-          ABOUT("putBucket", "Buckets", "Makes a bucket, or changes its settings",
+          ABOUT("putBucket", "Buckets", "Makes a bucket, or changes its settings", TEXT_NO_KEY,
                 .body = BODY_SETTINGS,
                 .answers = {{201, JSON, "Bucket", H(DURABILITY), "The bucket is new."},
                             {200, JSON, "Bucket", H(DURABILITY), "The bucket was there."}},
-                .errors = E_CHANGE | E(ERR_BAD_BUCKET_NAME))),
+                .errors = E_CHANGE | E_NO_KEY | E(ERR_BAD_BUCKET_NAME))),
     ROUTE(DELETE, BUCKET, REST_OP_BUCKET_DELETE, RIGHT_BUCKETS, true, rest_bucket_delete,
-          ABOUT("deleteBucket", "Buckets", "Deletes an empty bucket", .answers = {A_DELETED},
-                .errors = E_CHANGE | E(ERR_NO_BUCKET) | E(ERR_BUCKET_NOT_EMPTY))),
+          ABOUT("deleteBucket", "Buckets", "Deletes an empty bucket", TEXT_NO_KEY,
+                .answers = {A_DELETED},
+                .errors = E_CHANGE | E_NO_KEY | E(ERR_NO_BUCKET) | E(ERR_BUCKET_NOT_EMPTY))),
     ROUTE(GET, "/v1/admin/status", REST_OP_ADMIN, RIGHT_ADMIN, true, rest_admin_status,
           ABOUT("getStatus", "Administration", "The state of the server",
                 .answers = {{200, JSON, "Status", 0, "The state."}}, .errors = E_STORE)),
@@ -162,13 +166,16 @@ const HttpRoute rest_routes[] = {
                 .answers = {{200, JSON, "Scrub", 0, "How far it is."}}, .errors = E_STORE)),
     ROUTE(POST, "/v1/admin/scrub/start", REST_OP_ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_start,
           ABOUT("startScrub", "Administration", "Scrub goes on, and begins now if it waits",
-                .answers = {{200, JSON, "Scrub", 0, "How far it is."}}, .errors = E_STORE)),
+                .answers = {{200, JSON, "Scrub", 0, "How far it is."}},
+                .errors = E_STORE | E_NO_KEY)),
     ROUTE(POST, "/v1/admin/scrub/pause", REST_OP_ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_pause,
           ABOUT("pauseScrub", "Administration", "Scrub stops, over restarts too",
-                .answers = {{200, JSON, "Scrub", 0, "How far it is."}}, .errors = E_STORE)),
+                .answers = {{200, JSON, "Scrub", 0, "How far it is."}},
+                .errors = E_STORE | E_NO_KEY)),
     ROUTE(POST, "/v1/admin/scrub/resume", REST_OP_ADMIN, RIGHT_ADMIN, true, rest_admin_scrub_resume,
           ABOUT("resumeScrub", "Administration", "Scrub goes on",
-                .answers = {{200, JSON, "Scrub", 0, "How far it is."}}, .errors = E_STORE)),
+                .answers = {{200, JSON, "Scrub", 0, "How far it is."}},
+                .errors = E_STORE | E_NO_KEY)),
     ROUTE(GET, "/healthz", REST_OP_HEALTH, 0, false, rest_healthz,
           ABOUT("getHealth", "Server", "Whether the process answers",
                 .answers = {{200, JSON, "Health", 0, "It does."}}, .errors = E_ANY)),
