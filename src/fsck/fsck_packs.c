@@ -151,6 +151,7 @@ static ErrCode on_record(void *ctx, const PackRecord *record, const PackPlace *p
     UNUSED(searched);
     RequestId id;
     RequestRow request;
+    run->pack->records_end = MAX(run->pack->records_end, place->offset + place->length);
     if (record->type == PACK_BODY) run->pack->body_bytes += place->length;
     if (record->type != PACK_BODY || request_row_of_entry(entry, &id, &request))
         run->pack->unsure_bytes += place->length;
@@ -248,7 +249,8 @@ static ErrCode check_sums(PackRun *run, Err *err)
     if (row->dead <= row->bytes && pack->live <= row->bytes - row->dead) return OK;
     PackRow right = {.bytes = pack->record_bytes,
                      .dead = pack->body_bytes > pack->live ? pack->body_bytes - pack->live : 0,
-                     .unsure = pack->unsure_bytes};
+                     .unsure = pack->unsure_bytes,
+                     .end = MAX(row->end, pack->records_end)};
     uint8_t key[ROW_KEY_MAX];
     uint8_t bytes[64];
     Enc enc = enc_of(bytes, sizeof bytes);

@@ -39,6 +39,7 @@ typedef struct {
     uint64_t record_bytes; /* of whole records in the file */
     uint64_t body_bytes;   /* of those that are bodies */
     uint64_t unsure_bytes; /* of those that are none, or carry a request */
+    uint64_t records_end;  /* behind the last of them */
     uint64_t torn_at;      /* 0: not */
     uint64_t torn_len;
 } FsckPack;

@@ -99,6 +99,7 @@ static ErrCode cut_torn_pack(Store *store, Err *err)
     ErrCode code = compact_pack_row(reader, newest, &row, &why);
     if (code == ERR_CORRUPT) return OK; /* no reason not to start, and none to cut */
     if (code != OK) return err_set(err, code, "%s", err_text(&why));
+    if (row.bytes > 0 && row.end == 0) return OK; /* how far its records reach is not known */
     code = packs_cut_torn(store->packs, row.end, &cut, err);
     if (code != OK) return err_wrap(err, code, "cut the torn end of pack %" PRIu64, newest);
     if (cut == 0) return OK;
