@@ -156,7 +156,7 @@ static ErrCode stat_at(int dir_fd, const char *path, bool follow, LocalInfo *out
 
 ErrCode local_stat(const char *path, bool follow, LocalType *type, uint64_t *size, Err *err)
 {
-    LocalInfo info;
+    LocalInfo info = {0};
     TRY(stat_at(AT_FDCWD, path, follow, &info, err));
     *type = info.type;
     if (size != NULL) *size = info.size;
