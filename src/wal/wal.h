@@ -149,8 +149,8 @@ MUST_USE ErrCode wal_trim_spares(Wal *wal, Err *err);
 /* Closed segments read again, for scrub, past the system's cache. One thread's; the Wal must
  * outlive it. */
 typedef struct WalVerify WalVerify;
-/* Begins with the first closed segment from number `from` on; *out NULL: there is none. ERR_IO,
- * ERR_SYSTEM. */
+/* Begins with the first closed segment from number `from` on; *out NULL: there is none. One that
+ * can't be opened is told by wal_verify_next(). ERR_SYSTEM, ERR_NO_MEMORY: call again. */
 MUST_USE ErrCode wal_verify_open(Wal *wal, uint64_t from, WalVerify **out, Err *err);
 /* Reads and verifies about bytes more of it; *read how many. *done: it is through, or was cut
  * meanwhile, or is damaged: ERR_CORRUPT, ERR_FOREIGN, ERR_IO, ERR_NOT_FOUND (it, or its end, is not

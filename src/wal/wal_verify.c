@@ -14,9 +14,10 @@ struct WalVerify {
     Uuid uuid;
     uint64_t end; /* of its valid frames, as the next header says */
     char path[DISK_PATH_MAX];
-    File *file;
-    uint64_t at; /* verified up to here */
-    Buf window;  /* the bytes from window_at on */
+    File *file;     /* NULL: could not be opened … */
+    Err not_opened; /* … because of this */
+    uint64_t at;    /* verified up to here */
+    Buf window;     /* the bytes from window_at on */
     uint64_t window_at;
 };
 
@@ -67,6 +68,12 @@ static bool is_kept(Wal *wal, uint64_t segment)
     return kept;
 }
 
+/* Of the segment: what was wanting may be there at the next call. */
+static bool says_nothing(ErrCode code)
+{
+    return code == ERR_SYSTEM || code == ERR_NO_MEMORY;
+}
+
 ErrCode wal_verify_open(Wal *wal, uint64_t from, WalVerify **out, Err *err)
 {
     WalSegment segment;
@@ -79,12 +86,12 @@ ErrCode wal_verify_open(Wal *wal, uint64_t from, WalVerify **out, Err *err)
         v->end = segment.end;
         wal_segment_path(segment.id, v->path);
         buf_init(&v->window, FRAME_LEN + WAL_CHECKPOINT_MAX + 8);
-        ErrCode code = disk_open(wal->disk, v->path, DISK_OPEN_DIRECT, &v->file, err);
-        if (code == OK || (code == ERR_NOT_FOUND && is_kept(wal, segment.id))) {
+        ErrCode code = disk_open(wal->disk, v->path, DISK_OPEN_DIRECT, &v->file, &v->not_opened);
+        if (says_nothing(code)) return err_set(err, code, "%s", err_text(&v->not_opened));
+        if (code == OK || is_kept(wal, segment.id)) {
             *out = TAKE(v); /* without its file: wal_verify_next() says so */
             return OK;
         }
-        if (code != ERR_NOT_FOUND) return code;
         from = segment.id + 1; /* cut */
     }
     return OK;
@@ -162,7 +169,7 @@ static ErrCode check_frame(WalVerify *v, Err *err)
 static ErrCode verify(WalVerify *v, uint64_t bytes, Err *err)
 {
     uint64_t from = v->at;
-    if (v->file == NULL) return err_set(err, ERR_NOT_FOUND, "the segment is not there");
+    if (v->file == NULL) return err_set(err, v->not_opened.code, "%s", err_text(&v->not_opened));
     if (v->at == 0) TRY(check_header(v, err));
     while (v->at < v->end && v->at - from < bytes)
         TRY(check_frame(v, err));
@@ -176,7 +183,7 @@ ErrCode wal_verify_next(WalVerify *v, uint64_t bytes, uint64_t *read, bool *done
     *read = v->at - from;
     *done = code != OK || v->at >= v->end;
     if (code == OK) return OK;
-    if (code == ERR_SYSTEM || code == ERR_NO_MEMORY) {
+    if (says_nothing(code)) {
         *done = false;
         return code;
     }

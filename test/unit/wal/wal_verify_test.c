@@ -3,9 +3,12 @@
 #include "testing.h"
 #include "wal_kit.h"
 
-#include "disk/sim.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/fault.h"
+#include "disk/sim.h"
 
 #define PIECE 10000 /* bytes of one call */
 
@@ -151,6 +154,36 @@ static void test_missing(void **state)
     assert_int_equal(seen.segments, closed_segments(f));
 }
 
+/* A segment that the disk doesn't give is told as such, and the others are verified. */
+static void test_not_opened(void **state)
+{
+    static const int errnos[] = {EIO, EACCES};
+    Fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(errnos); i++) {
+        fault_arm("disk.open", errnos[i], 2, false);
+        Seen seen = verify_all(f);
+        assert_int_equal(seen.damaged, 1);
+        assert_int_equal(seen.code, ERR_IO);
+        assert_int_equal(seen.offset, 0);
+        assert_string_equal(seen.path, "wal.segments/segment_2.wal");
+        assert_int_equal(seen.segments, closed_segments(f));
+        fault_reset();
+    }
+}
+
+/* Want of file numbers says nothing of the segment: asked again later. */
+static void test_no_file_numbers(void **state)
+{
+    Fixture *f = *state;
+    AUTO(WalVerify, wal_verify_free) verify = NULL;
+    Err err = {0};
+    fault_arm("disk.open", EMFILE, 1, false);
+    assert_code(wal_verify_open(f->kit.wal, 0, &verify, &err), ERR_SYSTEM, &err);
+    assert_null(verify);
+    fault_reset();
+    assert_int_equal(verify_all(f).damaged, 0);
+}
+
 /* Cut while it is read, and even written again: nobody's damage. */
 static void test_cut_meanwhile(void **state)
 {
@@ -177,6 +210,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_flipped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_behind_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_opened, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_file_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_meanwhile, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
