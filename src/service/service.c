@@ -141,11 +141,6 @@ ErrCode service_knows_request(ServiceReader *reader, RequestId request, uint64_t
     return store_find_request(reader->reader, request, oldest_ms, &first, known, err);
 }
 
-ErrCode service_bucket_stat(ServiceReader *reader, BucketUid bucket, BucketStatRow *out, Err *err)
-{
-    return store_bucket_stat(reader->reader, bucket, out, err);
-}
-
 ErrCode service_body(ServiceReader *reader, const StoreFound *found, Str *body, Err *err)
 {
     return store_body(reader->reader, found, body, err);

@@ -46,9 +46,6 @@ MUST_USE ErrCode service_find_id(ServiceReader *reader, FileId file, const Versi
  * that comes up meanwhile may be missed. */
 MUST_USE ErrCode service_knows_request(ServiceReader *reader, RequestId request, uint64_t now_ms,
                                        bool *known, Err *err);
-/* Files and bytes of a bucket, as far as the index has them. */
-MUST_USE ErrCode service_bucket_stat(ServiceReader *reader, BucketUid bucket, BucketStatRow *out,
-                                     Err *err);
 /* The body of a small file (no extents); view into the reader. ERR_NOT_FOUND: find again. */
 MUST_USE ErrCode service_body(ServiceReader *reader, const StoreFound *found, Str *body, Err *err);
 

@@ -229,40 +229,35 @@ typedef struct {
 
 /* The first buckets by name; those behind them are summed up in the last place, "_other", which is
  * no bucket's name. The number of places. */
-static ErrCode read_buckets(RestCall *call, ServiceReader *reader, BucketUse *out, size_t *count,
-                            Err *err)
+static size_t read_buckets(Buckets *buckets, BucketUse *out)
 {
-    Buckets *buckets = service_buckets(call->service);
     BucketRecord record;
     char name[BUCKET_NAME_MAX + 1] = "";
-    *count = 0;
+    size_t count = 0;
     for (size_t i = 0; i < BUCKETS_READ; i++) {
         BucketStatRow stat;
         char next[BUCKET_NAME_MAX + 1];
         if (!buckets_next(buckets, str_from_cstr(name), next, &record)) break;
-        TRY(service_bucket_stat(reader, record.uid, &stat, err));
+        buckets_usage(buckets, record.uid, &stat);
         memcpy(name, next, sizeof name);
         BucketUse *place = &out[MIN(i, (size_t)BUCKETS_MAX)];
-        if (i <= BUCKETS_MAX) *count = i + 1;
+        if (i <= BUCKETS_MAX) count = i + 1;
         snprintf(place->name, sizeof place->name, "%s", i < BUCKETS_MAX ? name : "_other");
         place->stat.files += stat.files;
         place->stat.bytes += stat.bytes;
     }
-    return OK;
+    return count;
 }
 
-static ErrCode print_buckets(RestCall *call, Buf *out, MetricFormat format, Err *err)
+static ErrCode print_buckets(Buckets *buckets, Buf *out, MetricFormat format, Err *err)
 {
     static const char *const names[] = {"holdfast_bucket_files", "holdfast_bucket_bytes"};
     static const char *const helps[] = {"Files of the bucket.", "Bytes of the bucket's files."};
-    if (call->loop->reader == NULL)
-        TRY(service_reader_open(call->service, &call->loop->reader, err));
     void *memory = NULL;
-    size_t count = 0;
     TRY(mem_take((BUCKETS_MAX + 1) * sizeof(BucketUse), &memory, err));
     AUTO(void, mem_free) owned = memory;
     BucketUse *uses = memset(owned, 0, (BUCKETS_MAX + 1) * sizeof(BucketUse));
-    TRY(read_buckets(call, call->loop->reader, uses, &count, err));
+    size_t count = read_buckets(buckets, uses);
     for (size_t m = 0; m < ARRAY_LEN(names); m++) {
         TRY(metric_print_head(out, format, METRIC_GAUGE, names[m], helps[m], err));
         for (size_t i = 0; i < count; i++) {
@@ -276,6 +271,15 @@ static ErrCode print_buckets(RestCall *call, Buf *out, MetricFormat format, Err 
 }
 
 /* --- /metrics --- */
+
+/* Open to all but for what buckets are called and hold; a key that is shown must be one for that.
+ */
+static ErrCode identify(RestCall *call, Err *err)
+{
+    if (http_request_header(call->req, STR("authorization")).ptr == NULL) return OK;
+    TRY(rest_identify(call, err));
+    return auth_allows(&call->identity, RIGHT_ADMIN, err);
+}
 
 static ErrCode print_all(RestCall *call, Buf *out, MetricFormat format, Err *err)
 {
@@ -291,10 +295,8 @@ static ErrCode print_all(RestCall *call, Buf *out, MetricFormat format, Err *err
     TRY(metric_print(out, format, err));
     TRY(print_process(out, format, rest, err));
     if (service != NULL) TRY(print_root(out, format, service_store(service), &status, err));
-    call->service = service;
-    /* An index that cannot be read must not hide the rest, which tells of it. */
-    size_t len = out->len;
-    if (serves && print_buckets(call, out, format, NULL) != OK) out->len = len;
+    if (serves && (call->identity.rights & RIGHT_ADMIN) != 0)
+        TRY(print_buckets(service_buckets(service), out, format, err));
     return metric_print_end(out, format, err);
 }
 
@@ -317,7 +319,8 @@ void rest_metrics(RestCall *call)
     Err err = {0};
     AUTO_BUF(body, METRICS_MAX);
     MetricFormat format = wanted_format(call);
-    ErrCode code = print_all(call, &body, format, &err);
+    ErrCode code = identify(call, &err);
+    if (code == OK) code = print_all(call, &body, format, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;

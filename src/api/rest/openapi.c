@@ -514,6 +514,26 @@ static void answer(JsonWriter *json, const RestDescription *about, int status, b
     end(json);
 }
 
+/* How a key is shown; none need be if that is optional. */
+static void security(JsonWriter *json, bool optional)
+{
+    static const char *const names[] = {"bearer", "basic"};
+    json_write_key(json, "security");
+    json_write_array_begin(json);
+    if (optional) {
+        json_write_object_begin(json);
+        end(json);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        json_write_object_begin(json);
+        json_write_key(json, names[i]);
+        json_write_array_begin(json);
+        json_write_array_end(json);
+        end(json);
+    }
+    json_write_array_end(json);
+}
+
 static void operation(JsonWriter *json, const HttpRoute *route)
 {
     static const char *const verbs[] = {[HTTP_METHOD_GET] = "get",
@@ -531,7 +551,9 @@ static void operation(JsonWriter *json, const HttpRoute *route)
     json_write_array_end(json);
     json_member_cstr(json, "summary", about->summary);
     member_text(json, about->text);
-    if (row->rights == 0) { /* open to all */
+    if (row->rights == 0 && (about->errors & BIT(ERR_UNAUTHENTICATED)) != 0) {
+        security(json, true);      /* a key shows more */
+    } else if (row->rights == 0) { /* open to all */
         json_write_key(json, "security");
         json_write_array_begin(json);
         json_write_array_end(json);
@@ -585,21 +607,6 @@ static void paths(JsonWriter *json)
     end(json);
 }
 
-static void security(JsonWriter *json)
-{
-    static const char *const names[] = {"bearer", "basic"};
-    json_write_key(json, "security");
-    json_write_array_begin(json);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        json_write_object_begin(json);
-        json_write_key(json, names[i]);
-        json_write_array_begin(json);
-        json_write_array_end(json);
-        end(json);
-    }
-    json_write_array_end(json);
-}
-
 ErrCode rest_openapi_print(Buf *out, Err *err)
 {
     JsonWriter json;
@@ -621,7 +628,7 @@ ErrCode rest_openapi_print(Buf *out, Err *err)
     json_member_cstr(&json, "url", "/");
     end(&json);
     json_write_array_end(&json);
-    security(&json);
+    security(&json, false);
     paths(&json);
     components(&json);
     json_write_object_end(&json);

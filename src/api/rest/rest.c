@@ -149,9 +149,9 @@ static void on_end(HttpRequest *req, void *ctx)
     rest_delete_many_free(call->delete_many);
 }
 
-/* Who asks, and may they? Before the route is looked up for all of /v1, so that without a key
+/* Before the route is looked up for all of /v1, so that without a key
  * everything there looks the same. */
-static ErrCode identify(RestCall *call, Err *err)
+ErrCode rest_identify(RestCall *call, Err *err)
 {
     AuthRequest shown = {.authorization = http_request_header(call->req, STR("authorization"))};
     return auth_identify(&call->rest->options.keys, &shown, &call->identity, err);
@@ -172,7 +172,8 @@ static ErrCode find_route(RestCall *call, Err *err)
 {
     HttpRequest *req = call->req;
     Str path = http_request_path(req);
-    if (str_starts_with(path, STR("/v1/")) || str_eq(path, STR("/v1"))) TRY(identify(call, err));
+    if (str_starts_with(path, STR("/v1/")) || str_eq(path, STR("/v1")))
+        TRY(rest_identify(call, err));
     ErrCode code = http_route(rest_routes, rest_route_count, http_request_method(req), path,
                               http_request_arena(req), &call->match, err);
     if (code == ERR_METHOD) http_header_add(req, "Allow", str_from_cstr(call->match.allow));

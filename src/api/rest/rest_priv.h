@@ -128,6 +128,9 @@ typedef struct {
 } RestFile;
 
 /* --- rest.c --- */
+/* Who asks, into call->identity; for routes that are open to all, others know. ERR_UNAUTHENTICATED
+ * if no key is shown or a wrong one. */
+MUST_USE ErrCode rest_identify(RestCall *call, Err *err);
 /* The reader of the call's loop; answers and returns false if it can't be opened. */
 bool rest_reader(RestCall *call, ServiceReader **out);
 /* Decoded query parameter; *found tells. On a bad one answers 400 and returns false. */

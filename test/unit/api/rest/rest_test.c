@@ -135,6 +135,10 @@ static void test_waits_for_service(void **state)
     }
     ask(d, "GET /v1/admin/status", header, out);
     assert_answer(out, 403, "\"code\":\"forbidden\"");
+    ask(d, "GET /metrics", header, out); /* without a key it is open, this key wants more */
+    assert_answer(out, 403, "\"code\":\"forbidden\"");
+    ask(d, "GET /metrics", "Authorization: Bearer x", out);
+    assert_answer(out, 401, "\"code\":\"unauthenticated\"");
     ask(d, "PATCH /v1/buckets", header, out);
     assert_answer(out, 405, "Allow: GET, HEAD\r\n");
     ask(d, "GET /v1/nothing", header, out);
