@@ -125,6 +125,48 @@ static void test_flipped(void **state)
     assert_int_equal(verify_all(f).damaged, 0);
 }
 
+/* The first byte from `from` on that fills a frame of a segment up to a multiple of 8; 0: none. */
+static uint64_t next_padding(Str segment, uint64_t from)
+{
+    uint64_t at = SEGMENT_HEADER_LEN;
+    while (at + FRAME_LEN <= segment.len) {
+        const uint8_t *frame = (const uint8_t *)segment.ptr + at;
+        if (get_u32(frame) != FRAME_MAGIC) { /* the zeros behind a batch */
+            at = ALIGN_UP(at + 1, (uint64_t)WAL_BLOCK);
+            continue;
+        }
+        size_t length = get_u32(frame + 8);
+        uint64_t padding = MAX(from, at + FRAME_LEN + length);
+        at += frame_total(length);
+        if (padding < at) return padding;
+    }
+    return 0;
+}
+
+/* What fills a frame up is zeros for scrub as for a start, which refuses anything else: scrub tells
+ * it before. */
+static void test_padding(void **state)
+{
+    static const char path[] = "wal.segments/segment_1.wal";
+    Fixture *f = *state;
+    AUTO(char, mem_free) text = NULL;
+    size_t len = 0;
+    Err err = {0};
+    assert_ok(disk_read_file(f->disk, path, SEGMENT_SIZE_MIN, &text, &len, &err), &err);
+    uint64_t byte = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        byte = next_padding(str_of(text, len), byte + 1);
+        assert_true(byte > 0);
+        assert_ok(disk_sim_flip(f->disk, path, byte * 8 + i, &err), &err);
+        assert_int_equal(verify_all(f).damaged, 1);
+        wal_free(TAKE(f->kit.wal));
+        assert_code(kit_open(&f->kit, &err), ERR_CORRUPT, &err);
+        assert_ok(disk_sim_flip(f->disk, path, byte * 8 + i, &err), &err);
+        assert_ok(kit_open(&f->kit, &err), &err);
+        assert_int_equal(verify_all(f).damaged, 0);
+    }
+}
+
 /* Behind the place where the next segment says that it ended nothing is read. */
 static void test_behind_the_end(void **state)
 {
@@ -208,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flipped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_padding, setup, teardown),
         cmocka_unit_test_setup_teardown(test_behind_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_opened, setup, teardown),
