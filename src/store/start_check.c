@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -100,12 +101,16 @@ static ErrCode each_pack(Check *check, Err *err)
 
 /* --- whose --- */
 
+static int by_number(const void *key, const void *item)
+{
+    uint64_t a = *(const uint64_t *)key;
+    uint64_t b = ((const ShortPack *)item)->pack;
+    return (a > b) - (a < b);
+}
+
 static ShortPack *find_short(const Check *check, uint64_t pack)
 {
-    for (size_t i = 0; i < check->count; i++) {
-        if (check->packs[i].pack == pack) return &check->packs[i];
-    }
-    return NULL;
+    return bsearch(&pack, check->packs, check->count, sizeof *check->packs, by_number);
 }
 
 static void check_file(Check *check, Str row_key, const FileRow *row)

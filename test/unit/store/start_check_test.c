@@ -146,6 +146,15 @@ static void expect_listed(Fixture *f, uint64_t pack, uint64_t size)
     assert_true(lost > 0);
 }
 
+/* The highest pack of the first so many files. */
+static uint64_t packs_of(Fixture *f, int files)
+{
+    uint64_t packs = 0;
+    for (int i = 0; i < files; i++)
+        packs = MAX(packs, find(f, i).row.place.pack);
+    return packs;
+}
+
 /* Takes a pack's bytes from `size` on away; *whole: all of them, for put_back(). */
 static void cut(Fixture *f, uint64_t pack, uint64_t size, Buf *whole)
 {
@@ -222,6 +231,35 @@ static void test_cut_off(void **state)
     cut(f, 1, 50000, &whole);
     start(f);
     expect_listed(f, 1, 50000);
+}
+
+/* Of several packs, one missing, one cut off and one whole in turn, each file is of its own. */
+static void test_several(void **state)
+{
+    Fixture *f = *state;
+    AUTO_BUF(whole, MIB);
+    size_t lost = 0;
+    for (int i = FILES; i < 4 * FILES; i++)
+        put(f, i);
+    apply_all(f);
+    uint64_t packs = packs_of(f, 4 * FILES);
+    assert_true(packs >= 8);
+    stop(f);
+    for (uint64_t pack = 1; pack <= packs; pack++) {
+        if (pack % 3 == 0) continue;
+        cut(f, pack, pack % 3 == 1 ? 0 : 50000, &whole);
+        if (pack % 3 == 1) lose(f, pack);
+    }
+    start(f);
+    for (int i = 0; i < 4 * FILES; i++) {
+        PackPlace place = find(f, i).row.place;
+        uint64_t kept = place.pack % 3 == 0 ? UINT64_MAX : place.pack % 3 == 1 ? 0 : 50000;
+        bool is_lost = place.offset + place.length > kept;
+        assert_int_equal(listed(f, i, RISK_MISSING), is_lost);
+        lost += is_lost;
+    }
+    assert_int_equal(risk_files(store_risk(f->kit.store)), lost);
+    assert_int_equal(risk_places(store_risk(f->kit.store)), packs - packs / 3);
 }
 
 /* The number of a lost pack that was the newest does not come up again. */
@@ -342,6 +380,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_several, setup, teardown),
         cmocka_unit_test_setup_teardown(test_newest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebuilt, setup, teardown),
