@@ -16,7 +16,8 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from smoke import INLINE_MAX, content, expect, expect_problem, stored_files  # noqa: E402
+from smoke import (INLINE_MAX, content, expect, expect_problem, form_of,  # noqa: E402
+                   stored_files)
 from suite import Suite  # noqa: E402
 
 SUITE = Suite('rest')
@@ -583,6 +584,40 @@ def quotas(server):
     stored = sum(len(files) for part in ('blobs', 'staging')
                  for _, _, files in os.walk(f'{server.data}/{part}'))
     expect(stored, 0, 'bodies of refused uploads')
+
+
+@test
+def quota_below_a_file(server):
+    """A file larger than the quota may be made smaller by name and by id, though what it becomes is
+    still more than the quota; what is sure to make more is refused before the body is read."""
+    set_bucket(server, 'box')
+    id_path = f'/v1/files/{server.put("box", "a", content(100)).json()["id"]}'
+    big = f'/v1/files/{server.put("box", "b", content(4 << 20)).json()["id"]}'
+    set_bucket(server, 'box', quota_bytes=50)
+    expect(server.put('box', 'a', content(60)).status, 200)
+    expect(server.request('PUT', id_path, content(55)).status, 200)
+    expect_problem(server.put('box', 'a', content(56)), 403, 'quota-exceeded')
+    expect_problem(server.put('box', 'c', content(56)), 403, 'quota-exceeded')
+    expect_problem(server.request('POST', '/v1/files?bucket=box', content(56)), 403, 'quota-exceeded')
+    expect(server.put('box', 'b', content(2 << 20)).status, 200)
+    expect(server.request('PUT', big, content(1 << 20)).status, 200)
+    expect(usage(server, 'box'), (2, 55 + (1 << 20)))
+    for method, target, size in (('PUT', server.name_path('box', 'b'), 2 << 20),
+                                 ('POST', '/v1/files?bucket=box', 51)):
+        connection = server.connect()
+        connection.putrequest(method, target)
+        for name, value in (('Authorization', f'Bearer {server.key()}'), ('Content-Length', size),
+                            ('Expect', '100-continue')):
+            connection.putheader(name, value)
+        connection.endheaders()  # nothing of the body
+        expect(connection.getresponse().status, 403, method)
+        connection.close()
+    set_bucket(server, 'forms', quota_bytes=10)  # what is around a form's file does not count
+    form = form_of([(b'Content-Disposition: form-data; name="file"', content(10))])
+    headers = {'Content-Type': 'multipart/form-data; boundary=bound'}
+    expect(server.request('POST', '/v1/files?bucket=forms', form, headers=headers).status, 201)
+    expect_problem(server.request('POST', '/v1/files?bucket=forms', form, headers=headers), 403,
+                   'quota-exceeded')
 
 
 @test

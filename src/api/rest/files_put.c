@@ -156,6 +156,22 @@ static void take_body(RestCall *call)
     }
 }
 
+/* Only what exceeds the quota whatever is there: a version in the place of one that is as large
+ * makes no more, and none is larger than all files together. The rest is for the engine. */
+static ErrCode check_quota(RestCall *call, const BucketRecord *record, Err *err)
+{
+    BucketStatRow usage;
+    uint64_t length = 0;
+    if (record->quota_bytes == 0 || rest_is_form(call))
+        return OK; /* a form is more than its file */
+    if (!http_request_length(call->req, &length) || length <= record->quota_bytes) return OK;
+    buckets_usage(service_buckets(call->service), record->uid, &usage);
+    if (call->mutation.type != MUTATION_CREATE && length <= usage.bytes) return OK;
+    return err_set(err, ERR_QUOTA_EXCEEDED,
+                   "%" PRIu64 " bytes are more than the bucket's quota of %" PRIu64, length,
+                   record->quota_bytes);
+}
+
 /* Bucket and key of the mutation, looked at before the body is taken. */
 static ErrCode check_name(RestCall *call, Err *err)
 {
@@ -171,14 +187,7 @@ static ErrCode check_name(RestCall *call, Err *err)
     PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
     call->bucket = record.uid;
     call->shard = place_shard_of(&standard, record.uid, m->key);
-    uint64_t length = 0;
-    if (record.quota_bytes > 0 && http_request_length(call->req, &length) &&
-        length > record.quota_bytes) {
-        return err_set(err, ERR_QUOTA_EXCEEDED,
-                       "%" PRIu64 " bytes are more than the bucket's quota of %" PRIu64, length,
-                       record.quota_bytes);
-    }
-    return OK;
+    return check_quota(call, &record, err);
 }
 
 static void put_to_name(RestCall *call)
