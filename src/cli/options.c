@@ -25,6 +25,8 @@ typedef enum {
     ID_SCRATCH,
     ID_REBUILD,
     ID_YES,
+    ID_QUOTA_BYTES,
+    ID_QUOTA_FILES,
     ID_HELP
 } OptionId;
 
@@ -59,6 +61,9 @@ static const OptionRow rows[] = {
     {ID_YES, OPTION_RECOVER, "yes", "", NULL,
      "index, wal: goes on though something is lost for good"},
     {ID_YES, OPTION_RECOVER, "accept-loss", "", NULL, NULL},
+    {ID_QUOTA_BYTES, OPTION_QUOTAS, "quota-bytes", "", "SIZE",
+     "most bytes of all its files, such as 10GiB, or none"},
+    {ID_QUOTA_FILES, OPTION_QUOTAS, "quota-files", "", "N", "most files in it, or none"},
     {ID_CONNECTIONS, OPTION_CONNECTIONS, "connections", "", "N", "transfers at once, 1..64 [8]"},
     {ID_JSON, OPTION_JSON, "json", "", NULL, "one JSON object a line on standard output"},
     {ID_QUIET, OPTION_QUIET, "quiet", "q", NULL, "nothing on standard error but failures"},
@@ -161,6 +166,8 @@ static ErrCode set_value(ClientOptions *out, const OptionRow *row, const char *v
     case ID_SCRATCH: out->scratch = value; return OK;
     case ID_REBUILD: out->rebuild = value; return OK;
     case ID_YES: out->yes = true; return OK;
+    case ID_QUOTA_BYTES: out->quota_bytes = value; return OK;
+    case ID_QUOTA_FILES: out->quota_files = value; return OK;
     case ID_HELP: break;
     }
     return OK;

@@ -33,6 +33,7 @@ typedef enum {
     OPTION_LOCAL = 1 << 9, /* asks no server: --url and its like are not taken */
     OPTION_FSCK = 1 << 10,
     OPTION_RECOVER = 1 << 11,
+    OPTION_QUOTAS = 1 << 12, /* --quota-bytes, --quota-files */
 } OptionBits;
 
 typedef struct {
@@ -79,6 +80,8 @@ typedef struct {
     const char *salvage; /* NULL unless given, like scratch and rebuild */
     const char *scratch;
     const char *rebuild;
+    const char *quota_bytes; /* NULL unless given */
+    const char *quota_files;
 } ClientOptions;
 
 /* Reads argv[1..argc-1]; options may stand anywhere before `--`. *help: --help was there and the

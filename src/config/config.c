@@ -131,6 +131,11 @@ static bool parse_number(const Unit *units, Str value, uint64_t *out)
     return false;
 }
 
+bool config_parse_size(Str text, uint64_t *bytes)
+{
+    return parse_number(size_units, text, bytes);
+}
+
 static const Unit *units_of(ConfigType type)
 {
     if (type == TYPE_SIZE) return size_units;

@@ -57,6 +57,8 @@ bool config_is_preset(const Config *config, const char *name);
  * running server may take it over; else it needs a restart. */
 bool config_next_change(const Config *old, const Config *now, size_t *cursor, const char **name,
                         bool *live);
+/* "16MiB", "500": bytes, as sizes of settings are written. False: it is none. */
+bool config_parse_size(Str text, uint64_t *bytes);
 void config_deinit(Config *config);
 /* All options, a line each, for --help. */
 MUST_USE ErrCode config_help(Buf *out, Err *err);

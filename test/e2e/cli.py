@@ -656,6 +656,35 @@ def buckets(cli):
 
 
 @test
+def quotas(cli):
+    """bucket set: what is named is set, the rest stays; none takes a quota away."""
+    cli.run('bucket', 'create', 'box')
+
+    def now():
+        bucket = cli.server.request('GET', '/v1/buckets/box').json()
+        return bucket['quota_bytes'], bucket['quota_files']
+
+    for args, said, wanted in ((('--quota-bytes', '10GiB'), '10.0 GiB', (10 << 30, None)),
+                               (('--quota-files=7',), '7 files', (10 << 30, 7)),
+                               (('--quota-bytes', '300'), '300 B', (300, 7)),
+                               (('--quota-files', 'none'), 'any number of files', (300, None)),
+                               (('--quota-bytes', 'none', '--quota-files', '5'), 'any size', (None, 5))):
+        holds(cli.run('bucket', 'set', 'box', *args).err, said)
+        expect(now(), wanted, args)
+    answer = cli.run('bucket', 'set', 'box', '--quota-files', '6', '--json').objects()[0]
+    expect((answer['name'], answer['quota_files']), ('box', 6), 'json')
+    expect(cli.run('bucket', 'set', 'box', '--quota-files', '5', '-q').err, '', 'quiet')
+    for args in (('set', 'box'), ('set', '--quota-files', '1'), ('set', 'box', '--quota-files', '1KiB'),
+                 ('set', 'box', '--quota-files', '0'), ('set', 'box', '--quota-bytes', '1.5GiB'),
+                 ('set', 'box', '--quota-bytes', '0'), ('set', 'box', '--quota-bytes', '9007199254740992'),
+                 ('create', 'other', '--quota-files', '1'), ('list', '--quota-files', '1')):
+        holds(cli.run('bucket', *args, status=2).err, 'holdfast bucket: ')
+    cli.run('bucket', 'set', 'none-such', '--quota-files', '1', status=3)
+    expect(cli.server.request('GET', '/v1/buckets/none-such').status, 404, 'is not made')
+    expect(now(), (None, 5), 'refused ones change nothing')
+
+
+@test
 def admin(cli):
     cli.server.put('files', 'x', b'x')
     lines = cli.run('admin', 'status').lines()

@@ -18,7 +18,8 @@ from cli_kit import bare, expect, holds, main  # noqa: E402
 COMMANDS = ['serve', 'put', 'get', 'sync', 'cat', 'ls', 'stat', 'rm', 'bucket', 'admin', 'fsck', 'recover',
             'doctor', 'config', 'help', 'man', 'completion', 'version']
 # What is typed, and the words that a Tab makes of it.
-TABS = (('holdfast buc', 'bucket'), ('holdfast bucket cr', 'bucket create'), ('holdfast he', 'help'),
+TABS = (('holdfast buc', 'bucket'), ('holdfast bucket cr', 'bucket create'),
+        ('holdfast bucket set --quota-b', 'bucket set --quota-bytes'), ('holdfast he', 'help'),
         ('holdfast help sy', 'help sync'), ('holdfast sync --dry', 'sync --dry-run'),
         ('holdfast put --conn', 'put --connections'), ('holdfast put onlyf', 'put onlyfile'),
         ('holdfast put --key-file onlyf', 'put --key-file onlyfile'),
