@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cli_kit import bare, expect, holds, main  # noqa: E402
 
 COMMANDS = ['serve', 'put', 'get', 'sync', 'cat', 'ls', 'stat', 'rm', 'bucket', 'admin', 'fsck', 'recover',
-            'doctor', 'config', 'help', 'man', 'completion', 'version']
+            'doctor', 'config', 'help', 'man', 'completion', 'openapi', 'version']
 # What is typed, and the words that a Tab makes of it.
 TABS = (('holdfast buc', 'bucket'), ('holdfast bucket cr', 'bucket create'),
         ('holdfast bucket set --quota-b', 'bucket set --quota-bytes'), ('holdfast he', 'help'),
