@@ -360,6 +360,24 @@ static void test_sizes(void **state)
     }
 }
 
+/* The same sizes for who has no settings to read. */
+static void test_parse_size(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *text;
+        uint64_t bytes; /* 0: refused */
+    } rows[] = {{"500", 500}, {"7B", 7},  {"16MiB", 16 * MIB}, {"2TiB", 2048 * GIB},
+                {"", 0},      {"MiB", 0}, {"1.5GiB", 0},       {"1mib", 0},
+                {"1 KiB", 0}, {"-1", 0},  {"16777216TiB", 0},  {"18446744073709551616", 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t bytes = 0;
+        bool good = config_parse_size(str_from_cstr(rows[i].text), &bytes);
+        assert_int_equal(good, rows[i].bytes != 0);
+        if (good) assert_int_equal(bytes, rows[i].bytes);
+    }
+}
+
 static void test_help(void **state)
 {
     UNUSED(state);
@@ -402,19 +420,13 @@ static void test_unknown_env(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_unknown_env),
-        cmocka_unit_test(test_file),
-        cmocka_unit_test(test_file_named),
-        cmocka_unit_test(test_check),
-        cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_document),
-        cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_no_reserved_hint),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_parse_size),  cmocka_unit_test(test_help),
+        cmocka_unit_test(test_unknown_env), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_file_named),  cmocka_unit_test(test_check),
+        cmocka_unit_test(test_changes),     cmocka_unit_test(test_document),
+        cmocka_unit_test(test_addresses),   cmocka_unit_test(test_no_reserved_hint),
         cmocka_unit_test(test_preset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
