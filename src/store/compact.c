@@ -27,6 +27,9 @@ typedef enum { CHOOSE, SURVEY, NEEDED, COPY, STEP_OUT } State;
 typedef struct {
     uint64_t pack;
     uint64_t until_ns;
+    bool looked;    /* in vain, and then: */
+    uint64_t dead;  /* bytes, by its row … */
+    uint64_t other; /* … and of all records but the bodies that were needed */
 } Skip;
 
 struct Compactor {
@@ -50,6 +53,7 @@ struct Compactor {
     PackScan *scan;
     uint64_t read_at;      /* bytes of the scan that were counted */
     uint64_t kept_bytes;   /* records that are needed without a question */
+    uint64_t live_bytes;   /* of these, bodies */
     uint64_t rest_bytes;   /* records that are no bodies */
     uint64_t doubt_bytes;  /* tombstones */
     uint64_t record_bytes; /* all */
@@ -158,6 +162,28 @@ static void skip(Compactor *c, uint64_t pack, uint64_t ms)
     c->skips[at] = (Skip){.pack = pack, .until_ns = now_ns(c) + ms * 1000000};
 }
 
+/* Gives the pack in hand up, all of which was read in vain, and notes what it may come to. */
+static void looked_in_vain(Compactor *c)
+{
+    skip(c, c->pack, c->options.look_again_ms);
+    Skip *s = &c->skips[skip_place(c, c->pack)];
+    s->looked = true;
+    s->dead = c->row.dead;
+    s->other = c->record_bytes - c->live_bytes;
+    let_go(c);
+}
+
+/* The most bytes of pack that may be needed no longer. A body that was needed when all was read
+ * dies only by being counted as dead. */
+static uint64_t most_dead(const Compactor *c, uint64_t pack, const PackRow *row)
+{
+    uint64_t most = row->dead + row->unsure;
+    size_t at = skip_place(c, pack);
+    if (at == c->skip_count || c->skips[at].pack != pack || !c->skips[at].looked) return most;
+    const Skip *s = &c->skips[at];
+    return MIN(most, s->other + row->dead - MIN(row->dead, s->dead));
+}
+
 /* Gives the pack in hand up for ms milliseconds. */
 static void give_up(Compactor *c, uint64_t ms)
 {
@@ -206,11 +232,11 @@ void compactor_done(Compactor *c, ErrCode code)
         give_up(c, c->options.look_again_ms);
     } else if (code != OK) {
         give_up(c, TRY_AGAIN_MS);
-    } else if (kind == COMPACT_NAMES) { /* looked at in vain, or only for its names */
+    } else if (kind == COMPACT_NAMES) {
         if (c->census)
             let_go(c);
         else
-            give_up(c, c->options.look_again_ms);
+            looked_in_vain(c);
     } else if (kind == COMPACT_RETIRE) {
         let_go(c);
     } else {
@@ -236,12 +262,11 @@ static bool is_dead(const Compactor *c, const PackRow *row)
 
 /* Perhaps dead enough: records without bodies may be needed no longer. A pack without a row holds
  * only what was written and lost its index before a crash. */
-static bool is_unsure(const Compactor *c, const PackRow *row)
+static bool is_unsure(const Compactor *c, uint64_t pack, const PackRow *row)
 {
     if (now_ns(c) < c->look_from_ns) return false;
     if (row->bytes == 0) return true;
-    uint64_t most = row->dead + row->unsure;
-    return most * 100 >= row->bytes * c->options.dead_percent;
+    return most_dead(c, pack, row) * 100 >= row->bytes * c->options.dead_percent;
 }
 
 typedef struct {
@@ -285,7 +310,7 @@ static ErrCode choose_pack(Compactor *c, uint64_t free_bytes, Choice *best, Err 
         }
         if (one.row.bytes - one.row.dead + ROOM_BESIDE > free_bytes) continue;
         one.dead = is_dead(c, &one.row);
-        if (!one.dead && !is_unsure(c, &one.row)) continue;
+        if (!one.dead && !is_unsure(c, one.pack, &one.row)) continue;
         bool better = best->pack == 0 || (one.dead && !best->dead) ||
                       (one.dead && one.row.dead * best->row.bytes > best->row.dead * one.row.bytes);
         if (better) *best = one;
@@ -337,6 +362,7 @@ static ErrCode begin_survey(Compactor *c, uint64_t pack, const PackRow *row, boo
     c->row = *row;
     c->census = census;
     c->kept_bytes = 0;
+    c->live_bytes = 0;
     c->rest_bytes = 0;
     c->doubt_bytes = 0;
     c->record_bytes = 0;
@@ -440,7 +466,10 @@ static ErrCode survey_record(Compactor *c, const PackRecord *record, const PackP
         c->kept_bytes += place->length;
     else if (look.request && !look.tombstone)
         c->kept_bytes += MIN((uint64_t)COMPACT_REQUEST_LEN, (uint64_t)place->length);
-    if (compact_kind(entry) != COMPACT_KIND_BODY) c->rest_bytes += place->length;
+    if (compact_kind(entry) != COMPACT_KIND_BODY)
+        c->rest_bytes += place->length;
+    else if (look.needed)
+        c->live_bytes += place->length;
     if (look.tombstone && !outlived) {
         c->doubt_bytes += place->length;
         names_add(&c->doubted, name);
@@ -459,7 +488,7 @@ static ErrCode save_names(Compactor *c, CompactTurn *turn, Err *err)
         if (c->census)
             let_go(c);
         else
-            give_up(c, c->options.look_again_ms);
+            looked_in_vain(c);
         return OK;
     }
     step_begin(c, COMPACT_NAMES);
