@@ -186,11 +186,11 @@ def show_log(name):
 
 def show_failures(results):
     """What each failed layer says of its first failures, near the end, where it is found."""
-    for name in (r.name for r in results if not r.ok()):
-        with open(f'{LOGS}/{name}.log', encoding='utf-8', errors='replace') as log:
+    for r in (r for r in results if not r.ok()):
+        with open(f'{LOGS}/{r.name}.log', encoding='utf-8', errors='replace') as log:
             lines = log.read().splitlines()
         at = [i for i, line in enumerate(lines) if FAILURE_RE.search(line)][:FAILURES]
-        print(f'\n== why {name} failed')
+        print(f'\n== why {r.name} failed: {"; ".join(r.reasons or ["tests failed"])}')
         for i in sorted({j for first in at for j in range(first, first + FAILURE_LINES)}):
             if i < len(lines):
                 print(f'  | {lines[i][:300]}')
