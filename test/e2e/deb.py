@@ -44,8 +44,8 @@ class Chroot:
         path = self.path
         if not os.path.exists(TREE):
             os.makedirs(os.path.dirname(TREE), exist_ok=True)
-            said = run('mmdebstrap', '--mode=root', '--variant=minbase', f'--include={IN_TREE}', 'bookworm',
-                       TREE + '.new', status=None)
+            said = run('mmdebstrap', '--mode=root', '--format=tar', '--variant=minbase',
+                       f'--include={IN_TREE}', 'bookworm', TREE + '.new', status=None)
             if 'success' in said:
                 os.rename(TREE + '.new', TREE)
         if os.path.exists(TREE):
