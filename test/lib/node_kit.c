@@ -160,6 +160,15 @@ void node_kit_settle(NodeKit *kit)
     }
 }
 
+ErrCode node_kit_apply(NodeKit *kit, Err *err)
+{
+    size_t applied = 0;
+    do {
+        TRY(store_apply(kit->store, STORE_APPLY_BATCH, &applied, err));
+    } while (applied > 0);
+    return store_checkpoint(kit->store, err);
+}
+
 ErrCode node_kit_ready(NodeKit *kit, Err *err)
 {
     node_kit_settle(kit);

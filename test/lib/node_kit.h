@@ -50,6 +50,8 @@ void node_kit_append(NodeKit *kit, size_t max);
 void node_kit_sync(NodeKit *kit);
 /* Pumps append, sync and turns until nothing moves; without any room, for a while. */
 void node_kit_settle(NodeKit *kit);
+/* All that is committed is applied, and a checkpoint made: as the applier, left alone. */
+MUST_USE ErrCode node_kit_apply(NodeKit *kit, Err *err);
 /* Waits until the engine is ready. ERR_ROOT_FAILED if it can't be. */
 MUST_USE ErrCode node_kit_ready(NodeKit *kit, Err *err);
 /* Submits and settles; m->code is its result. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "disk/sim.h"
-#include "node_kit.h"
+#include "node_fixture.h"
 
 static void expect_usage(Buckets *buckets, BucketUid uid, uint64_t files, uint64_t bytes)
 {
@@ -59,38 +59,13 @@ static void test_fit(void **state)
 
 static const NodeKitOptions small = {.seed = 7, .shards = 4};
 
-typedef struct {
-    Disk *disk;
-    NodeKit kit;
-} Fixture;
-
-static void open_kit(Fixture *f)
-{
-    Err err = {0};
-    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
-    assert_ok(node_kit_ready(&f->kit, &err), &err);
-}
-
 static int setup(void **state)
 {
-    Fixture *f = mem_new(sizeof *f);
-    Err err = {0};
-    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
-    open_kit(f);
-    *state = f;
+    *state = node_fixture_new(&small);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    node_kit_drop(&f->kit);
-    disk_free(f->disk);
-    mem_free(f);
-    return 0;
-}
-
-static void set_quotas(Fixture *f, uint64_t files, uint64_t bytes, bool created)
+static void set_quotas(NodeFixture *f, uint64_t files, uint64_t bytes, bool created)
 {
     Mutation m;
     mutation_init(&m, MUTATION_BUCKET_CREATE);
@@ -105,14 +80,14 @@ static void set_quotas(Fixture *f, uint64_t files, uint64_t bytes, bool created)
     mutation_deinit(&m);
 }
 
-static BucketUid box(Fixture *f)
+static BucketUid box(NodeFixture *f)
 {
     BucketRecord record;
     assert_true(buckets_find(f->kit.buckets, STR("box"), &record));
     return record.uid;
 }
 
-static ErrCode put(Fixture *f, unsigned i, size_t len)
+static ErrCode put(NodeFixture *f, unsigned i, size_t len)
 {
     static const char bytes[1000];
     char key[16];
@@ -121,7 +96,7 @@ static ErrCode put(Fixture *f, unsigned i, size_t len)
     return node_kit_put(&f->kit, STR("box"), str_from_cstr(key), str_of(bytes, len), &err);
 }
 
-static void apply(Fixture *f, size_t max)
+static void apply(NodeFixture *f, size_t max)
 {
     Err err = {0};
     size_t applied = 0;
@@ -132,7 +107,7 @@ static void apply(Fixture *f, size_t max)
 /* Counted again at each start: by the index, by the log beyond it, and by both. */
 static void test_counted_at_start(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     set_quotas(f, 0, 0, true);
     for (unsigned round = 0; round < 6; round++) {
@@ -156,7 +131,7 @@ static void test_counted_at_start(void **state)
         expect_usage(f->kit.buckets, box(f), files, bytes);
         node_kit_drop(&f->kit);
         disk_sim_crash(f->disk);
-        open_kit(f);
+        node_fixture_open(f);
         expect_usage(f->kit.buckets, box(f), files, bytes);
     }
 }
@@ -169,7 +144,7 @@ static void set_done(Mutation *m)
 /* Deleted and put again in one batch: as many files as before, so it fits. */
 static void test_replaced_under_way(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Mutation m[2];
     bool done[2] = {false, false};
     set_quotas(f, 1, 10, true);
@@ -203,7 +178,7 @@ static void count_done(Mutation *m)
 /* Racers in one batch: as many as fit are kept, and a refusal waits for what it rests on. */
 static void test_racers(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Mutation m[9];
     char keys[9][8];
     unsigned done = 0;
@@ -235,7 +210,7 @@ static void test_racers(void **state)
 /* A lower quota takes nothing away; settings survive restarts; those not named stay. */
 static void test_settings(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     set_quotas(f, 2, 50, true);
     assert_code(put(f, 1, 30), OK, NULL);
     assert_code(put(f, 2, 21), ERR_QUOTA_EXCEEDED, NULL);
@@ -244,7 +219,7 @@ static void test_settings(void **state)
     assert_code(put(f, 1, 29), OK, NULL);
     node_kit_drop(&f->kit);
     disk_sim_crash(f->disk);
-    open_kit(f);
+    node_fixture_open(f);
     assert_code(put(f, 1, 30), ERR_QUOTA_EXCEEDED, NULL);
     Mutation m;
     mutation_init(&m, MUTATION_BUCKET_CREATE);
@@ -262,10 +237,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fit),
-        cmocka_unit_test_setup_teardown(test_counted_at_start, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_replaced_under_way, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_racers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_counted_at_start, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_replaced_under_way, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_racers, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_settings, setup, node_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

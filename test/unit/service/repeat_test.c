@@ -7,50 +7,15 @@
 
 #include "base/fault.h"
 #include "disk/sim.h"
-#include "node_kit.h"
+#include "node_fixture.h"
 #include "store/store_priv.h"
 
 static const NodeKitOptions small = {.seed = 7, .shards = 4};
 
-typedef struct {
-    Disk *disk;
-    NodeKit kit;
-} Fixture;
-
-static void open_kit(Fixture *f)
-{
-    Err err = {0};
-    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
-    assert_ok(node_kit_ready(&f->kit, &err), &err);
-}
-
 static int setup(void **state)
 {
-    Fixture *f = mem_new(sizeof *f);
-    Err err = {0};
-    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
-    open_kit(f);
-    *state = f;
+    *state = node_fixture_new(&small);
     return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    node_kit_drop(&f->kit);
-    disk_free(f->disk);
-    mem_free(f);
-    return 0;
-}
-
-static void apply_all(Fixture *f)
-{
-    Err err = {0};
-    size_t applied = 0;
-    do {
-        assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
-    } while (applied > 0);
-    assert_ok(store_checkpoint(f->kit.store, &err), &err);
 }
 
 /* A request: its id and hash follow from number and variant. */
@@ -70,7 +35,7 @@ static void request(Mutation *m, MutationType type, const char *key, unsigned nu
 }
 
 /* Sends it; code as the answer says, and a version if there is one. */
-static ErrCode send(Fixture *f, MutationType type, const char *key, unsigned number,
+static ErrCode send(NodeFixture *f, MutationType type, const char *key, unsigned number,
                     unsigned variant, bool *repeated, VersionId *version)
 {
     Mutation m;
@@ -86,7 +51,7 @@ static ErrCode send(Fixture *f, MutationType type, const char *key, unsigned num
     return code;
 }
 
-static void expect_repeat(Fixture *f, MutationType type, const char *key, unsigned number,
+static void expect_repeat(NodeFixture *f, MutationType type, const char *key, unsigned number,
                           VersionId version)
 {
     VersionId seen = {0};
@@ -97,7 +62,7 @@ static void expect_repeat(Fixture *f, MutationType type, const char *key, unsign
     assert_code(send(f, type, key, number, 2, &repeated, &seen), ERR_IDEMPOTENCY, NULL);
 }
 
-static void reopen(Fixture *f, bool clean)
+static void reopen(NodeFixture *f, bool clean)
 {
     Err err = {0};
     if (clean) {
@@ -107,20 +72,20 @@ static void reopen(Fixture *f, bool clean)
         node_kit_drop(&f->kit);
         disk_sim_crash(f->disk);
     }
-    open_kit(f);
+    node_fixture_open(f);
 }
 
 /* In the table, in the index, after restarts, with the file overwritten and deleted since. */
 static void test_answered_as_before(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     VersionId version = {0};
     bool repeated = true;
     assert_code(send(f, MUTATION_PUT, "a", 1, 1, &repeated, &version), OK, NULL);
     assert_false(repeated);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
-    apply_all(f);
+    node_fixture_apply(f);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
     reopen(f, false);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
@@ -136,21 +101,21 @@ static void test_answered_as_before(void **state)
 /* The same id for another name, which lives in another shard, is no other request. */
 static void test_other_target(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     VersionId version = {0};
     bool repeated = false;
     assert_code(send(f, MUTATION_PUT, "a", 1, 1, &repeated, &version), OK, NULL);
     for (unsigned i = 0; i < 20; i++) {
         char key[16];
         assert_true(snprintf(key, sizeof key, "other-%u", i) > 0);
-        if (i == 10) apply_all(f);
+        if (i == 10) node_fixture_apply(f);
         assert_code(send(f, MUTATION_PUT, key, 1, 2, &repeated, &version), ERR_IDEMPOTENCY, NULL);
     }
 }
 
 static void test_delete(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     VersionId version = {0};
     bool repeated = false;
@@ -162,7 +127,7 @@ static void test_delete(void **state)
         assert_true(repeated);
         AUTO_BUF(body, 100);
         assert_ok(node_kit_get(&f->kit, STR("files"), STR("a"), &body, &err), &err);
-        if (i == 0) apply_all(f);
+        if (i == 0) node_fixture_apply(f);
         if (i == 1) reopen(f, false);
     }
 }
@@ -170,7 +135,7 @@ static void test_delete(void **state)
 /* A CREATE without a key is given one that its repeat is given again. */
 static void test_made_name(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Mutation first;
     Mutation again;
     request(&first, MUTATION_CREATE, "", 9, 1);
@@ -188,7 +153,7 @@ static void test_made_name(void **state)
 /* A refusal changed nothing, so it is no result: the next one is decided anew. */
 static void test_refusals_are_not_kept(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     VersionId version = {0};
     bool repeated = false;
@@ -207,7 +172,7 @@ static void count_done(Mutation *m)
 /* Many at once, before the first is in the log: one change, and no answer before it is kept. */
 static void test_under_way(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Mutation m[8];
     unsigned done = 0;
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
@@ -235,7 +200,7 @@ static void test_under_way(void **state)
  * door's own refusal is told to all but repeats. */
 static void test_refused_at_the_door(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     VersionId version = {0};
     bool repeated = false;
     assert_code(send(f, MUTATION_PUT, "a", 1, 1, &repeated, &version), OK, NULL);
@@ -261,7 +226,7 @@ static void test_refused_at_the_door(void **state)
  * was refused beside it changed nothing whatever became of it. */
 static void test_log_fails_under_way(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Mutation m[4];
     unsigned done = 0;
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
@@ -283,7 +248,7 @@ static void test_log_fails_under_way(void **state)
     }
 }
 
-static size_t count_rows(Fixture *f, const char *kind)
+static size_t count_rows(NodeFixture *f, const char *kind)
 {
     Err err = {0};
     AUTO(IndexReader, index_reader_free) reader = NULL;
@@ -302,7 +267,7 @@ static size_t count_rows(Fixture *f, const char *kind)
 /* After a day the request is forgotten: at once by who asks, bit by bit by the index. */
 static void test_end(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     VersionId first = {0};
     VersionId version = {0};
     bool repeated = false;
@@ -312,7 +277,7 @@ static void test_end(void **state)
         assert_true(snprintf(key, sizeof key, "k%u", i) > 0);
         assert_code(send(f, MUTATION_PUT, key, i, 1, &repeated, &first), OK, NULL);
     }
-    apply_all(f);
+    node_fixture_apply(f);
     f->kit.clock.wall_ms += STORE_REQUEST_KEEP_MS - 1;
     expect_repeat(f, MUTATION_PUT, "k99", 99, first);
     f->kit.clock.wall_ms += 2;
@@ -320,12 +285,12 @@ static void test_end(void **state)
     assert_false(repeated);
     expect_repeat(f, MUTATION_PUT, "k99", 99, version);
     assert_int_equal(count_rows(f, "r"), 100);
-    apply_all(f);
+    node_fixture_apply(f);
     size_t left = count_rows(f, "r");
     assert_in_range(left, 70, 95); /* a bounded part */
     for (unsigned i = 0; i < 10; i++) {
         assert_ok(node_kit_put(&f->kit, STR("files"), STR("x"), STR("x"), &err), &err);
-        apply_all(f);
+        node_fixture_apply(f);
     }
     assert_int_equal(count_rows(f, "r"), 1);
     assert_int_equal(count_rows(f, "x"), 1);
@@ -333,7 +298,7 @@ static void test_end(void **state)
     node_kit_drop(&f->kit);
     disk_sim_kill(f->disk);
     assert_ok(index_remove(f->disk, &err), &err);
-    open_kit(f);
+    node_fixture_open(f);
     assert_int_equal(count_rows(f, "r"), 1);
     assert_code(send(f, MUTATION_PUT, "k5", 5, 2, &repeated, &version), OK, NULL);
     assert_false(repeated);
@@ -342,15 +307,15 @@ static void test_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_answered_as_before, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_target, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_delete, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_made_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refusals_are_not_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_under_way, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_log_fails_under_way, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused_at_the_door, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answered_as_before, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_other_target, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_delete, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_made_name, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_refusals_are_not_kept, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_under_way, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_log_fails_under_way, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_refused_at_the_door, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_end, setup, node_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,39 +5,20 @@
 #include <string.h>
 
 #include "disk/sim.h"
-#include "node_kit.h"
+#include "node_fixture.h"
 #include "store/store_priv.h"
 
 #define MANY 2500 /* more garbage than one checkpoint unlinks */
 
 static const NodeKitOptions small = {.seed = 3, .shards = 2};
 
-typedef struct {
-    Disk *disk;
-    NodeKit kit;
-} Fixture;
-
 static int setup(void **state)
 {
-    Fixture *f = mem_new(sizeof *f);
-    Err err = {0};
-    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
-    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
-    assert_ok(node_kit_ready(&f->kit, &err), &err);
-    *state = f;
+    *state = node_fixture_new(&small);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    node_kit_drop(&f->kit);
-    disk_free(f->disk);
-    mem_free(f);
-    return 0;
-}
-
-static void apply_all(Fixture *f)
+static void apply_all(NodeFixture *f)
 {
     Err err = {0};
     size_t applied = 0;
@@ -46,7 +27,7 @@ static void apply_all(Fixture *f)
     } while (applied > 0);
 }
 
-static void count_row(Fixture *f, const char *prefix, size_t *count)
+static void count_row(NodeFixture *f, const char *prefix, size_t *count)
 {
     Err err = {0};
     IndexReader *reader = NULL;
@@ -67,7 +48,7 @@ static void count_row(Fixture *f, const char *prefix, size_t *count)
 }
 
 /* As if so many large bodies had been deleted in one batch. */
-static void put_garbage(Fixture *f, unsigned count)
+static void put_garbage(NodeFixture *f, unsigned count)
 {
     Err err = {0};
     Index *index = f->kit.store->index;
@@ -83,7 +64,7 @@ static void put_garbage(Fixture *f, unsigned count)
 /* More garbage than one call unlinks is not left until somebody writes again. */
 static void test_garbage_in_parts(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     size_t left = 0;
     assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("x"), &err), &err);
@@ -103,7 +84,7 @@ static void test_garbage_in_parts(void **state)
 /* Few changes, but without a second's pause: a checkpoint comes all the same. */
 static void test_wanted_after_a_while(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     for (int i = 0; i < 12; i++) {
         assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("x"), &err), &err);
@@ -121,8 +102,8 @@ static void test_wanted_after_a_while(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_garbage_in_parts, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_wanted_after_a_while, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_garbage_in_parts, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_wanted_after_a_while, setup, node_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 
 #include "disk/sim.h"
 #include "format/attr.h"
-#include "node_kit.h"
+#include "node_fixture.h"
 #include "pack_truth.h"
 #include "store/compact.h"
 
@@ -16,28 +16,9 @@
 static const NodeKitOptions small = {.seed = 3, .shards = 2, .pack_size = 128 * KIB};
 static const CompactOptions eager = {.dead_percent = 50, .look_again_ms = 1};
 
-typedef struct {
-    Disk *disk;
-    NodeKit kit;
-} Fixture;
-
 static int setup(void **state)
 {
-    Fixture *f = mem_new(sizeof *f);
-    Err err = {0};
-    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
-    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
-    assert_ok(node_kit_ready(&f->kit, &err), &err);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    node_kit_drop(&f->kit);
-    disk_free(f->disk);
-    mem_free(f);
+    *state = node_fixture_new(&small);
     return 0;
 }
 
@@ -49,7 +30,7 @@ static Str key_of(unsigned i, char out[16])
 }
 
 /* A file whose change carries a request. */
-static void put(Fixture *f, unsigned i)
+static void put(NodeFixture *f, unsigned i)
 {
     char key[16];
     char body[BODY_LEN];
@@ -70,18 +51,8 @@ static void put(Fixture *f, unsigned i)
     mutation_deinit(&m);
 }
 
-static void apply_all(Fixture *f)
-{
-    Err err = {0};
-    size_t applied = 0;
-    do {
-        assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
-    } while (applied > 0);
-    assert_ok(store_checkpoint(f->kit.store, &err), &err);
-}
-
 /* Compacts until nothing is left to do; returns the bytes that were read. */
-static uint64_t work(Fixture *f, Compactor *c)
+static uint64_t work(NodeFixture *f, Compactor *c)
 {
     uint64_t sum = 0;
     for (;;) {
@@ -100,13 +71,13 @@ static uint64_t work(Fixture *f, Compactor *c)
 /* Live bodies that carry requests are read once, and again only when enough of them died. */
 static void test_live_requests(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     AUTO(Compactor, compactor_free) c = NULL;
     Err err = {0};
     char key[16];
     for (unsigned i = 0; i < FILES; i++)
         put(f, i);
-    apply_all(f);
+    node_fixture_apply(f);
     assert_ok(compactor_open(f->kit.store, &eager, &c, &err), &err);
     uint64_t read = work(f, c);
     assert_true(read > FILES / 2 * BODY_LEN);
@@ -116,17 +87,17 @@ static void test_live_requests(void **state)
         if (i % 3 == 0)
             assert_ok(node_kit_delete(&f->kit, STR("files"), key_of(i, key), &err), &err);
     }
-    apply_all(f);
+    node_fixture_apply(f);
     f->kit.clock.boot_ns += SECOND_NS;
     assert_true(work(f, c) < read / 2);
     for (unsigned i = 0; i < FILES; i++) {
         if (i % 3 == 1)
             assert_ok(node_kit_delete(&f->kit, STR("files"), key_of(i, key), &err), &err);
     }
-    apply_all(f);
+    node_fixture_apply(f);
     f->kit.clock.boot_ns += SECOND_NS;
     assert_true(work(f, c) > read / 2);
-    apply_all(f);
+    node_fixture_apply(f);
     CompactStatus status;
     store_compact_status(f->kit.store, &status);
     assert_true(status.packs_retired >= 4);
@@ -139,7 +110,7 @@ static void test_live_requests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_live_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_live_requests, setup, node_fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,11 +32,7 @@ static void put(Fixture *f, const char *key, uint64_t seed)
 static void apply_all(Fixture *f)
 {
     Err err = {0};
-    size_t applied = 0;
-    do {
-        assert_ok(store_apply(f->kit.store, 1000, &applied, &err), &err);
-    } while (applied > 0);
-    assert_ok(store_checkpoint(f->kit.store, &err), &err);
+    assert_ok(node_kit_apply(&f->kit, &err), &err);
 }
 
 static void start(Fixture *f)
