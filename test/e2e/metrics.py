@@ -10,37 +10,27 @@ import glob
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from server import Server, free_port  # noqa: E402
+from smoke import expect  # noqa: E402
+from suite import Suite  # noqa: E402
 
 DEPLOY = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../deploy')
 RULES = os.path.join(DEPLOY, 'prometheus/rules')
-BINARY = TOOLS = None
-TESTS = []
+SUITE = Suite('metrics')
+test = SUITE.test
+TOOLS = None
 SECONDS_MAX = 240  # until Prometheus has seen all
 BUCKETS_MAX = 100  # of metrics.c
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def expect(got, wanted, what=''):
-    if got != wanted:
-        raise AssertionError(f'{what}: {got!r}, not {wanted!r}')
 
 
 def tool(name, *arguments, stdin=None):
@@ -166,7 +156,7 @@ def break_index(server):
 def broken_index(server):
     """An index that cannot be read takes no metrics away: what buckets hold is known without it."""
     for attempt in range(3):  # what the server has just written it may still read elsewhere
-        other = Server(BINARY, f'{server.data}{attempt}', server.log)
+        other = Server(SUITE.binary, f'{server.data}{attempt}', server.log)
         try:
             answer = break_index(other)
         finally:
@@ -292,31 +282,8 @@ def dashboard(server):
         prometheus.wait()
 
 
-def run(function):
-    folder = tempfile.mkdtemp(prefix='holdfast-metrics-')
-    server = Server(BINARY, f'{folder}/d', f'{folder}/log')
-    try:
-        function(server.start())
-        return True
-    except Exception:  # pylint: disable=broad-except
-        print(f'FAILED {function.__name__}', flush=True)
-        traceback.print_exc(limit=4)
-        return False
-    finally:
-        server.end()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def main():
-    global BINARY, TOOLS
-    BINARY, TOOLS = shlex.split(sys.argv[1]), os.path.abspath(sys.argv[2])
-    names = sys.argv[3:]
-    chosen = [t for t in TESTS if not names or t.__name__ in names]
-    failed = sum(not run(t) for t in chosen)
-    required = len(names) or len(TESTS)
-    print(f'LAYER metrics required={required} executed={len(chosen)} failed={failed}')
-    return 1 if failed else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    TOOLS = os.path.abspath(sys.argv.pop(2))
+    sys.exit(SUITE.main(sys.argv, __doc__))

@@ -11,30 +11,18 @@ import copy
 import json
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import contract  # noqa: E402
-from server import Server  # noqa: E402
+from smoke import expect  # noqa: E402
+from suite import Suite  # noqa: E402
 
-BINARY = PYTHON = None
-TESTS = []
+SUITE = Suite('openapi')
+test = SUITE.test
+PYTHON = None
 VERBS = ('GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS')
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def expect(got, wanted, what=''):
-    if got != wanted:
-        raise AssertionError(f'{what}: {got!r}, not {wanted!r}')
 
 
 def document(server):
@@ -44,7 +32,7 @@ def document(server):
 @test
 def is_valid(server):
     """By the specification's own schema; what is served is what the binary prints."""
-    printed = subprocess.run([*BINARY, 'openapi'], check=True, capture_output=True).stdout
+    printed = subprocess.run([*SUITE.binary, 'openapi'], check=True, capture_output=True).stdout
     expect(server.request('GET', '/openapi.json', key=None).body, printed.rstrip(b'\n'))
     path = os.path.join(os.path.dirname(server.data), 'openapi.json')
     with open(path, 'wb') as out:
@@ -94,7 +82,7 @@ def methods(server):
 @test
 def differences_are_seen(server):
     """contract.py refuses an answer with anything that the document lacks."""
-    api = contract.document(tuple(BINARY))
+    api = contract.document(tuple(SUITE.binary))
     put = server.put('files', 'a', b'x', headers={'Holdfast-Meta-A': 'b'})
     path = server.name_path('files', 'a')
     good = (201, dict(put.headers.items()), put.json())
@@ -146,31 +134,8 @@ def page(server):
             expect(f'id="{operation["operationId"]}"' in shown.stdout, True, operation['summary'])
 
 
-def run(function):
-    folder = tempfile.mkdtemp(prefix='holdfast-openapi-')
-    server = Server(BINARY, f'{folder}/d', f'{folder}/log')
-    try:
-        function(server.start())
-        return True
-    except Exception:  # pylint: disable=broad-except
-        print(f'FAILED {function.__name__}', flush=True)
-        traceback.print_exc(limit=4)
-        return False
-    finally:
-        server.end()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def main():
-    global BINARY, PYTHON
-    BINARY, PYTHON = shlex.split(sys.argv[1]), sys.argv[2]
-    names = sys.argv[3:]
-    chosen = [t for t in TESTS if not names or t.__name__ in names]
-    failed = sum(not run(t) for t in chosen)
-    required = len(names) or len(TESTS)
-    print(f'LAYER openapi required={required} executed={len(chosen)} failed={failed}')
-    return 1 if failed else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    PYTHON = sys.argv.pop(2)
+    sys.exit(SUITE.main(sys.argv, __doc__))
