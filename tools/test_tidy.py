@@ -31,6 +31,8 @@ GOOD = {
     'src/store/meson.build': "src += files('more.c')\n",
     'src/main.c': '#include "format/ids.h"\n\nint main(void)\n{\n    return ids_one(0);\n}\n',
     'test/unit/format/ids_test.c': 'int main(void)\n{\n    return 0;\n}\n',
+    'test/sim/planted.txt': '# comment\n\nskip-sync  no file is synced\ncut-one  cut too early\n',
+    'docs/testing.md': 'Syncs (skip-sync), cuts (cut-…).\n',
 }
 IDS_C = GOOD['src/format/ids.c']
 IDS_H = GOOD['src/format/ids.h']
@@ -79,6 +81,9 @@ BROKEN = [
     ('nolint', 'src/format/ids.c', IDS_C + '/* NOLINT */\n/* NOLINTNEXTLINE */\n'),
     ('unfinished', 'src/format/ids.c', IDS_C + '/* TO' 'DO more */\n'),
     ('unfinished', 'test/x.h', '/* FIX' 'ME */\n'),
+    ('planted', 'docs/testing.md', 'Syncs (skip-sync-not), cuts (cut-…).\n'),
+    ('planted', 'docs/testing.md', 'Syncs (skip-sync), cuts (recut-…).\n'),
+    ('planted', 'test/sim/planted.txt', 'skip-syncs  no file is synced\n'),
     ('unfinished', 'src/base/err.def', '/* X' 'XX */\n'),
 ]
 

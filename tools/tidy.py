@@ -6,9 +6,10 @@
 Over src/ and test/: which folder includes which (tools/layers.txt), own header first, banned
 calls, lengths of functions, files and lines, include guards, results cast to void, counts that may
 not grow (tools/limits.txt), words that stand for unfinished work, sources that no build file
-names. With --objects also, by nm, that the pure folders' objects call nothing that depends on
-clock, chance, threads, files or sockets. Prints warnings, `path:line: rule: what`, then
-`LAYER tidy required= executed= failed=`, where one test is one file; exits 1 if a rule is broken.
+names; and planted bugs that docs/testing.md lacks. With --objects also, by nm, that the pure
+folders' objects call nothing that depends on clock, chance, threads, files or sockets. Prints
+warnings, `path:line: rule: what`, then `LAYER tidy required= executed= failed=`, where one test is
+one file; exits 1 if a rule is broken.
 """
 import argparse
 import os
@@ -21,6 +22,7 @@ FUNCTION_LINES_MAX = 70
 TEST_FUNCTION_LINES_MAX = 100
 FILE_LINES_MAX = 800
 COLUMNS_MAX = 100
+PLANTED = 'test/sim/planted.txt'
 VOID_REASON_LINES = 3  # a comment above a helper of one line counts
 
 # Headers of libraries, as prefixes, and the name that tools/layers.txt gives the library.
@@ -160,6 +162,7 @@ class Tidy:
                              f'{count} in the tree, at most {self.limits[name]} allowed')
         self.check_built()
         self.check_tested()
+        self.check_planted()
 
     def check_file(self, path, text):
         lines = text.split('\n')
@@ -324,6 +327,17 @@ class Tidy:
                 test = os.path.join(self.root, 'test/unit', folder, name[:-2] + '_test.c')
                 if not os.path.exists(test):
                     self.warnings.append(f'{path}: no test/unit/{folder}/{name[:-2]}_test.c')
+
+    def check_planted(self):
+        """Each planted bug stands in docs/testing.md, by its name or as one of a group `prefix-…`."""
+        with open(os.path.join(self.root, 'docs/testing.md'), encoding='utf-8') as file:
+            told = set(re.findall(r'[a-z]+(?:-[a-z]+)*(?:-…)?', file.read()))
+        groups = tuple(word[:-1] for word in told if word.endswith('…'))
+        with open(os.path.join(self.root, PLANTED), encoding='utf-8') as lines:
+            for number, line in enumerate(lines, 1):
+                name = line.split()[0] if line.strip() and line[0] != '#' else None
+                if name and name not in told and not (groups and name.startswith(groups)):
+                    self.problem(PLANTED, number, 'planted', f'docs/testing.md lacks {name}')
 
     def check_objects(self, build):
         """What the objects of pure folders call, by nm; how many objects were looked at."""
