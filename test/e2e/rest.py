@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from smoke import (INLINE_MAX, content, expect, expect_problem, form_of,  # noqa: E402
@@ -233,16 +234,16 @@ def repeats_at_once(server):
 @test
 def repeats_across_kills(server):
     """Killed in the middle of them: what the clients did not hear they ask again, and each request
-    was carried out once."""
-    for round_ in range(4):
+    was carried out once. Goes on until some were heard of and some were not."""
+    heard = unheard = rounds = 0
+    while rounds < 4 or (rounds < 40 and not (heard and unheard)):
         done = threading.Event()
 
-        def send(i, round_=round_, done=done):
+        def send(i, round_=rounds, done=done):
             key = f'{round_}-{i}'
             try:
                 answer = post(server, content(200, i), key)
-                if i == 5:
-                    done.set()
+                done.set()
                 return key, i, answer
             except (OSError, http.client.HTTPException):
                 return key, i, None
@@ -254,14 +255,20 @@ def repeats_across_kills(server):
         killer.join()
         server.start()
         for key, i, first in answers:
+            expect(first is None or first.status in (201, 503), True, first and first.status)
+            unheard += first is None
+            heard += first is not None
             again = post(server, content(200, i), key)
             expect(again.status, 201, again.body)
             if first is not None and first.status == 201:
                 expect_same(again, first, key)
             expect_same(post(server, content(200, i), key),
                         again if first is None or first.status != 201 else first, key)
-    files = server.request('GET', '/v1/files?bucket=files').json()['files']
-    expect(len(files), 4 * 24)
+        rounds += 1
+    print(f'       {heard} answers were heard, {unheard} were not, in {rounds} rounds')
+    expect(heard > 0 and unheard > 0, True, 'some answers came before the kill, some did not')
+    files = server.request('GET', '/v1/files?bucket=files&limit=1000').json()['files']
+    expect(len(files), rounds * 24)
 
 
 # --- conditions ---
@@ -370,23 +377,36 @@ def one_winner(server):
     racers.close()
 
 
+def race_seconds(server):
+    """How long a race takes on this machine, from before the first request to after the last answer."""
+    taken = []
+    for i in range(3):
+        racers = Racers(server)
+        start = time.monotonic()
+        racers.race('PUT', server.name_path('files', f'timed{i}'), [b'x'] * RACERS, {'If-None-Match': '*'})
+        taken.append(time.monotonic() - start)
+        racers.close()
+    return sorted(taken)[1]
+
+
 @test
 def one_winner_across_kills(server):
     """The server is killed in the middle of a race: at most one was told that it won, and then it is
-    the one whose content is there."""
-    decided = 0
-    for round_ in range(12):
-        key = f'lock{round_}'
+    the one whose content is there. Goes on until some races had a winner and some were cut off."""
+    decided = cut_off = rounds = 0
+    span = 1.3 * race_seconds(server)
+    while rounds < 12 or (rounds < 60 and not (decided and cut_off)):
+        key = f'lock{rounds}'
         path = server.name_path('files', key)
         conditions = {'If-None-Match': '*'}
         before = None
-        if round_ % 2 == 1:
+        if rounds % 2 == 1:
             before = b'before'
             conditions = {'If-Match': server.put('files', key, before).headers['ETag']}
         racers = Racers(server)
-        bodies = [f'{round_} {i}'.encode() for i in range(RACERS)]
+        bodies = [f'{rounds} {i}'.encode() for i in range(RACERS)]
         # From before the first answer to after the last, from round to round.
-        timer = threading.Timer(round_ * 0.004, server.kill)
+        timer = threading.Timer(span * (rounds % 12) / 11, server.kill)
         timer.start()
         got = racers.race('PUT', path, bodies, conditions)
         timer.join()
@@ -397,14 +417,18 @@ def one_winner_across_kills(server):
         expect(set(got) <= {200, 201, 412, 503, None}, True, got)
         now = server.get('files', key)
         body = now.body if now.status == 200 else None
+        decided += bool(winners)
+        cut_off += None in got
         if winners:
-            decided += 1
-            expect(body, bodies[winners[0]], round_)
+            expect(body, bodies[winners[0]], rounds)
         else:
             expect(body == before or body in bodies, True, body)
         if 412 in got:  # told only when what it rests on was kept
             expect(body in bodies, True, body)
-    print(f'       {decided} of 12 races were decided before the end')
+        rounds += 1
+    print(f'       of {rounds} races {decided} told a winner, {cut_off} were cut off; '
+          f'the kills came within {span:.3f} s')
+    expect(decided > 0 and cut_off > 0, True, 'some races told a winner, some were cut off')
 
 
 # --- digests ---
@@ -642,10 +666,12 @@ def quota_races(server):
 @test
 def deleted_under_uploads(server):
     """A bucket that is deleted while files come into it: every upload that was acknowledged is there,
-    or was told that there is no such bucket."""
+    or was told that there is no such bucket. Goes on until it was refused, and was not."""
     racers = Racers(server, 9)
-    deleted = 0
-    for round_ in range(60):
+    deleted = rounds = 0
+    while rounds < 60 or (rounds < 400 and deleted in (0, rounds)):
+        round_ = rounds
+        rounds += 1
         set_bucket(server, 'box')
         path = server.name_path('box', f'{round_}')
 
@@ -670,7 +696,8 @@ def deleted_under_uploads(server):
         for file in files:
             server.request('DELETE', f'/v1/files/{file["id"]}')
     racers.close()
-    print(f'       deleted in {deleted} of 60 rounds')
+    print(f'       deleted in {deleted} of {rounds} rounds')
+    expect(0 < deleted < rounds, True, 'deleted in some rounds, refused in some')
 
 
 if __name__ == '__main__':
