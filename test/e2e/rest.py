@@ -514,6 +514,13 @@ def deleted_many_refused(server):
                  json.dumps({'ids': [file['id']] * 1001})):
         answer = server.request('POST', '/v1/files:delete', body)
         expect_problem(answer, 400, 'invalid')
+    for long in ('x' * 65, '\x7f' * 70000):  # raw in the body; escaped, its result had no room
+        answer = server.request('POST', '/v1/files:delete',
+                                json.dumps({'ids': [file['id'], long]}, ensure_ascii=False))
+        expect_problem(answer, 400, 'invalid')
+    answer = server.request('POST', '/v1/files:delete',
+                            json.dumps({'ids': ['\x7f' * 64] * 1000}, ensure_ascii=False))
+    expect((answer.status, len(answer.json()['results'])), (200, 1000))
     big = json.dumps({'ids': ['x' * 1000] * 200})
     expect(server.request('POST', '/v1/files:delete', big).status, 413)
     expect(server.request('GET', '/v1/files:delete').status, 405)

@@ -6,7 +6,8 @@
 
 #define IDS_MAX 1000
 #define BODY_MAX (128 * KIB)
-#define RESULT_MAX 256 /* bytes of JSON of one result */
+#define ID_BYTES_MAX 64 /* as sent; more is no id, and would be repeated in its result */
+#define RESULT_MAX 512  /* bytes of JSON of one result: each byte of the id in six, and the rest */
 
 typedef struct {
     Str text; /* as it was sent; a view into the body */
@@ -50,7 +51,7 @@ static void answer(RestCall *call)
 {
     DeleteMany *many = call->delete_many;
     const Mutation *done = NULL;
-    AUTO_BUF(body, BODY_MAX + IDS_MAX * RESULT_MAX);
+    AUTO_BUF(body, IDS_MAX * RESULT_MAX);
     JsonWriter json;
     json_writer_init(&json, &body);
     json_write_object_begin(&json);
@@ -63,7 +64,10 @@ static void answer(RestCall *call)
     }
     json_write_array_end(&json);
     json_write_object_end(&json);
-    if (done != NULL) rest_durability_header(call, done->durability);
+    if (done != NULL) {
+        call->changed = true;
+        rest_durability_header(call, done->durability);
+    }
     rest_answer_json(call, 200, &json, &body);
 }
 
@@ -100,7 +104,8 @@ static ErrCode read_ids(DeleteMany *many, Str body, Err *err)
         mutation_init(&many->items[i].mutation, MUTATION_DELETE_FILE);
     for (size_t i = 0; i < count; i++) {
         const json_t *id = json_array_get(ids, i);
-        if (!json_is_string(id)) return err_set(err, ERR_INVALID, "an id is a string");
+        if (!json_is_string(id) || json_string_length(id) > ID_BYTES_MAX)
+            return err_set(err, ERR_INVALID, "an id is a string of %d characters", ID128_TEXT_LEN);
         many->items[i].text = str_of(json_string_value(id), json_string_length(id));
     }
     return OK;

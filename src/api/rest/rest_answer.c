@@ -36,7 +36,7 @@ void rest_answer_empty(RestCall *call, int status)
 void rest_answer_json(RestCall *call, int status, JsonWriter *writer, Buf *json)
 {
     Err err = {0};
-    bool changed = call->mutation.done != NULL && call->mutation.code == OK;
+    bool changed = call->changed || (call->mutation.done != NULL && call->mutation.code == OK);
     ErrCode code = json_writer_end(writer, &err);
     if (code == OK) code = buf_append(json, "\n", 1, &err);
     if (code != OK && changed) {

@@ -94,6 +94,7 @@ struct RestCall {
     uint64_t start_ns;
     int status;   /* answered */
     ErrCode code; /* why, if it is a refusal */
+    bool changed; /* beside mutation: files are changed, which no failure may deny */
     uint64_t bytes_in;
     uint64_t bytes_out;
     /* A change. */
