@@ -11,14 +11,16 @@
 #include "format/row.h"
 #include "place/place.h"
 
+/* The numbers are in the hashes of requests that are kept: none ever changes. */
 typedef enum {
     MUTATION_PUT = 1, /* create or update (bucket, key) */
-    MUTATION_CREATE,  /* create (bucket, key); key empty: 26 random characters; else ERR_EXISTS */
-    MUTATION_UPDATE,  /* new content for `file`, which must exist */
-    MUTATION_DELETE,  /* (bucket, key); ERR_NOT_FOUND if absent */
-    MUTATION_DELETE_FILE,   /* `file` */
-    MUTATION_BUCKET_CREATE, /* ERR_BUCKET_EXISTS; with settings one that is there gets them */
-    MUTATION_BUCKET_DELETE  /* ERR_NO_BUCKET, ERR_BUCKET_NOT_EMPTY */
+    MUTATION_CREATE =
+        2, /* create (bucket, key); key empty: 26 random characters; else ERR_EXISTS */
+    MUTATION_UPDATE = 3,        /* new content for `file`, which must exist */
+    MUTATION_DELETE = 4,        /* (bucket, key); ERR_NOT_FOUND if absent */
+    MUTATION_DELETE_FILE = 5,   /* `file` */
+    MUTATION_BUCKET_CREATE = 6, /* ERR_BUCKET_EXISTS; with settings one that is there gets them */
+    MUTATION_BUCKET_DELETE = 7  /* ERR_NO_BUCKET, ERR_BUCKET_NOT_EMPTY */
 } MutationType;
 
 /* What a reply says of how safe it is. */

@@ -43,11 +43,15 @@ ErrCode rest_read_request_key(RestCall *call, Err *err)
 
 static void add(HashCtx *hash, Str part)
 {
-    uint64_t len = part.len;
-    hash_update(hash, &len, sizeof len);
+    uint8_t bytes[8];
+    Enc enc = enc_of(bytes, sizeof bytes);
+    enc_u64(&enc, part.len);
+    hash_update(hash, bytes, enc.len);
     hash_update(hash, part.ptr, part.len);
 }
 
+/* Kept for 24 hours with the request's row: whoever changes what goes in, or its order, makes each
+ * repeat of an older request another one. */
 void rest_hash_request(RestCall *call)
 {
     Mutation *m = &call->mutation;
