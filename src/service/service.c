@@ -35,10 +35,15 @@ ErrCode service_submit(Service *service, Mutation *mutation)
     return service->options.submit(service->options.submit_ctx, mutation);
 }
 
+bool service_full(const Service *service)
+{
+    return atomic_load_explicit(service->options.full, memory_order_relaxed);
+}
+
 ErrCode service_admit_upload(const Service *service, uint64_t size, Err *err)
 {
     if (!service_ready(service)) return err_set(err, ERR_NOT_READY, "recovery is not over");
-    if (atomic_load_explicit(service->options.full, memory_order_relaxed)) {
+    if (service_full(service)) {
         return err_set(err, ERR_NO_SPACE, "the rest of the disk is kept for deletes and repairs");
     }
     const _Atomic uint64_t *left = service->options.room;

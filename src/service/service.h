@@ -26,6 +26,8 @@ void service_free(Service *service); /* NULL is fine */
 /* OK: done() will be called. Otherwise it will not. ERR_BUSY, ERR_NOT_READY, ERR_SHUTTING_DOWN. */
 MUST_USE ErrCode service_submit(Service *service, Mutation *mutation);
 bool service_ready(const Service *service);
+/* The rest of the disk is kept for deletes and repairs: no upload is taken. */
+bool service_full(const Service *service);
 /* Before a body of size bytes (0: not known) is taken: ERR_NO_SPACE, ERR_NOT_READY. */
 MUST_USE ErrCode service_admit_upload(const Service *service, uint64_t size, Err *err);
 /* The same for bytes that are written next; measures the space, so not on a loop. */

@@ -184,7 +184,7 @@ def alerts(server):
     folder = os.path.dirname(server.data)
     shutil.copy(os.path.join(RULES, 'holdfast_test.yml'), folder)
     for old, new in (('> 0.05', '> 0.5'), ('== 1', '== 2'), ('> 0.5\n', '> 5\n'), ('> 0\n', '> 4\n'),
-                     ('for: 2m', 'for: 0m'), ('< 0.05', '< 0.01')):
+                     ('for: 2m', 'for: 0m'), ('full == 1', 'full == 2'), ('== -1', '== -2')):
         expect(old in rules, True, old)
         with open(f'{folder}/holdfast.yml', 'w', encoding='utf-8') as out:
             out.write(rules.replace(old, new))

@@ -194,9 +194,10 @@ static ErrCode print_process(Buf *out, MetricFormat format, const Rest *rest, Er
     return print_readings(out, format, readings, ARRAY_LEN(readings), "", err);
 }
 
-static ErrCode print_root(Buf *out, MetricFormat format, Store *store, const StoreStatus *status,
-                          Err *err)
+static ErrCode print_root(Buf *out, MetricFormat format, Service *service,
+                          const StoreStatus *status, Err *err)
 {
+    Store *store = service_store(service);
     char uuid[37];
     char labels[64];
     uuid_text(store_root(store)->uuid, uuid);
@@ -210,6 +211,8 @@ static ErrCode print_root(Buf *out, MetricFormat format, Store *store, const Sto
          (double)(status->disk_total - MIN(status->disk_free, status->disk_total))},
         {"holdfast_storage_failed", METRIC_GAUGE, "1 if the root takes no more writes.",
          status->failed ? 1 : 0},
+        {"holdfast_storage_full", METRIC_GAUGE, "1 while uploads are refused for want of space.",
+         service_full(service) ? 1 : 0},
         {"holdfast_index_bytes", METRIC_GAUGE, "Bytes of the root's index.",
          (double)(status->index.file_bytes + status->index.wal_bytes)},
         {"holdfast_wal_kept_bytes", METRIC_GAUGE, "Bytes of the log's kept segments.",
@@ -294,7 +297,7 @@ static ErrCode print_all(RestCall *call, Buf *out, MetricFormat format, Err *err
     }
     TRY(metric_print(out, format, err));
     TRY(print_process(out, format, rest, err));
-    if (service != NULL) TRY(print_root(out, format, service_store(service), &status, err));
+    if (service != NULL) TRY(print_root(out, format, service, &status, err));
     if (serves && (call->identity.rights & RIGHT_ADMIN) != 0)
         TRY(print_buckets(service_buckets(service), out, format, err));
     return metric_print_end(out, format, err);
