@@ -63,7 +63,7 @@ typedef struct {
     const char *reason; /* why it is sent */
     Same same;
     Sha256 wanted;
-    char etag[128]; /* "If-Match: …" of a DELETE: the file that was listed, and no later one */
+    char etag[256]; /* "If-Match: …" of a DELETE: the file that was listed, and no later one */
 } Item;
 
 typedef struct {
@@ -130,6 +130,20 @@ static ErrCode check_gone(Put *put, Item *item, bool *gone, Err *err)
     return OK;
 }
 
+static ErrCode prepare_delete(Put *put, Item *item, PoolVerdict *verdict, Err *err)
+{
+    bool gone = true;
+    TRY(check_gone(put, item, &gone, err));
+    if (!gone) {
+        item->kind = DO_NOTHING;
+        *verdict = POOL_SKIP;
+        return OK;
+    }
+    if (item->etag[0] != '\0') return OK;
+    return err_set(err, ERR_PEER,
+                   "kept, for the listing has no ETag for it, and a later version may be there");
+}
+
 static ErrCode compare(Item *item, PoolVerdict *verdict, Err *err)
 {
     SameVerdict same = SAME_MORE;
@@ -150,16 +164,9 @@ static ErrCode put_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
 {
     Put *put = ctx;
     Item *item = arg;
-    bool gone = true;
     *verdict = item->kind == DO_NOTHING ? POOL_SKIP : POOL_SEND;
     if (item->kind == DO_COMPARE) TRY(compare(item, verdict, err));
-    if (item->kind == DO_DELETE) {
-        TRY(check_gone(put, item, &gone, err));
-        if (!gone) {
-            item->kind = DO_NOTHING;
-            *verdict = POOL_SKIP;
-        }
-    }
+    if (item->kind == DO_DELETE) TRY(prepare_delete(put, item, verdict, err));
     if (*verdict != POOL_SEND || !put->session->options.dry_run) return OK;
     tell(put, item, item->kind == DO_DELETE ? "delete" : "store");
     *verdict = POOL_SKIP;
@@ -176,7 +183,7 @@ static ErrCode put_begin(void *ctx, void *arg, Err *err)
     TRY(remote_file_target(&item->up.target, put->bucket, key, err));
     call->method = "DELETE";
     call->target = (const char *)item->up.target.data;
-    call->header = item->etag[0] != '\0' ? item->etag : NULL;
+    call->header = item->etag;
     call->has_body = false;
     call->body = (Str){NULL, 0};
     call->digest = NULL;
@@ -258,6 +265,21 @@ static bool same_mtime(const MergeStep *step)
     return there != NULL && strcmp(there, upload_mtime_text(step->mtime_ns, here)) == 0;
 }
 
+/* The header for what the listing has; "" if that can't be named: etagc of RFC 9110, which no line
+ * break is, and no longer than ours ever are. */
+static void make_if_match(const RemoteFile *remote, Item *item)
+{
+    item->etag[0] = '\0';
+    const char *etag = json_string_value(json_object_get(remote->json, "etag"));
+    if (etag == NULL || etag[0] == '\0') return;
+    for (const char *c = etag; *c != '\0'; c++) {
+        if ((unsigned char)*c <= ' ' || *c == '"' || *c == 0x7f) return;
+    }
+    int len = snprintf(item->etag, sizeof item->etag, "If-Match: \"%s\"", etag);
+    ASSERT(len >= 0);
+    if ((size_t)len >= sizeof item->etag) item->etag[0] = '\0';
+}
+
 static void decide(const Put *put, const MergeStep *step, Item *item)
 {
     const ClientOptions *options = &put->session->options;
@@ -265,12 +287,8 @@ static void decide(const Put *put, const MergeStep *step, Item *item)
     if (step->kind == MERGE_NEW) {
         item->reason = "new";
     } else if (step->kind == MERGE_GONE) {
-        const char *etag = json_string_value(json_object_get(step->remote.json, "etag"));
         item->kind = DO_DELETE;
-        int len = etag == NULL ? 0
-                               : snprintf(item->etag, sizeof item->etag, "If-Match: \"%s\"", etag);
-        ASSERT(len >= 0);
-        if ((size_t)len >= sizeof item->etag) item->etag[0] = '\0';
+        make_if_match(&step->remote, item);
     } else if (step->size != step->remote.size) {
         item->reason = "size";
     } else if (put->sync && !options->checksum && same_mtime(step)) {

@@ -890,5 +890,21 @@ def listings_that_lie(cli):
     expect(os.listdir(cli.path('target')), [], 'left')
 
 
+@bare
+def deletes_name_the_version(cli):
+    """What is listed without an ETag that If-Match can name is kept: a later version may be there."""
+    cli.write('mine/zz', b'x')
+    with Liar(cli) as liar:
+        liar.keys = ['p/a', 'p/b', 'p/c', 'p/d', 'p/e']
+        liar.etags = {'p/b': None, 'p/c': 'x' * 300, 'p/d': '1"\r\nX: y', 'p/e': ''}
+        would_be = cli.run('sync', '--delete', '--dry-run', '--json', 'mine', 'files/p', status=1)
+        expect([x['key'] for x in would_be.objects() if x.get('would') == 'delete'], ['p/a'], 'a dry run')
+        expect([x for x in liar.requests if x[0] != 'GET'], [], 'sent in a dry run')
+        done = cli.run('sync', '--delete', 'mine', 'files/p', status=1)
+        expect(liar.matches, {'p/a': '"1"'}, 'deletes')
+        for key in liar.etags:
+            holds(done.err, f'failed: {key}: kept, for the listing')
+
+
 if __name__ == '__main__':
     sys.exit(main('cli', sys.argv[1:]))

@@ -132,7 +132,11 @@ class Liar:
         self.busy = 0           # so many requests get 503 first
         self.cut = 0            # so many answers to GET break off
         self.keys = None        # keys that a listing has instead
+        self.etags = {}         # key: the ETag that a listing has, unless "1"; None: it has none
+        self.given = {}         # "METHOD /path": (status, body) to answer
+        self.before = None      # called with method and key before each answer
         self.requests = []
+        self.matches = {}       # key: If-Match of its DELETE
         liar = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -165,17 +169,25 @@ class Liar:
                 key = urllib.parse.unquote(url.path.removeprefix('/v1/buckets/files/files/'))
                 body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
                 liar.requests.append((self.command, key))
-                if liar.busy > 0:
+                if liar.before is not None:
+                    liar.before(self.command, key)
+                if f'{self.command} {url.path}' in liar.given:
+                    self.answer(*liar.given[f'{self.command} {url.path}'])
+                elif liar.busy > 0:
                     liar.busy -= 1
                     self.answer(503, b'{"code": "busy", "detail": "wait"}')
                 elif self.command == 'PUT':
                     digest = hashlib.sha256(b'other' if liar.wrong_put else body).hexdigest()
                     self.answer(201, json.dumps({'bucket': 'files', 'key': key, 'size': len(body),
                                                  'sha256': digest}).encode())
+                elif self.command == 'DELETE':
+                    liar.matches[key] = self.headers.get('If-Match')
+                    self.answer(200, b'{}')
                 elif url.path == '/v1/files':
                     keys = liar.keys or sorted(liar.bodies)
                     self.answer(200, json.dumps({'files': [
-                        {'bucket': 'files', 'key': k, 'size': 1, 'sha256': None} for k in keys],
+                        {'bucket': 'files', 'key': k, 'size': 1, 'sha256': None,
+                         'etag': liar.etags.get(k, '1')} for k in keys],
                         'prefixes': [], 'next': None}).encode())
                 else:
                     body = liar.bodies[key]
@@ -184,7 +196,7 @@ class Liar:
                         body = body[:-1] + b'!'
                     self.answer(200, body, [('Repr-Digest', f'sha-256=:{digest}:')])
 
-            do_GET = do_PUT = handle_one
+            do_GET = do_PUT = do_DELETE = handle_one
 
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         self.server.daemon_threads = True
