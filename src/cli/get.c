@@ -52,8 +52,9 @@ typedef struct {
     Buf path;   /* below the root; the place of the file */
     LocalNew file;
     HashCtx *hash;
-    Same same; /* what is here already */
-    bool skip; /* it is the same */
+    Same same;     /* what is here already */
+    bool compared; /* it was; a transfer that is tried again changes nothing in that */
+    bool skip;     /* it is the same */
     uint64_t listed_size;
     uint64_t size; /* bytes received by this attempt */
     bool has_wanted;
@@ -94,6 +95,7 @@ static ErrCode get_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
     SameVerdict same = SAME_MORE;
     *verdict = POOL_SEND;
     if (get->listing == NULL || get->session->options.force || !item->has_wanted) return OK;
+    if (item->compared) return OK;
     if (item->same.file.fd < 0) {
         /* Whether it can be replaced is found out when it is. */
         if (local_open_below(get->root, buf_str(&item->path), &item->same.file, NULL) != OK) {
@@ -102,6 +104,7 @@ static ErrCode get_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
         if (item->same.file.fd < 0 || item->same.file.size != item->listed_size) return OK;
     }
     TRY(same_step(&item->same, &item->wanted, &same, err));
+    item->compared = same != SAME_MORE;
     item->skip = same == SAME_EQUAL;
     if (same == SAME_MORE) *verdict = POOL_MORE;
     if (same == SAME_EQUAL) *verdict = POOL_SKIP;
@@ -211,6 +214,7 @@ static ErrCode make_item(Get *get, Item *item, Str key, Str path, Err *err)
 {
     item->file = LOCAL_NEW_NONE;
     item->same = SAME_NONE;
+    item->compared = false;
     item->skip = false;
     item->listed_size = 0;
     item->size = 0;

@@ -121,6 +121,16 @@ static void end(Pool *pool, Slot *slot)
     fail(pool, slot, &cause, &err);
 }
 
+/* An attempt, the first or a later one. What prepare() found may not be so any more. */
+static void prepare_or_begin(Pool *pool, Slot *slot)
+{
+    if (pool->ops->prepare != NULL) {
+        slot->state = SLOT_PREPARING;
+    } else {
+        begin(pool, slot);
+    }
+}
+
 static void take_next(Pool *pool, Slot *slot)
 {
     bool found = false;
@@ -131,10 +141,8 @@ static void take_next(Pool *pool, Slot *slot)
         end_all(pool, &err);
     } else if (!found) {
         pool->exhausted = true;
-    } else if (pool->ops->prepare != NULL) {
-        slot->state = SLOT_PREPARING;
     } else {
-        begin(pool, slot);
+        prepare_or_begin(pool, slot);
     }
 }
 
@@ -150,7 +158,7 @@ static bool step(Pool *pool, Slot *slot, uint64_t *wait_ms)
             if (err.code == OK) err = pool->err;
             finish(pool, slot, &err);
         } else if (now >= slot->begin_ms) {
-            begin(pool, slot);
+            prepare_or_begin(pool, slot);
         } else {
             *wait_ms = MIN(*wait_ms, slot->begin_ms - now);
         }

@@ -3,9 +3,10 @@
  * connections only. One thread; callbacks run on it, never inside each other.
  *
  *   next → prepare → begin → (the call runs) → end → done
- *            |  |      ^                        |
- *            |  |      +---- wait, try again ---+   begin() and end() may fail too
- *            +--+ nothing is to be asked: done */
+ *           ^    |                              |
+ *           |    +-- nothing is to be asked: done
+ *           |                                   |
+ *           +--------- wait, try again ---------+   prepare() and begin() may fail too */
 #ifndef HOLDFAST_CLI_POOL_H
 #define HOLDFAST_CLI_POOL_H
 
@@ -23,10 +24,12 @@ typedef struct {
     /* Fills item (zero but for its call, or as its last user left it); *found false: no more.
      * A failure ends the run. */
     ErrCode (*next)(void *ctx, void *item, bool *found, Err *err);
-    /* Work on this side before the first attempt, in steps of a few milliseconds, as all others
-     * wait meanwhile. NULL: none. */
+    /* Work on this side before each attempt, in steps of a few milliseconds, as all others wait
+     * meanwhile. What can't change between two attempts it does once and remembers in the item;
+     * the item may have failed in prepare() itself, in begin(), in its call or in end(). NULL:
+     * none. */
     ErrCode (*prepare)(void *ctx, void *item, PoolVerdict *verdict, Err *err);
-    /* Before each attempt: fills in the call's request. */
+    /* Before each attempt, behind prepare(): fills in the call's request. */
     ErrCode (*begin)(void *ctx, void *item, Err *err);
     /* The answer is there and is a success: may find that it is none after all. */
     ErrCode (*end)(void *ctx, void *item, Err *err);

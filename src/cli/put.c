@@ -63,6 +63,7 @@ typedef struct {
     const char *reason; /* why it is sent */
     Same same;
     Sha256 wanted;
+    bool asked;     /* its DELETE was sent before */
     char etag[256]; /* "If-Match: …" of a DELETE: the file that was listed, and no later one */
 } Item;
 
@@ -111,7 +112,8 @@ static void tell(const Put *put, Item *item, const char *what)
     if (json_writer_end(&json, NULL) == OK) printf("%.*s\n", STR_ARG(buf_str(&text)));
 }
 
-/* Is it still so that there is no such file here? Asked just before it is deleted there. */
+/* Is it still so that there is no such file here? Asked just before it is deleted there, each time
+ * that is tried. */
 static ErrCode check_gone(Put *put, Item *item, bool *gone, Err *err)
 {
     LocalPresence presence = LOCAL_THERE;
@@ -121,12 +123,16 @@ static ErrCode check_gone(Put *put, Item *item, bool *gone, Err *err)
     ErrCode code = local_look_below(put->dir, relative, &presence, err);
     if (code != OK) return err_wrap(err, code, "kept, for nobody can tell if it is here");
     *gone = presence == LOCAL_ABSENT;
+    Err why = {0};
     if (presence == LOCAL_OTHERWISE) {
-        Err why = {0};
         code = err_set(&why, ERR_EXISTS, "kept, for here a link or device stands in its place");
-        ASSERT(code == ERR_EXISTS);
-        tally_skip(&put->session->tally, key, &why);
+    } else if (presence == LOCAL_THERE && item->asked) {
+        /* The server may have done it before its answer was lost. */
+        code = err_set(&why, ERR_EXISTS,
+                       "it came back here while it was being deleted there; sync once more");
     }
+    ASSERT(code == why.code);
+    if (code != OK) tally_skip(&put->session->tally, key, &why);
     return OK;
 }
 
@@ -184,6 +190,7 @@ static ErrCode put_begin(void *ctx, void *arg, Err *err)
     call->method = "DELETE";
     call->target = (const char *)item->up.target.data;
     call->header = item->etag;
+    item->asked = true;
     call->has_body = false;
     call->body = (Str){NULL, 0};
     call->digest = NULL;
@@ -249,6 +256,7 @@ static ErrCode make_item(Put *put, Item *item, Str relative, Err *err)
     item->kind = DO_SEND;
     item->reason = NULL;
     item->same = SAME_NONE;
+    item->asked = false;
     item->etag[0] = '\0';
     ASSERT(put->item_count < OPTIONS_CONNECTIONS_MAX);
     put->items[put->item_count++] = item;

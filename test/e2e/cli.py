@@ -906,5 +906,22 @@ def deletes_name_the_version(cli):
             holds(done.err, f'failed: {key}: kept, for the listing')
 
 
+@bare
+def a_file_that_comes_back_is_kept(cli):
+    """Before each attempt to delete it there, it is looked for here."""
+    cli.write('mine/zz', b'x')
+    with Liar(cli) as liar:
+        liar.keys = ['p/a', 'p/zz']
+
+        def come_back(method, _):
+            if method == 'DELETE':
+                cli.write('mine/a', b'x')
+                liar.busy = 1
+        liar.before = come_back
+        done = cli.run('sync', '--delete', 'mine', 'files/p')
+        expect([x for x in liar.requests if x[0] == 'DELETE'], [('DELETE', 'p/a')], 'deletes')
+        holds(done.err, 'skipped: p/a: it came back here')
+
+
 if __name__ == '__main__':
     sys.exit(main('cli', sys.argv[1:]))
