@@ -325,18 +325,22 @@ void doctor_disk(Doctor *doctor)
 {
     struct stat st;
     char device[32] = "";
+    Err err = {0};
     AUTO(Disk, disk_free) disk = NULL;
     look_at_rights(doctor);
     if (stat(doctor->place, &st) == 0) {
         snprintf(device, sizeof device, "%u:%u", major(st.st_dev), minor(st.st_dev));
     }
-    bool open = doctor->there && disk_posix_open_existing(doctor->dir, &disk, NULL) == OK;
+    bool open = doctor->there && disk_posix_open_existing(doctor->dir, &disk, &err) == OK;
     if (open) look_at_key(doctor, disk);
     look_at_mount(doctor, str_from_cstr(device));
     look_at_cache(doctor, str_from_cstr(device));
     look_at_space(doctor);
     if (open) {
         look_at_syncs(doctor, disk);
+    } else if (doctor->there) {
+        doctor_tell(doctor, DOCTOR_FAIL, "sync", "The server could not open it either.",
+                    "not measured: %s", err_text(&err));
     } else {
         doctor_tell(doctor, DOCTOR_OK, "sync", NULL, "not measured, as %s is not there",
                     doctor->dir);

@@ -72,6 +72,18 @@ def bad_directories(cli):
 
 
 @bare
+def a_directory_that_cannot_be_opened(cli):
+    """It is there, so that nothing was measured is no good news."""
+    os.mkdir(cli.path('data'), 0)
+    os.chmod(cli.folder, 0o755)
+    if os.geteuid() == 0:
+        cli.binary = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', *cli.binary]
+    line = look(cli, 'data', status=1)['sync']
+    expect(line['level'], 'FAIL', line)
+    holds(line['detail'], 'Permission denied')
+
+
+@bare
 def limits(cli):
     def fewer():
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
