@@ -43,7 +43,7 @@ static int print_bucket(Session *session, const json_t *bucket)
     }
     if (json_get_str(bucket, "name", &name, &err) != OK ||
         json_get_optional_str(bucket, "created_at", &created, &err) != OK) {
-        return session_fail(session, (Str){NULL, 0}, &err);
+        return session_bad_answer(session, (Str){NULL, 0}, &err);
     }
     printf("%-24.*s  %s\n", STR_ARG(created), show_name(name, shown));
     return 0;
@@ -65,7 +65,7 @@ static int list_page(Session *session, Buf *target, Buf *next)
     if (status != 0) return status;
     ErrCode code = json_get_optional_str(page, "next", &after, &err);
     if (code == OK) code = buf_append_str(next, after, &err);
-    return code == OK ? 0 : session_fail(session, (Str){NULL, 0}, &err);
+    return code == OK ? 0 : session_bad_answer(session, (Str){NULL, 0}, &err);
 }
 
 /* Names of buckets need no encoding. */
@@ -182,23 +182,14 @@ static int set(Session *session, Str name)
     ErrCode code = read_settings(&session->options, &body, &err);
     if (code == OK) code = remote_bucket_target(&target, name, &err);
     if (code != OK) return session_fail(session, name, &err);
-    if (!is_there(session, (const char *)target.data, &status)) return status;
-    ClientCall call;
-    client_call_init(&call, CLIENT_ANSWER_MAX);
-    call.method = "PUT";
-    call.target = (const char *)target.data;
-    call.has_body = true;
-    call.body = buf_str(&body);
-    call.body_size = body.len;
-    bool good = session_call(session, &call, name, &status);
-    if (good) code = json_parse(buf_str(&call.answer), &bucket, &err);
-    client_call_deinit(&call);
-    if (!good) return status;
-    if (code == OK && session->options.json)
+    const char *path = (const char *)target.data;
+    if (!is_there(session, path, &status)) return status;
+    if (!session_put_json(session, path, buf_str(&body), name, &bucket, &status)) return status;
+    if (session->options.json)
         session_json_line(bucket);
-    else if (code == OK && !session->options.quiet)
+    else if (!session->options.quiet)
         code = tell_quotas(name, bucket, &err);
-    return code == OK ? 0 : session_fail(session, name, &err);
+    return code == OK ? 0 : session_bad_answer(session, name, &err);
 }
 
 static int run(Session *session)

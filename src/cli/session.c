@@ -84,20 +84,29 @@ bool session_call(Session *session, ClientCall *call, Str about, int *status)
     return false;
 }
 
-static bool call_json(Session *session, const char *method, const char *target, json_t **out,
-                      int *status)
+int session_bad_answer(Session *session, Str about, Err *err)
+{
+    ErrCode code = err_wrap(err, ERR_PEER, "the server's answer");
+    ASSERT(code == ERR_PEER);
+    return session_fail(session, about, err);
+}
+
+/* body: JSON, or ptr NULL: none. */
+static bool call_json(Session *session, const char *method, const char *target, Str body, Str about,
+                      json_t **out, int *status)
 {
     Err err = {0};
     ClientCall call;
     client_call_init(&call, 4 * MIB);
     call.method = method;
     call.target = target;
-    bool good = session_call(session, &call, (Str){NULL, 0}, status);
+    call.has_body = body.ptr != NULL;
+    call.body = body;
+    call.body_size = body.len;
+    bool good = session_call(session, &call, about, status);
     if (good && json_parse(buf_str(&call.answer), out, &err) != OK) {
         good = false;
-        ErrCode code = err_wrap(&err, ERR_PEER, "the server's answer");
-        ASSERT(code == ERR_PEER);
-        *status = session_fail(session, (Str){NULL, 0}, &err);
+        *status = session_bad_answer(session, about, &err);
     }
     client_call_deinit(&call);
     return good;
@@ -105,12 +114,18 @@ static bool call_json(Session *session, const char *method, const char *target, 
 
 bool session_get_json(Session *session, const char *target, json_t **out, int *status)
 {
-    return call_json(session, "GET", target, out, status);
+    return call_json(session, "GET", target, (Str){NULL, 0}, (Str){NULL, 0}, out, status);
 }
 
 bool session_post_json(Session *session, const char *target, json_t **out, int *status)
 {
-    return call_json(session, "POST", target, out, status);
+    return call_json(session, "POST", target, (Str){NULL, 0}, (Str){NULL, 0}, out, status);
+}
+
+bool session_put_json(Session *session, const char *target, Str body, Str about, json_t **out,
+                      int *status)
+{
+    return call_json(session, "PUT", target, body, about, out, status);
 }
 
 ListingOptions session_listing(Session *session, Str bucket, Str prefix, char delimiter)

@@ -34,6 +34,11 @@ bool session_call(Session *session, ClientCall *call, Str about, int *status);
 bool session_get_json(Session *session, const char *target, json_t **out, int *status);
 /* The same of a POST without a body, which must be one that may be repeated. */
 bool session_post_json(Session *session, const char *target, json_t **out, int *status);
+/* The same of a PUT of body, JSON too; about as in session_fail(). */
+bool session_put_json(Session *session, const char *target, Str body, Str about, json_t **out,
+                      int *status);
+/* session_fail() for an answer that is not what it should be, as err says: that is ERR_PEER. */
+int session_bad_answer(Session *session, Str about, Err *err);
 ListingOptions session_listing(Session *session, Str bucket, Str prefix, char delimiter);
 
 /* Runs items over the connections, with progress. state tells what moves at the moment, for the

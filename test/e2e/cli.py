@@ -923,5 +923,19 @@ def a_file_that_comes_back_is_kept(cli):
         holds(done.err, 'skipped: p/a: it came back here')
 
 
+@bare
+def broken_answers_about_buckets(cli):
+    """The server's mistake, whatever the command wanted."""
+    with Liar(cli) as liar:
+        good, no_json, no_bucket = b'{"name": "b"}', b'nonsense', b'{"name": "b", "quota_files": "x"}'
+        for was, now, status in ((good, good, 0), (no_json, good, 5), (good, no_json, 5),
+                                 (good, no_bucket, 5)):
+            liar.given = {'GET /v1/buckets/b': (200, was), 'PUT /v1/buckets/b': (200, now)}
+            done = cli.run('bucket', 'set', 'b', '--quota-files', '1', status=status)
+            holds(done.err, "b takes " if status == 0 else "the server's answer")
+        liar.given = {'GET /v1/buckets': (200, b'{"buckets": [{"name": 1}]}')}
+        holds(cli.run('bucket', 'list', status=5).err, "the server's answer")
+
+
 if __name__ == '__main__':
     sys.exit(main('cli', sys.argv[1:]))
