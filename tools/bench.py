@@ -27,7 +27,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,9 @@ import time
 from dataclasses import dataclass, field
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.append(os.path.join(ROOT, 'test/e2e'))
+from ports import free_port  # noqa: E402
+
 DOCUMENT = os.path.join(ROOT, 'docs/benchmarks.md')
 BEGIN, END = '<!-- figures: begin -->', '<!-- figures: end -->'
 RECORD = os.path.join(ROOT, 'build-logs/bench.json')
@@ -200,7 +202,7 @@ class Holdfast(Server):
 
     def start(self):
         data = os.path.join(self.dir, 'data')
-        self.spawn([self.options.holdfast, 'serve', '--data', data, '--http',
+        self.spawn([self.options.holdfast, 'serve', '--data', data, '--s3', 'off', '--http',
                     f'127.0.0.1:{self.port}'])
         self.wait(lambda: self.request('GET', '/readyz') == 200)
         with open(os.path.join(data, 'root.key'), encoding='ascii') as key:
@@ -243,19 +245,6 @@ SERVERS = {server.name: server for server in (Limit, Holdfast, Nginx)}
 def nginx_program():
     unpacked = os.path.join(ROOT, 'build-tools/usr/sbin')
     return shutil.which('nginx') or shutil.which('nginx', path=f'/usr/sbin:/usr/local/sbin:{unpacked}')
-
-
-def free_port():
-    """A port that nobody listens on, below those that connections are given, so that no client of
-    this machine takes it before the server does."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 30000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(('127.0.0.1', port))
-                return port
-            except OSError:
-                continue
 
 
 def congestion_control():

@@ -44,7 +44,7 @@ class Root(bench.Server):
 
     def start(self, *options):
         data = os.path.join(self.dir, 'data')
-        self.spawn([self.options.holdfast, 'serve', '--data', data, '--http',
+        self.spawn([self.options.holdfast, 'serve', '--data', data, '--s3', 'off', '--http',
                     f'127.0.0.1:{self.port}', '--scrub-period', '0ms', *options])
         self.wait(lambda: self.request('GET', '/readyz') == 200)
         with open(os.path.join(data, 'root.key'), encoding='ascii') as key:

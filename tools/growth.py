@@ -26,6 +26,7 @@ import argparse
 import contextlib
 import csv
 import http.client
+import importlib
 import json
 import os
 import random
@@ -38,6 +39,7 @@ import threading
 import time
 
 import bench
+from bench import free_port
 from machine import Machine
 
 ROOT = bench.ROOT
@@ -55,7 +57,8 @@ GETS = 200_000  # random ones, …
 FULL_GETS = 1_000_000  # … unless --quick: as many as files
 DELETES = 2000
 STARTS = 3  # of each kind, of which the median counts
-KILL_SECONDS = 4  # of load before kill -9
+KILL_SECONDS = 4  # of load before kill -9, …
+LOADED_MIN = 50  # … in whose last half second the log took so many records at least
 IDLE_MAX = 20e6  # bytes resident
 ANON_MAX = 64 << 20  # RssAnon beside the configured caches
 BESIDE_MAX = 400  # bytes per file, …
@@ -75,7 +78,7 @@ class Store:
         self.options = options
         self.work = work
         self.data = os.path.join(work, 'data')
-        self.port = bench.free_port()
+        self.port = free_port()
         self.server = None
 
     def start(self):
@@ -85,7 +88,7 @@ class Store:
         self.server = bench.Holdfast(self.options, run)
         self.server.port = self.port
         begin = time.monotonic()
-        self.server.spawn([self.options.holdfast, 'serve', '--data', self.data, '--http',
+        self.server.spawn([self.options.holdfast, 'serve', '--data', self.data, '--s3', 'off', '--http',
                            f'127.0.0.1:{self.port}'])
         self.server.wait(lambda: self.server.request('GET', '/readyz') == 200)
         seconds = time.monotonic() - begin
@@ -133,9 +136,12 @@ class Store:
         raise RuntimeError('no node.memory in the log')
 
     def disk(self):
-        """Bytes that the directory takes."""
+        """Bytes that the directory takes, but for the audit log: that one grows with the changes, up to
+        what its settings say (1 GiB), not with the files."""
         total = 0
         for folder, _, names in os.walk(self.data):
+            if os.path.relpath(folder, self.data) == 'audit':
+                continue
             for name in names:
                 total += os.lstat(os.path.join(folder, name)).st_blocks * 512
         return total
@@ -165,6 +171,16 @@ class Store:
         if answer.status != 200 or body.count(PREFIX.encode()) < 1000:
             raise RuntimeError(f'a list gave {answer.status}: {body[:200]}')
         return taken
+
+    def written(self):
+        """Records that its log took since it started."""
+        connection = self.connect()
+        connection.request('GET', '/metrics')
+        text = connection.getresponse().read().decode()
+        connection.close()
+        name = 'holdfast_wal_appended_records_total'
+        return sum(float(line.rsplit(' ', 1)[1]) for line in text.splitlines()
+                   if line.startswith((name + ' ', name + '{')))
 
     def connect(self):
         return http.client.HTTPConnection('127.0.0.1', self.port, timeout=120)
@@ -213,17 +229,18 @@ def measure_load(row, store, mode, keys, **more):
 
 
 def measure_starts(row, store, machine):
-    starts, stops = [], []
+    starts, stops, resident = [], [], []
     for _ in range(STARTS):
         with machine.timed([store]):
             begin = time.monotonic()
             store.stop()
             stops.append(time.monotonic() - begin)
             starts.append(store.start())
+        time.sleep(1)
+        resident.append(store.memory('VmRSS'))
     row['stop_seconds'] = statistics.median(stops)
     row['start_seconds'] = statistics.median(starts)
-    time.sleep(1)
-    row['idle_bytes'] = store.memory('VmRSS')
+    row['idle_bytes'] = statistics.median(resident)  # one start may find work to do
 
 
 def measure_disk(store, size):
@@ -253,16 +270,27 @@ def measure(row, store, small, machine):
     return have
 
 
+def kill_loaded(store, written):
+    """Kills it; before, what its log took in the last half second goes to written."""
+    before = store.written()
+    time.sleep(0.5)
+    written.append(store.written() - before)
+    store.server.process.kill()
+
+
 def measure_killed(store, machine, size):
     """Kills it under load; median of the seconds until it is ready again."""
-    starts = []
+    starts, written = [], []
     for i in range(STARTS):
-        killer = threading.Timer(KILL_SECONDS, store.server.process.kill)
+        killer = threading.Timer(KILL_SECONDS, kill_loaded, (store, written))
         with machine.timed([store]):
             killer.start()
             # It must still be loaded when it is killed; its failures then are the point.
             store.load('put', 1, seconds=KILL_SECONDS + 5, first=size + i * 1_000_000)
             killer.join()
+            if len(written) != i + 1 or written[-1] < LOADED_MIN:
+                raise RuntimeError(f'it was killed without a load: {written} records in the last '
+                                   f'half seconds, {LOADED_MIN} are the least')
             store.kill()
             starts.append(store.start())
     print(f'ready after kill -9: {", ".join(f"{start:.2f}" for start in starts)} s; others had '
@@ -322,9 +350,10 @@ def plot(rows):
         axis.set_xscale('log')
         axis.set_title(title)
         axis.set_xlabel('files')
-        axis.set_ylim(bottom=None if logarithmic else 0)
         if logarithmic:
             axis.set_yscale('log')
+        else:
+            axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         if len(lines) > 1:
             axis.legend()
@@ -348,7 +377,7 @@ def arguments():
     options.keys = 1
     sizes = QUICK if options.quick else SIZES[:5]
     if options.write:
-        import matplotlib  # noqa: F401  so that it is missed before hours have passed
+        importlib.import_module('matplotlib')  # so that it is missed before hours have passed
     options.sizes = [int(n) for n in options.sizes.split(',')] if options.sizes else sizes
     return options
 

@@ -6,21 +6,30 @@ order: lines `LAYER name required=R executed=E failed=F` (summed), cmocka's tota
 test. A layer has failed if a test failed, if its command did, if it took too long, or if it ran
 short: executed less than its row or its LAYER lines require. What a layer printed is kept in
 build-logs/NAME.log. The last line is `N passed, N failed`; the exit status is 0 only with 0 failed.
+
+Layers run one after the other, with two exceptions. Those with `lane = "waits"` spend their time in
+sleeps, disks and restarts: they run, one after the other too, beside the rest, as soon as the layers
+before the first of them are done. Those with `lane = "alone"` measure something: they come last, and
+nothing runs beside them.
 """
 import argparse
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from dataclasses import dataclass, field
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = 'build-logs'
-FIELDS = {'name', 'build', 'suite', 'command', 'count', 'required', 'minutes', 'quick'}
+FIELDS = {'name', 'build', 'suite', 'command', 'count', 'required', 'minutes', 'quick', 'lane'}
+# Each lane, and the ports that its tests may take.
+LANES = {'': '20000-25000', 'waits': '25000-30000', 'alone': '20000-30000'}
 MINUTES = 10  # that a layer may take unless its row says otherwise
 SANITIZER_SLOWER = 5  # how much longer a program may take in their builds
 FAILURES, FAILURE_LINES = 3, 12  # of a failed layer's, shown again before the table
@@ -89,12 +98,42 @@ def count_output(text, exit_ok, result, name):
     return bool(layers or cmocka)
 
 
-def run_logged(command, log, minutes):
+class Running:
+    """The processes of all lanes: who ends the runner ends them."""
+    lock = threading.Lock()
+    processes = set()
+    over = False
+
+    @classmethod
+    def start(cls, command, out, lane):
+        with cls.lock:
+            if cls.over:
+                sys.exit(1)  # of this thread: the runner is being ended
+            process = subprocess.Popen(
+                ['/bin/sh', '-c', command], stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, start_new_session=True,
+                env=ENVIRONMENT | dict(os.environ, TEST_PORTS=LANES[lane]))
+            cls.processes.add(process)
+        return process
+
+    @classmethod
+    def ended(cls, process):
+        with cls.lock:
+            cls.processes.discard(process)
+
+    @classmethod
+    def end_all(cls):
+        with cls.lock:
+            cls.over = True
+            for process in cls.processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+
+
+def run_logged(command, log, minutes, lane):
     """Runs a shell command into a log file. Its exit status, or None if it took too long."""
     with open(log, 'ab') as out:
-        process = subprocess.Popen(
-            ['/bin/sh', '-c', command], stdin=subprocess.DEVNULL, stdout=out,
-            stderr=subprocess.STDOUT, start_new_session=True, env=ENVIRONMENT | dict(os.environ))
+        process = Running.start(command, out, lane)
         try:
             return process.wait(minutes * 60)
         except subprocess.TimeoutExpired:
@@ -105,9 +144,9 @@ def run_logged(command, log, minutes):
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             return None
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
+        finally:
+            if process.returncode is not None:
+                Running.ended(process)
 
 
 def run_suite(row, log, minutes, result):
@@ -120,7 +159,7 @@ def run_suite(row, log, minutes, result):
     slow = SANITIZER_SLOWER if row['build'] in ('build-asan', 'build-tsan') else 1
     status = run_logged(
         f'{prefix}meson test -C {row["build"]} --no-rebuild --suite {row["suite"]} -t {slow} '
-        f'--logbase layer-{row["name"]} --print-errorlogs', log, minutes)
+        f'--logbase layer-{row["name"]} --print-errorlogs', log, minutes, row.get('lane', ''))
     if status is None:
         result.reasons.append(f'took longer than {minutes} minutes')
     if not os.path.exists(record):
@@ -137,7 +176,7 @@ def run_suite(row, log, minutes, result):
 
 def run_command(row, log, minutes, result):
     """Runs a command and counts it from its LAYER lines, or as one test."""
-    status = run_logged(row['command'], log, minutes)
+    status = run_logged(row['command'], log, minutes, row.get('lane', ''))
     if status is None:
         result.reasons.append(f'took longer than {minutes} minutes')
     with open(log, encoding='utf-8', errors='replace') as lines:
@@ -151,6 +190,15 @@ def run_command(row, log, minutes, result):
         result.reasons.append('printed no LAYER line')
 
 
+BUILD_LOCKS = {}
+
+
+def build_lock(directory):
+    """Of a build directory, which two lanes may want at once."""
+    with Running.lock:
+        return BUILD_LOCKS.setdefault(directory, threading.Lock())
+
+
 def run_layer(row):
     """Runs one row; its Result."""
     result = Result(row['name'])
@@ -161,7 +209,8 @@ def run_layer(row):
         pass
     built = True
     if 'build' in row:
-        built = run_logged(f'./dev build {row["build"]}', log, 30) == 0
+        with build_lock(row['build']):
+            built = run_logged(f'./dev build {row["build"]}', log, 30, '') == 0
     if not built:
         result.reasons.append(f'{row["build"]} does not build')
     elif 'suite' in row:
@@ -223,8 +272,51 @@ def load_rows(path):
             sys.exit(f'{path}: a row without a name of its own: {row}')
         if ('suite' in row) == ('command' in row) or ('suite' in row and 'build' not in row):
             sys.exit(f'{path}: {row["name"]}: a command, or a suite and its build directory')
+        if row.get('lane', '') not in LANES:
+            sys.exit(f'{path}: {row["name"]}: a lane is one of {", ".join(filter(None, LANES))}')
         names.add(row['name'])
     return rows
+
+
+PRINT = threading.Lock()
+
+
+def run_and_tell(row, results):
+    """Runs one row; its Result goes into results, by name."""
+    with PRINT:
+        print(f'== {row["name"]}', flush=True)
+    result = run_layer(row)
+    results[row['name']] = result
+    with PRINT:
+        if not result.ok():
+            show_log(result.name)
+        print(f'   {"ok" if result.ok() else "FAILED"}: {row["name"]}: {result.executed} executed, '
+              f'{result.failed} failed, {result.minutes:.1f} min', flush=True)
+
+
+def run_rows(rows):
+    """Runs all rows, each in its lane; their Results in the rows' order."""
+    results = {}
+    for row in rows:  # so that none is told by the log of an earlier run
+        with open(f'{LOGS}/{row["name"]}.log', 'wb'):
+            pass
+    lanes = {lane: [row for row in rows if row.get('lane', '') == lane] for lane in LANES}
+    first = next((at for at, row in enumerate(rows) if row.get('lane') == 'waits'), len(rows))
+    before = [row for row in rows[:first] if row in lanes['']]
+    for row in before:
+        run_and_tell(row, results)
+    beside = threading.Thread(
+        target=lambda: [run_and_tell(row, results) for row in lanes['waits']], daemon=True)
+    beside.start()
+    for row in lanes['']:
+        if row not in before:
+            run_and_tell(row, results)
+    beside.join()
+    for row in lanes['alone']:
+        run_and_tell(row, results)
+    for row in rows:  # a lane that broke is no lane that passed
+        results.setdefault(row['name'], Result(row['name'], reasons=['did not run']))
+    return [results[row['name']] for row in rows]
 
 
 def main(argv):
@@ -249,16 +341,14 @@ def main(argv):
         sys.exit(f'no layer named {", ".join(sorted(unknown))}; ./dev test --list names them')
     rows = [row for row in rows if (not args.layers or row['name'] in args.layers)
             and (not args.quick or row.get('quick'))]
+    if not rows:
+        sys.exit('no layer is chosen')
 
-    results = []
-    for row in rows:
-        print(f'== {row["name"]}', flush=True)
-        result = run_layer(row)
-        results.append(result)
-        if not result.ok():
-            show_log(result.name)
-        print(f'   {"ok" if result.ok() else "FAILED"}: {result.executed} executed, '
-              f'{result.failed} failed, {result.minutes:.1f} min', flush=True)
+    try:
+        results = run_rows(rows)
+    except BaseException:
+        Running.end_all()
+        raise
     return 0 if print_table(results) == 0 else 1
 
 

@@ -31,6 +31,21 @@ ROWS = [
     ("suite = 'none'\nbuild = 'build-absent'", '0 passed, 1 failed', 1),
 ]
 
+# A list in which `a` ends only beside `b`, and `c` fails if one of them has not ended.
+LANES = """
+[[layer]]
+name = 'runner-self-c'
+lane = 'alone'
+command = 'test -e {dir}/a && test -e {dir}/b-ended && {line}'
+[[layer]]
+name = 'runner-self-b'
+lane = 'waits'
+command = 'touch {dir}/b && sleep 0.5 && touch {dir}/b-ended && {line}'
+[[layer]]
+name = 'runner-self-a'
+command = 'for i in $(seq 600); do test -e {dir}/b && touch {dir}/a && {line} && exit; sleep 0.1; done'
+"""
+
 # A program's output, whether it ended well; executed, failed, reasons.
 OUTPUTS = [
     ('[==========] 3 test(s) run.\n[  PASSED  ] 3 test(s).\n', True, (3, 0, 0)),
@@ -47,8 +62,13 @@ OUTPUTS = [
 
 def run_row(fields):
     """Last line and exit status of the runner over a list of one row."""
+    return run_rows(f"[[layer]]\nname = 'runner-self'\n{fields}\n")
+
+
+def run_rows(rows):
+    """The same over any list."""
     with tempfile.NamedTemporaryFile('w', suffix='.toml') as table:
-        table.write(f"[[layer]]\nname = 'runner-self'\n{fields}\n")
+        table.write(rows)
         table.flush()
         done = subprocess.run([sys.executable, RUNNER, '--table', table.name], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -63,6 +83,12 @@ def main():
         if got != (last, status):
             failed += 1
             print(f'FAILED: {fields!r}: {got}, wanted {(last, status)}')
+    with tempfile.TemporaryDirectory() as directory:
+        got = run_rows(LANES.replace('{dir}', directory).replace('{line}', LINE % (1, 1, 0)))
+    executed += 1
+    if got != ('3 passed, 0 failed', 0):
+        failed += 1
+        print(f'FAILED: lanes: {got}')
     for text, exit_ok, wanted in OUTPUTS:
         result = test_layers.Result('x')
         test_layers.count_output(text, exit_ok, result, 'x')
@@ -71,7 +97,7 @@ def main():
         if got != wanted:
             failed += 1
             print(f'FAILED: {text!r}: {got}, wanted {wanted}')
-    required = len(ROWS) + len(OUTPUTS)
+    required = len(ROWS) + 1 + len(OUTPUTS)
     print(f'LAYER runner-self required={required} executed={executed} failed={failed}')
     return 1 if failed else 0
 

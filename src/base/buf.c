@@ -51,9 +51,8 @@ ErrCode buf_reserve(Buf *buf, size_t extra, Err *err)
     return OK;
 }
 
-ErrCode buf_append(Buf *buf, const void *data, size_t len, Err *err)
+ErrCode buf_append_growing(Buf *buf, const void *data, size_t len, Err *err)
 {
-    if (len == 0) return OK;
     /* A piece of buf itself would move under our hands. */
     ASSERT((uintptr_t)data + len <= (uintptr_t)buf->data ||
            (uintptr_t)data >= (uintptr_t)buf->data + buf->capacity);
@@ -61,11 +60,6 @@ ErrCode buf_append(Buf *buf, const void *data, size_t len, Err *err)
     memcpy(buf->data + buf->len, data, len);
     buf->len += len;
     return OK;
-}
-
-ErrCode buf_append_str(Buf *buf, Str s, Err *err)
-{
-    return buf_append(buf, s.ptr, s.len, err);
 }
 
 ErrCode buf_append_zeros(Buf *buf, size_t len, Err *err)

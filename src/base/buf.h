@@ -2,6 +2,8 @@
 #ifndef HOLDFAST_BASE_BUF_H
 #define HOLDFAST_BASE_BUF_H
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -20,8 +22,20 @@ void buf_deinit(Buf *buf);
 void buf_clear(Buf *buf);
 /* Makes room for extra more bytes: ERR_TOO_BIG beyond max, ERR_NO_MEMORY. */
 MUST_USE ErrCode buf_reserve(Buf *buf, size_t extra, Err *err);
-MUST_USE ErrCode buf_append(Buf *buf, const void *data, size_t len, Err *err);
-MUST_USE ErrCode buf_append_str(Buf *buf, Str s, Err *err);
+MUST_USE ErrCode buf_append_growing(Buf *buf, const void *data, size_t len, Err *err);
+/* Inline, since answers are made of many short pieces. */
+MUST_USE static inline ErrCode buf_append(Buf *buf, const void *data, size_t len, Err *err)
+{
+    if (len == 0) return OK;
+    if (len > buf->capacity - buf->len) return buf_append_growing(buf, data, len, err);
+    memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    return OK;
+}
+MUST_USE static inline ErrCode buf_append_str(Buf *buf, Str s, Err *err)
+{
+    return buf_append(buf, s.ptr, s.len, err);
+}
 /* Appends len zero bytes. */
 MUST_USE ErrCode buf_append_zeros(Buf *buf, size_t len, Err *err);
 MUST_USE ErrCode buf_printf(Buf *buf, Err *err, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -25,7 +25,7 @@ static inline uint64_t clock_boot_ns(Clock *clock)
 typedef struct {
     Clock clock;
     uint64_t wall_ms;
-    uint64_t boot_ns;
+    _Atomic uint64_t boot_ns; /* moved while another thread looks at it */
 } ManualClock;
 void clock_manual_init(ManualClock *manual, uint64_t wall_ms);
 

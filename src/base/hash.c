@@ -19,7 +19,7 @@ typedef struct {
 } ThreadCtx;
 
 static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
-static EVP_MD *digests[2]; /* by HashKind */
+static EVP_MD *digests[3]; /* by HashKind */
 static EVP_MAC *mac;
 static pthread_key_t thread_key;
 static _Thread_local ThreadCtx *thread_ctx;
@@ -38,8 +38,10 @@ static void fetch(void)
 {
     digests[HASH_SHA256] = EVP_MD_fetch(NULL, "SHA256", NULL);
     digests[HASH_MD5] = EVP_MD_fetch(NULL, "MD5", NULL);
+    digests[HASH_SHA1] = EVP_MD_fetch(NULL, "SHA1", NULL);
     mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    ASSERT(digests[HASH_SHA256] != NULL && digests[HASH_MD5] != NULL && mac != NULL);
+    ASSERT(digests[HASH_SHA256] != NULL && digests[HASH_MD5] != NULL);
+    ASSERT(digests[HASH_SHA1] != NULL && mac != NULL);
     ASSERT(pthread_key_create(&thread_key, thread_ctx_free) == 0);
 }
 
@@ -58,14 +60,15 @@ static void evp_reset(EVP_MD_CTX *evp)
     ASSERT(EVP_DigestInit_ex2(evp, NULL, NULL) == 1);
 }
 
-static size_t digest_len(HashKind kind)
+size_t hash_len(HashKind kind)
 {
-    return kind == HASH_SHA256 ? SHA256_LEN : MD5_LEN;
+    if (kind == HASH_SHA256) return SHA256_LEN;
+    return kind == HASH_MD5 ? MD5_LEN : SHA1_LEN;
 }
 
 HashCtx *hash_new(HashKind kind)
 {
-    ASSERT(kind == HASH_SHA256 || kind == HASH_MD5);
+    ASSERT(kind == HASH_SHA256 || kind == HASH_MD5 || kind == HASH_SHA1);
     HashCtx *ctx = mem_new(sizeof *ctx);
     ctx->kind = kind;
     ctx->evp = evp_new(kind);
@@ -94,7 +97,7 @@ void hash_final(HashCtx *ctx, void *out)
 {
     unsigned len = 0;
     ASSERT(EVP_DigestFinal_ex(ctx->evp, out, &len) == 1);
-    ASSERT(len == digest_len(ctx->kind));
+    ASSERT(len == hash_len(ctx->kind));
     evp_reset(ctx->evp);
 }
 

@@ -1,4 +1,5 @@
-/* Digests, by OpenSSL: SHA-256, MD5, HMAC-SHA-256. A HashCtx belongs to one thread at a time. */
+/* Digests, by OpenSSL: SHA-256, SHA-1, MD5, HMAC-SHA-256. A HashCtx belongs to one thread at a
+ * time. */
 #ifndef HOLDFAST_BASE_HASH_H
 #define HOLDFAST_BASE_HASH_H
 
@@ -7,20 +8,23 @@
 
 #define SHA256_LEN 32
 #define MD5_LEN 16
+#define SHA1_LEN 20
 
 typedef struct {
     uint8_t bytes[SHA256_LEN];
 } Sha256;
 
 typedef struct HashCtx HashCtx;
-typedef enum { HASH_SHA256, HASH_MD5 } HashKind;
+typedef enum { HASH_SHA256, HASH_MD5, HASH_SHA1 } HashKind;
 
 /* A context to use again and again; begins ready for the first update. */
 HashCtx *hash_new(HashKind kind);
 void hash_free(HashCtx *ctx);
 void hash_reset(HashCtx *ctx);
 void hash_update(HashCtx *ctx, const void *data, size_t len);
-/* Writes 32 or 16 bytes and resets. */
+/* Bytes of a digest: 32, 16 or 20. */
+size_t hash_len(HashKind kind);
+/* Writes that many bytes and resets. */
 void hash_final(HashCtx *ctx, void *out);
 /* SHA-256 of len bytes at once (and of two pieces, as if joined). */
 Sha256 sha256_of(const void *data, size_t len);

@@ -8,12 +8,15 @@
 #include <pthread.h>
 
 typedef enum {
-    LOCK_RANK_STORE = 10, /* store's tables of open packs, pins */
-    LOCK_RANK_WAL = 20,   /* wal's table of segments and their descriptors */
-    LOCK_RANK_TABLE = 30, /* the table of un-applied records (read-write) */
-    LOCK_RANK_INDEX = 40, /* the SQLite VFS's in-process shared memory locks */
+    LOCK_RANK_APPLIER = 5, /* whose turn it is to hand the applier a step */
+    LOCK_RANK_STORE = 10,  /* store's tables of open packs, pins */
+    LOCK_RANK_WAL = 20,    /* wal's table of segments and their descriptors */
+    LOCK_RANK_TABLE = 30,  /* the table of un-applied records (read-write) */
+    LOCK_RANK_INDEX = 40,  /* the SQLite VFS's in-process shared memory locks */
     LOCK_RANK_BLOB = 50,
-    LOCK_RANK_DISK = 60, /* the simulated disk */
+    LOCK_RANK_AUDIT_GATE = 54, /* how much refused access the audit log was told */
+    LOCK_RANK_AUDIT = 55,      /* the end of the audit log's chain */
+    LOCK_RANK_DISK = 60,       /* the simulated disk */
     LOCK_RANK_QUEUE = 70,
     LOCK_RANK_RISK = 75, /* store's list of damage: found on any path */
     LOCK_RANK_METRIC = 80,

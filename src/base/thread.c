@@ -1,12 +1,16 @@
 #include "base/thread.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #define THREAD_NAME_MAX 15 /* bytes, the kernel's limit */
+#define JOIN_LOOK_NS 1000000L
 
 /* What the new thread takes over and frees. */
 typedef struct {
@@ -66,4 +70,19 @@ void thread_join(Thread *thread)
     if (!thread->started) return;
     ASSERT(pthread_join(thread->id, NULL) == 0);
     thread->started = false;
+}
+
+bool thread_join_within(Thread *thread, uint32_t timeout_ms)
+{
+    static const struct timespec look = {.tv_nsec = JOIN_LOOK_NS};
+    if (!thread->started) return true;
+    uint64_t end_ns = clock_boot_ns(clock_real()) + (uint64_t)timeout_ms * 1000000;
+    for (;;) {
+        int result = pthread_tryjoin_np(thread->id, NULL);
+        ASSERT(result == 0 || result == EBUSY);
+        if (result == 0) thread->started = false;
+        if (result == 0) return true;
+        if (clock_boot_ns(clock_real()) >= end_ns) return false;
+        (void)nanosleep(&look, NULL); /* woken early it looks again */
+    }
 }

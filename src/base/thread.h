@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include <pthread.h>
+#include <stdint.h>
 
 typedef struct {
     pthread_t id;
@@ -16,5 +17,8 @@ MUST_USE ErrCode thread_start(Thread *thread, const char *name, void (*run)(void
                               Err *err);
 /* Waits for its end; does nothing if it was never started. */
 void thread_join(Thread *thread);
+/* The same for at most timeout_ms. False: it has not ended; nobody knows whether it ever does (a
+ * disk that stands still), and what it uses must stay. */
+bool thread_join_within(Thread *thread, uint32_t timeout_ms);
 
 #endif

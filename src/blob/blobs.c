@@ -168,15 +168,89 @@ ErrCode blobs_open(Disk *disk, const BlobsOptions *options, Blobs **out, Err *er
     blobs->chunk_size = chunk_size;
     atomic_init(&blobs->failed, false);
     lock_init(&blobs->lock, LOCK_RANK_BLOB);
+    blobs->pins = omap_new(1);
     *out = blobs;
     return OK;
+}
+
+ErrCode blobs_start_pool(Blobs *blobs, Err *err)
+{
+    ASSERT(blobs->pool == NULL);
+    return body_pool_open(&blobs->pool, err);
+}
+
+void blobs_stop_pool(Blobs *blobs)
+{
+    body_pool_close(TAKE(blobs->pool));
+}
+
+void blobs_leave(Blobs *blobs, bool left)
+{
+    if (blobs->pool != NULL) body_pool_leave(blobs->pool, left);
+}
+
+uint64_t blobs_still_ns(Blobs *blobs)
+{
+    return blobs->pool == NULL ? 0 : body_pool_still_ns(blobs->pool);
 }
 
 void blobs_free(Blobs *blobs)
 {
     if (blobs == NULL) return;
+    ASSERT(omap_count(blobs->pins) == 0);
+    omap_free(blobs->pins);
     lock_deinit(&blobs->lock);
     mem_free(blobs);
+}
+
+typedef struct {
+    uint8_t bytes[sizeof(BodyId) + 4];
+} PinKey;
+
+static PinKey pin_key(BodyId body, uint32_t extent)
+{
+    PinKey key;
+    memcpy(key.bytes, body.bytes, sizeof body);
+    memcpy(key.bytes + sizeof body, &extent, sizeof extent);
+    return key;
+}
+
+/* Counts one extent's pins up or down; the map's value is the count. */
+static void pin(Blobs *blobs, const Extent *extent, bool up)
+{
+    PinKey key = pin_key(extent->body, extent->number);
+    Str name = str_of(key.bytes, sizeof key.bytes);
+    uintptr_t count = (uintptr_t)omap_get(blobs->pins, name);
+    ASSERT(up || count > 0);
+    count = up ? count + 1 : count - 1;
+    void *old = count > 0 ? omap_put(blobs->pins, name, (void *)count)
+                          : omap_remove(blobs->pins, name);
+    UNUSED(old);
+}
+
+void blobs_pin(Blobs *blobs, const Extent *extents, uint32_t count)
+{
+    lock_take(&blobs->lock);
+    for (uint32_t i = 0; i < count; i++)
+        pin(blobs, &extents[i], true);
+    lock_give(&blobs->lock);
+}
+
+void blobs_unpin(Blobs *blobs, const Extent *extents, uint32_t count)
+{
+    lock_take(&blobs->lock);
+    for (uint32_t i = 0; i < count; i++)
+        pin(blobs, &extents[i], false);
+    lock_give(&blobs->lock);
+}
+
+bool blob_pinned(Blobs *blobs, BodyId body, uint32_t extent)
+{
+    PinKey key = pin_key(body, extent);
+    lock_take(&blobs->lock);
+    bool pinned = omap_get(blobs->pins, str_of(key.bytes, sizeof key.bytes)) != NULL;
+    lock_give(&blobs->lock);
+    return pinned;
 }
 
 ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err)

@@ -20,9 +20,42 @@ typedef struct {
 MUST_USE ErrCode blobs_open(Disk *disk, const BlobsOptions *options, Blobs **out, Err *err);
 void blobs_free(Blobs *blobs);
 
+/* From now on what blob_writer_open() begins is written by threads of these Blobs, so that a disk
+ * that stands still for BODY_POOL_STILL_NS is not waited for: as a mirror it has no copy then; else
+ * the writer ends with ERR_BUSY, as it does when that disk fails. ERR_SYSTEM. */
+MUST_USE ErrCode blobs_start_pool(Blobs *blobs, Err *err);
+/* Every writer has been freed. Waits for the disk. */
+void blobs_stop_pool(Blobs *blobs);
+/* Whether the others went on without this root: what it was given is not waited for any more. Any
+ * thread, between start and stop. */
+void blobs_leave(Blobs *blobs, bool left);
+/* For how long the disk has not done what those threads wait for; 0: it works. Any thread. */
+uint64_t blobs_still_ns(Blobs *blobs);
+
 /* Begins extent number `extent` of body in staging/. Nothing is visible before finish. */
 MUST_USE ErrCode blob_writer_open(Blobs *blobs, BodyId body, uint32_t extent, BlobWriter **out,
                                   Err *err);
+/* The same, by this thread alone, pool or not: who does nothing else waits for the disk. */
+MUST_USE ErrCode blob_writer_open_here(Blobs *blobs, BodyId body, uint32_t extent, BlobWriter **out,
+                                       Err *err);
+/* The same bytes go into other, too, another root's of the same chunk size: hashed once, written to
+ * each, made durable at the same time. What fails there ends only that copy, see
+ * blob_writer_mirror(). Before the first write; at most BLOB_MIRRORS_MAX. ERR_IO, ERR_NO_SPACE …:
+ * it is not mirrored there. */
+#define BLOB_MIRRORS_MAX 2
+MUST_USE ErrCode blob_writer_add_mirror(BlobWriter *writer, Blobs *other, Err *err);
+unsigned blob_writer_mirror_count(const BlobWriter *writer);
+/* What became of mirror i, which is one of *of: OK, or why it has no copy, with the text in err;
+ * ERR_ROOT_FAILED as blob_writer_finish() says. */
+ErrCode blob_writer_mirror(const BlobWriter *writer, unsigned i, Blobs **of, Err *err);
+/* Copies the extent that from reads into to, by this thread, verified on the way, as durable as
+ * after blob_writer_finish(). *from_bad: it is from that failed. ERR_CORRUPT, ERR_IO, ERR_NO_SPACE,
+ * ERR_ROOT_FAILED. */
+MUST_USE ErrCode blob_copy(BlobReader *from, Blobs *to, bool *from_bad, Err *err);
+/* The same in place of a damaged file of that extent, which goes to quarantine/ right before the
+ * copy, whole by then, takes its name. ERR_BUSY: somebody else copies it. */
+MUST_USE ErrCode blob_mend(Blobs *to, BlobReader *from, bool *from_bad, Err *err);
+
 /* Adds bytes: hashes them (SHA-256), cuts chunks, writes. ERR_NO_SPACE, ERR_IO, ERR_NO_MEMORY;
  * ERR_TOO_BIG beyond EXTENT_SIZE_MAX, after which shorter writes are still taken. After any other
  * error the writer is only freed. */
@@ -39,8 +72,9 @@ typedef struct {
 void blob_writer_digest(BlobWriter *writer, Sha256 *out);
 /* Writes table and footer, syncs the file, renames it into blobs/ab/cd/, syncs the directories. On
  * OK the extent is durable (but an orphan until an entry names it). The writer is then only freed.
- * Errors: ERR_NO_SPACE, ERR_SYSTEM: only this extent is lost. ERR_IO: so is it, in a write.
- * ERR_ROOT_FAILED: a sync or what follows it failed: the root must be given up (rule 1 of
+ * Mirrors that did not fail are as durable by then.
+ * Errors: ERR_NO_SPACE, ERR_SYSTEM: only this extent is lost, with its copies. ERR_IO: so is it, in
+ * a write. ERR_ROOT_FAILED: a sync or what follows it failed: the root must be given up (rule 1 of
  * TESTING.md), and these Blobs finish nothing more. */
 MUST_USE ErrCode blob_writer_finish(BlobWriter *writer, const BlobInfo *info, Extent *out,
                                     Err *err);
@@ -87,6 +121,12 @@ MUST_USE ErrCode blob_window_verify(BlobReader *reader, const BlobWindow *window
                                     Err *err);
 void blob_window_close(BlobWindow *window); /* closed already is fine */
 
+/* Pins count extents for a reader that opens them one after the other: who removes what nothing
+ * names any more asks blob_pinned() and leaves them. Counted: each blobs_pin() needs its
+ * blobs_unpin(). In memory only. Any thread. */
+void blobs_pin(Blobs *blobs, const Extent *extents, uint32_t count);
+void blobs_unpin(Blobs *blobs, const Extent *extents, uint32_t count);
+bool blob_pinned(Blobs *blobs, BodyId body, uint32_t extent);
 /* Unlinks an extent; OK if it is not there. Not synced: after a crash it may be back, an orphan. */
 MUST_USE ErrCode blob_remove(Blobs *blobs, BodyId body, uint32_t extent, Err *err);
 /* Is there a file of that name? What it is, blob_reader_open() tells. */

@@ -3,7 +3,9 @@
 #define HOLDFAST_BLOB_BLOBS_PRIV_H
 
 #include "base/lock.h"
+#include "base/omap.h"
 #include "blob/blobs.h"
+#include "blob/body_pool.h"
 #include <stdatomic.h>
 
 #define BLOB_LEAVES (256 * 1024) /* directories blobs/ab/cd that there can be */
@@ -13,7 +15,9 @@ struct Blobs {
     Uuid root;
     uint32_t chunk_size; /* bytes */
     atomic_bool failed;  /* a sync failed: nothing more is finished */
+    BodyPool *pool;      /* NULL: whoever writes does it itself, and waits */
     Lock lock;
+    OMap *pins;                          /* under lock: how often, by body and number */
     uint8_t leaf_known[BLOB_LEAVES / 8]; /* under lock: this process made it durable */
 };
 

@@ -235,15 +235,22 @@ static ErrCode pack_begin(Packs *packs, Err *err)
     return OK;
 }
 
+ErrCode packs_leave(Packs *packs, Err *err)
+{
+    TRY(packs_sync(packs, err));
+    disk_close(packs->active);
+    packs->active = NULL;
+    packs_check(packs);
+    return OK;
+}
+
 /* Sees to it that len bytes and a mark fit into the pack and the buffer. */
 static ErrCode batch_room(Packs *packs, size_t len, Err *err)
 {
     uint64_t end = packs->written + packs->batch.len;
     bool empty = end == PACK_HEADER_LEN;
     if (packs->active != NULL && !empty && end + PACK_MARK_LEN + len > packs->pack_size) {
-        TRY(packs_sync(packs, err));
-        disk_close(packs->active);
-        packs->active = NULL;
+        TRY(packs_leave(packs, err));
     }
     if (packs->active == NULL) TRY(pack_begin(packs, err));
     if (packs->batch.len + len > BATCH_WRITE_BYTES) TRY(batch_write(packs, err));

@@ -42,6 +42,8 @@ MUST_USE ErrCode packs_append(Packs *packs, const PackRecord *record, PackPlace 
 /* Writes and syncs the batch: all that was appended is durable then. Errors as packs_append(), but
  * of the sync itself every one is final. OK without a batch. */
 MUST_USE ErrCode packs_sync(Packs *packs, Err *err);
+/* The next record goes to a new pack. The appender's, between batches; errors as packs_sync(). */
+MUST_USE ErrCode packs_leave(Packs *packs, Err *err);
 /* Reads and verifies one record; views point into buf (cleared first). With check_body also the
  * SHA-256 of the body. That the record is the file asked for, the caller compares. ERR_CORRUPT,
  * ERR_NOT_FOUND (pack gone: look up again), ERR_FOREIGN (another root's), ERR_IO. */

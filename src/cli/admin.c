@@ -1,7 +1,9 @@
 /* holdfast admin: the state of the server and of its log. */
 #include "cli/session.h"
 
+#include "cli/admin_audit.h"
 #include "cli/admin_risk.h"
+#include "cli/admin_roots.h"
 #include "cli/command.h"
 #include "cli/show.h"
 #include <inttypes.h>
@@ -10,20 +12,38 @@
 
 const CommandSpec spec_admin = {
     .name = "admin",
-    .arguments = "status|risk|wal|shards|scrub",
+    .arguments = "status|roots|risk|scrub|...",
     .summary = "tells how the server is",
-    .words = "status|risk|wal|shards|scrub",
-    .usage = "admin status\nadmin risk\nadmin wal\nadmin shards\nadmin scrub [start|pause|resume]",
-    .text = "status: how the server is; its first line begins with ok, or says what is wrong.\n"
-            "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
-            "wal: the write-ahead log. shards: the state of each shard. scrub: how far the\n"
-            "reading of all that is stored is; exit status 6 if it found damage. start begins a\n"
-            "pass now, pause stops it, over restarts too, resume lets it go on.\n"
-            "--json gives the answer of the REST interface.",
-    .example = "  holdfast admin status\n  holdfast admin wal --json\n  holdfast admin scrub start",
-    .options = OPTION_JSON | OPTION_QUIET,
+    .words = "status|roots|replicas|shards|evict|hand-over|risk|ledger|wal|scrub|audit",
+    .usage = "admin status\nadmin roots\nadmin replicas\nadmin shards\n"
+             "admin evict ROOT\nadmin hand-over ROOT\nadmin risk\nadmin ledger\n"
+             "admin wal\n"
+             "admin scrub [start|pause|resume]\n"
+             "admin audit verify [--audit-key FILE] [--json] DIR|FILE…",
+    .text =
+        "status: how the server is; its first line begins with ok, or says what is wrong.\n"
+        "roots: the storage roots, one copy each: whether each is well and in sync, how far it is\n"
+        "behind, its disk and log; exit status 1 if a copy is not in sync. replicas: the copy of\n"
+        "each shard on each root. hand-over: ROOT is to lead: it must be in sync. evict: ROOT is\n"
+        "left out until the server starts again; refused if too few would be left for changes.\n"
+        "ROOT is its directory as the server has it, its uuid, or how that begins.\n"
+        "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
+        "ledger: which files have fewer copies than they are to have, why, since when, what is\n"
+        "done about it; exit status 1 if there are any.\n"
+        "wal: the write-ahead log. shards: the state of each shard. scrub: how far the\n"
+        "reading of all that is stored is; exit status 6 if it found damage. start begins a\n"
+        "pass now, pause stops it, over restarts too, resume lets it go on.\n"
+        "audit verify: asks no server, but reads the audit log in DIR, a data directory or the\n"
+        "one of the audit log, or in FILEs, oldest first; exit status 6, and file and line, if\n"
+        "something in it was changed or cut.\n"
+        "--json gives the answer of the REST interface.",
+    .example =
+        "  holdfast admin status\n  holdfast admin wal --json\n  holdfast admin scrub start\n"
+        "  holdfast admin audit verify ./data",
+    .options = OPTION_JSON | OPTION_QUIET | OPTION_AUDIT,
     .args_min = 1,
-    .args_max = 2,
+    .args_max = OPTIONS_ARGS_MAX,
+    .paths = ~3U,
 };
 
 #define LOW_SPACE_PERCENT 10
@@ -48,6 +68,48 @@ static const char *text(const json_t *object, const char *name, char out[SHOW_NA
 }
 
 /* ---- status ---- */
+
+/* Is a copy missing? Then which, and why. */
+static bool print_degraded(const json_t *status, const char *up)
+{
+    const json_t *durability = json_object_get(status, "durability");
+    const json_t *roots = json_object_get(status, "roots");
+    uint64_t synced = number(durability, "synced");
+    uint64_t copies = number(durability, "copies");
+    if (roots == NULL || synced >= copies) return false;
+    printf("degraded: %" PRIu64 " of %" PRIu64 " copies are in sync", synced, copies);
+    for (size_t i = 0; i < json_array_size(roots); i++) {
+        char dir[SHOW_NAME_SIZE];
+        char verdict[SHOW_NAME_SIZE];
+        char cause[SHOW_NAME_SIZE];
+        const json_t *root = json_array_get(roots, i);
+        const char *is = text(root, "verdict", verdict);
+        if (strcmp(is, "ok") == 0 || strcmp(is, "full") == 0) continue;
+        bool why = json_is_string(json_object_get(root, "cause"));
+        printf("; %s: %s%s%s%s", text(root, "directory", dir), is, why ? " (" : "",
+               why ? text(root, "cause", cause) : "", why ? ")" : "");
+    }
+    printf("; takes reads and writes; up %s\n", up);
+    return true;
+}
+
+/* Of several roots those with damage of that kind (a count of their risk; NULL: any). */
+static void print_damaged_roots(const json_t *status, const char *kind)
+{
+    const json_t *roots = json_object_get(status, "roots");
+    const char *before = " (";
+    for (size_t i = 0; i < json_array_size(roots) && json_array_size(roots) > 1; i++) {
+        char dir[SHOW_NAME_SIZE];
+        const json_t *root = json_array_get(roots, i);
+        const json_t *risk = json_object_get(root, "risk");
+        uint64_t count = kind != NULL ? number(risk, kind)
+                                      : number(risk, "files") + number(risk, "places");
+        if (count == 0) continue;
+        printf("%s%s", before, text(root, "directory", dir));
+        before = ", ";
+    }
+    if (before[0] == ',') putchar(')');
+}
 
 /* One line: what matters most goes first. The exit status. */
 static int print_verdict(const json_t *status)
@@ -74,17 +136,21 @@ static int print_verdict(const json_t *status)
     uint64_t files = number(risk, "files");
     uint64_t places = number(risk, "places");
     if (number(risk, "index_places") > 0) {
-        printf("damage: index damaged: stop the server, then holdfast recover --rebuild index DIR; "
+        printf("damage: index damaged");
+        print_damaged_roots(status, "index_places");
+        printf(": stop the server, then holdfast recover --rebuild index DIR; "
                "%" PRIu64 " file(s) are damaged too\n",
                files);
         return err_info(ERR_FILE_DAMAGED)->exit_status;
     }
     if (files + places > 0) {
-        printf("damage: %" PRIu64 " file(s) and %" PRIu64 " other place(s) are damaged; "
-               "holdfast admin risk lists them; up %s, %s of space left\n",
-               files, places, up, space);
+        printf("damage: %" PRIu64 " file(s) and %" PRIu64 " other place(s) are damaged", files,
+               places);
+        print_damaged_roots(status, NULL);
+        printf("; holdfast admin risk lists them; up %s, %s of space left\n", up, space);
         return err_info(ERR_FILE_DAMAGED)->exit_status;
     }
+    if (print_degraded(status, up)) return 1;
     if (total > 0 && free_bytes < total / 100 * LOW_SPACE_PERCENT) {
         printf("ok, but space is low: %s left; up %s\n", space, up);
         return 0;
@@ -105,13 +171,21 @@ static int print_status(const json_t *status)
            number(status, "pid"));
     printf("started            %s\n", text(status, "started_at", shown));
     printf("root               %s\n", text(json_object_get(status, "root"), "uuid", shown));
-    printf("copies             %" PRIu64 ", on %" PRIu64 " disk(s)\n", number(durability, "copies"),
-           number(durability, "disks"));
+    printf("copies             %" PRIu64 ", %" PRIu64 " in sync on %" PRIu64 " disk(s)\n",
+           number(durability, "copies"), number(durability, "synced"), number(durability, "disks"));
     printf("disk               %s", show_size(number(disk, "free_bytes"), size));
     printf(" free of %s\n", show_size(number(disk, "total_bytes"), size));
     printf("buckets            %" PRIu64 "\n", number(status, "buckets"));
+    const json_t *uploads = json_object_get(status, "uploads");
+    printf("uploads            %" PRIu64 " go on, %s kept of them\n", number(uploads, "open"),
+           show_size(number(uploads, "bytes"), size));
     printf("shards             %" PRIu64 "\n", number(status, "shards"));
     printf("connections        %" PRIu64 "\n", number(status, "connections"));
+    const json_t *limits = json_object_get(status, "limits");
+    printf("at most            %" PRIu64 " connections, %" PRIu64 " requests, %" PRIu64
+           " open files, %s of memory\n",
+           number(limits, "connections"), number(limits, "requests"), number(limits, "open_files"),
+           show_size(number(limits, "memory_bytes"), size));
     printf("writes in flight   %" PRIu64 "\n", number(status, "writes_in_flight"));
     printf("not applied yet    %" PRIu64 " records\n", number(store, "unapplied_records"));
     printf("replayed at start  %" PRIu64 " records, %s\n", number(status, "replayed_records"),
@@ -173,6 +247,22 @@ static int print_shards(const json_t *answer)
 
 /* ---- scrub ---- */
 
+/* Each of several. */
+static void print_scrub_roots(const json_t *roots)
+{
+    for (size_t i = 0; i < json_array_size(roots) && json_array_size(roots) > 1; i++) {
+        char dir[SHOW_NAME_SIZE];
+        char state[SHOW_NAME_SIZE];
+        char done[SHOW_SIZE_SIZE];
+        char total[SHOW_SIZE_SIZE];
+        const json_t *root = json_array_get(roots, i);
+        printf("  %s: %s, pass %" PRIu64 ", %s of about %s, %" PRIu64 " damaged\n",
+               text(root, "directory", dir), text(root, "state", state), number(root, "pass"),
+               show_size(number(root, "verified_bytes"), done),
+               show_size(number(root, "total_bytes"), total), number(root, "damaged"));
+    }
+}
+
 static int print_scrub(const json_t *scrub)
 {
     char shown[SHOW_NAME_SIZE];
@@ -189,6 +279,7 @@ static int print_scrub(const json_t *scrub)
     printf("%-18s %s a second\n", "rate", show_size(number(scrub, "bytes_per_second"), done));
     printf("%-18s %s\n", "last read through", ever ? text(scrub, "last_full_at", shown) : "never");
     printf("%-18s %" PRIu64 " found in this pass\n", "damage", number(scrub, "damaged"));
+    print_scrub_roots(json_object_get(scrub, "roots"));
     return number(scrub, "damaged") > 0 ? err_info(ERR_FILE_DAMAGED)->exit_status : 0;
 }
 
@@ -199,7 +290,10 @@ static const struct {
     int (*print)(const json_t *answer);
 } views[] = {
     {"status", NULL, "/v1/admin/status", print_status},
+    {"roots", NULL, "/v1/admin/roots", admin_roots_print},
+    {"replicas", NULL, "/v1/admin/replicas", admin_replicas_print},
     {"risk", NULL, "/v1/admin/risk", admin_risk_print},
+    {"ledger", NULL, "/v1/admin/ledger", admin_ledger_print},
     {"wal", NULL, "/v1/admin/wal", print_wal},
     {"shards", NULL, "/v1/admin/shards", print_shards},
     {"scrub", NULL, "/v1/admin/scrub", print_scrub},
@@ -212,6 +306,13 @@ static int run(Session *session)
 {
     const char *verb = session->options.args[0];
     const char *action = session->options.arg_count > 1 ? session->options.args[1] : NULL;
+    if (session->options.arg_count > 2)
+        return command_usage(spec_admin.name, "\"%s\" is one argument too many",
+                             session->options.args[2]);
+    if (strcmp(verb, "evict") == 0 || strcmp(verb, "hand-over") == 0) {
+        if (action == NULL) return command_usage(spec_admin.name, "%s: which root?", verb);
+        return admin_roots_act(session, verb, action);
+    }
     for (size_t i = 0; i < ARRAY_LEN(views); i++) {
         if (strcmp(verb, views[i].verb) != 0) continue;
         if ((action == NULL) != (views[i].action == NULL)) continue;
@@ -228,13 +329,19 @@ static int run(Session *session)
     if (action != NULL)
         return command_usage(spec_admin.name, "\"%s %s\" is not scrub start, pause or resume", verb,
                              action);
-    return command_usage(spec_admin.name, "\"%s\" is not status, risk, wal, shards or scrub", verb);
+    return command_usage(spec_admin.name,
+                         "\"%s\" is not status, roots, replicas, shards, evict, hand-over, risk, "
+                         "ledger, wal, scrub or audit",
+                         verb);
 }
 
 int command_admin(int argc, char **argv)
 {
     Session session;
     int status = 0;
+    ClientOptions options;
+    if (!command_options(&spec_admin, argc, argv, &options, &status)) return status;
+    if (strcmp(options.args[0], "audit") == 0) return admin_audit(&options);
     if (!session_begin(&session, &spec_admin, argc, argv, &status)) return status;
     status = run(&session);
     return session_end(&session, status);

@@ -30,7 +30,10 @@ static void print_entry(const json_t *entry)
     } else {
         printf("(no file: a part of the server's own data)\n");
     }
-    printf("  %s: %s, byte %" PRIu64 "\n", text(entry, "cause", a), text(entry, "place", b),
+    char dir[SHOW_NAME_SIZE];
+    bool named = json_is_string(json_object_get(entry, "directory"));
+    printf("  %s: %s%s%s, byte %" PRIu64 "\n", text(entry, "cause", a),
+           named ? text(entry, "directory", dir) : "", named ? "/" : "", text(entry, "place", b),
            number(entry, "offset"));
     printf("  since %s, last seen %s\n", text(entry, "since", a), text(entry, "last_seen", b));
     if (json_string_length(json_object_get(entry, "detail")) > 0) {
@@ -63,4 +66,71 @@ int admin_risk_print(const json_t *answer)
                unlisted);
     }
     return err_info(ERR_FILE_DAMAGED)->exit_status;
+}
+
+/* --- ledger --- */
+
+static void print_times(const json_t *entry)
+{
+    char a[SHOW_NAME_SIZE];
+    bool known = json_is_string(json_object_get(entry, "done_at"));
+    printf("  since %s", text(entry, "since", a));
+    printf("; %s", text(entry, "action", a));
+    if (known) printf("; done about %s", text(entry, "done_at", a));
+    putchar('\n');
+}
+
+static void print_root(const json_t *root)
+{
+    char a[SHOW_NAME_SIZE];
+    char b[SHOW_NAME_SIZE];
+    char size[SHOW_SIZE_SIZE];
+    char count[SHOW_COUNT_SIZE];
+    bool why = json_is_string(json_object_get(root, "cause"));
+    show_size(number(root, "bytes"), size);
+    show_count(number(root, "files"), "file", count);
+    printf("%s is %s%s%s%s: %s, %s\n", text(root, "directory", a), text(root, "why", b),
+           why ? " (" : "", why ? json_string_value(json_object_get(root, "cause")) : "",
+           why ? ")" : "", count, size);
+    print_times(root);
+}
+
+static void print_damaged(const json_t *entry)
+{
+    char a[SHOW_NAME_SIZE];
+    char b[SHOW_NAME_SIZE];
+    if (json_is_string(json_object_get(entry, "id")))
+        printf("%s/%s\n", text(entry, "bucket", a), text(entry, "key", b));
+    else
+        printf("(no file: a part of the server's own data)\n");
+    printf("  damaged: %s/%s", text(entry, "directory", a), text(entry, "place", b));
+    printf(", %s\n", text(entry, "cause", a));
+    print_times(entry);
+}
+
+int admin_ledger_print(const json_t *answer)
+{
+    const json_t *roots = json_object_get(answer, "roots");
+    const json_t *entries = json_object_get(answer, "entries");
+    uint64_t below = number(answer, "below_target");
+    uint64_t places = number(answer, "places");
+    uint64_t copies = number(answer, "copies");
+    char count[SHOW_COUNT_SIZE];
+    char place_count[SHOW_COUNT_SIZE];
+    printf("%s, each of them is to have %" PRIu64 " %s\n",
+           show_count(number(answer, "files"), "file", count), copies,
+           copies == 1 ? "copy" : "copies");
+    if (below + places + number(answer, "unlisted") + json_array_size(roots) == 0) {
+        puts("all of them have");
+        return 0;
+    }
+    printf("below that: %s; %s damaged\n", show_count(below, "file", count),
+           show_count(places, "other place", place_count));
+    for (size_t i = 0; i < json_array_size(roots); i++)
+        print_root(json_array_get(roots, i));
+    for (size_t i = 0; i < json_array_size(entries); i++)
+        print_damaged(json_array_get(entries, i));
+    if (json_is_string(json_object_get(answer, "next")))
+        puts("and more: GET /v1/admin/ledger?after=NEXT");
+    return 1;
 }

@@ -18,15 +18,23 @@ const CommandSpec spec_bucket = {
     .arguments = "create|list|set|remove [NAME]",
     .summary = "makes, names, sets and removes buckets",
     .words = "create|list|set|remove",
-    .usage = "bucket create NAME\nbucket list\n"
-             "bucket set NAME [--quota-bytes SIZE] [--quota-files N]\nbucket remove NAME",
+    .usage = "bucket create NAME [--class CLASS]\nbucket list [NAME]\n"
+             "bucket set NAME [--quota-bytes SIZE] [--quota-files N] [--versions WORD]\n"
+             "                [--writes WORD] [--require WORD]\n"
+             "bucket remove NAME",
     .text =
-        "Makes a bucket, names all buckets, sets the quotas of one, or removes one that holds no\n"
-        "files. Names have 3 to 63 of a-z 0-9 . and -. The bucket `files` is there from the\n"
-        "start. A quota that is not named stays; one below what is there takes nothing away.",
+        "Makes a bucket, names all buckets or tells of one, changes one's settings, or removes\n"
+        "one that holds no files. Names have 3 to 63 of a-z 0-9 . and -. The bucket `files` is\n"
+        "there from the start. --class names how its files are kept (`holdfast class`), for as\n"
+        "long as it is there. What is not named stays. A quota below what is there takes nothing\n"
+        "away. With versions on, older versions and deleted files are kept until `rm --version`\n"
+        "or `rm -r --versions` deletes them; suspended, those that are there stay. With writes\n"
+        "async a change is answered when one copy has it, and may be lost with that one's disk;\n"
+        "with require all none is taken while a copy is missing.",
     .example = "  holdfast bucket create photos\n  holdfast bucket list\n"
-               "  holdfast bucket set photos --quota-bytes 10GiB --quota-files none",
-    .options = OPTION_JSON | OPTION_QUIET | OPTION_QUOTAS,
+               "  holdfast bucket set photos --quota-bytes 10GiB --quota-files none\n"
+               "  holdfast bucket set photos --versions on",
+    .options = OPTION_JSON | OPTION_QUIET | OPTION_BUCKET,
     .args_min = 1,
     .args_max = 2,
 };
@@ -101,7 +109,9 @@ static int change(Session *session, const char *method, Str name)
     bool create = strcmp(method, "PUT") == 0;
     char shown[SHOW_NAME_SIZE];
     if (good && session->options.json && call.answer.len > 0) {
-        printf("%.*s\n", STR_ARG(str_trim(buf_str(&call.answer))));
+        Str answer = buf_str(&call.answer);
+        bool ends = answer.len > 0 && answer.ptr[answer.len - 1] == '\n';
+        printf("%.*s%s", STR_ARG(answer), ends || answer.len == 0 ? "" : "\n");
     } else if (good && !session->options.quiet) {
         fprintf(stderr, "holdfast bucket: %s %s\n", show_name(name, shown),
                 !create              ? "removed"
@@ -144,38 +154,54 @@ static ErrCode read_settings(const ClientOptions *options, Buf *out, Err *err)
         return err_set(err, ERR_USAGE, "--quota-files \"%s\" is not a number of files, or none",
                        options->quota_files);
     }
+    if (options->versioning != NULL) json_member_cstr(&json, "versions", options->versioning);
+    if (options->writes != NULL) json_member_cstr(&json, "writes", options->writes);
+    if (options->require != NULL) json_member_cstr(&json, "require", options->require);
     json_write_object_end(&json);
     return json_writer_end(&json, err);
 }
 
-/* "photos takes at most 10.0 GiB and any number of files" */
-static ErrCode tell_quotas(Str name, const json_t *bucket, Err *err)
+/* "; writes are async", "; require is all": of a server that says so. */
+static ErrCode tell_writes(const json_t *bucket, Err *err)
+{
+    Str writes = {NULL, 0};
+    Str require = {NULL, 0};
+    char shown[SHOW_NAME_SIZE];
+    TRY(json_get_optional_str(bucket, "writes", &writes, err));
+    TRY(json_get_optional_str(bucket, "require", &require, err));
+    if (writes.ptr != NULL) fprintf(stderr, "; writes are %s", show_name(writes, shown));
+    if (require.ptr != NULL) fprintf(stderr, "; require is %s", show_name(require, shown));
+    fprintf(stderr, "\n");
+    return OK;
+}
+
+/* "photos takes at most 10.0 GiB and any number of files; versions are off; writes are sync;
+ * require is in-sync" */
+static ErrCode tell_settings(Str name, const json_t *bucket, Err *err)
 {
     uint64_t bytes = 0;
     uint64_t files = 0;
+    Str versions = {NULL, 0};
     char shown[SHOW_NAME_SIZE];
+    char versions_shown[SHOW_NAME_SIZE];
     char size[SHOW_SIZE_SIZE];
     char count[SHOW_COUNT_SIZE];
     TRY(json_get_optional_u64(bucket, "quota_bytes", &bytes, err));
     TRY(json_get_optional_u64(bucket, "quota_files", &files, err));
-    fprintf(stderr, "holdfast bucket: %s takes %s%s and %s%s\n", show_name(name, shown),
+    TRY(json_get_optional_str(bucket, "versions", &versions, err));
+    fprintf(stderr, "holdfast bucket: %s takes %s%s and %s%s%s%s", show_name(name, shown),
             bytes == 0 ? "" : "at most ", bytes == 0 ? "any size" : show_size(bytes, size),
             files == 0 ? "" : "at most ",
-            files == 0 ? "any number of files" : show_count(files, "file", count));
-    return OK;
-}
-
-/* A PUT would make a bucket that is not there, of a name that may be misspelt. */
-static bool is_there(Session *session, const char *target, int *status)
-{
-    AUTO(json_t, json_free) bucket = NULL;
-    return session_get_json(session, target, &bucket, status);
+            files == 0 ? "any number of files" : show_count(files, "file", count),
+            versions.ptr == NULL ? "" : "; versions are ", show_name(versions, versions_shown));
+    return tell_writes(bucket, err);
 }
 
 static int set(Session *session, Str name)
 {
     AUTO_BUF(target, REMOTE_TARGET_MAX);
     AUTO_BUF(body, SETTINGS_MAX);
+    AUTO(json_t, json_free) before = NULL;
     AUTO(json_t, json_free) bucket = NULL;
     Err err = {0};
     int status = 0;
@@ -183,13 +209,95 @@ static int set(Session *session, Str name)
     if (code == OK) code = remote_bucket_target(&target, name, &err);
     if (code != OK) return session_fail(session, name, &err);
     const char *path = (const char *)target.data;
-    if (!is_there(session, path, &status)) return status;
+    /* A PUT would make a bucket that is not there, of a name that may be misspelt. */
+    if (!session_get_json(session, path, &before, &status)) return status;
     if (!session_put_json(session, path, buf_str(&body), name, &bucket, &status)) return status;
     if (session->options.json)
         session_json_line(bucket);
     else if (!session->options.quiet)
-        code = tell_quotas(name, bucket, &err);
+        code = tell_settings(name, bucket, &err);
     return code == OK ? 0 : session_bad_answer(session, name, &err);
+}
+
+/* A quota, or "none", behind what is used of it. */
+static void print_used(const char *what, const char *used, const char *most)
+{
+    printf("%-13s %s%s%s\n", what, used, most[0] == '\0' ? "" : " of at most ", most);
+}
+
+static ErrCode print_one(const json_t *bucket, Err *err)
+{
+    uint64_t used = 0;
+    uint64_t most = 0;
+    Str text = {NULL, 0};
+    char shown[SHOW_NAME_SIZE];
+    char most_shown[SHOW_SIZE_SIZE] = "";
+    char count[32];
+    TRY(json_get_str(bucket, "name", &text, err));
+    printf("%-13s %s\n", "name", show_name(text, shown));
+    TRY(json_get_str(bucket, "created_at", &text, err));
+    printf("%-13s %s\n", "created_at", show_name(text, shown));
+    TRY(json_get_u64(bucket, "files", &used, err));
+    TRY(json_get_optional_u64(bucket, "quota_files", &most, err));
+    snprintf(count, sizeof count, "%" PRIu64, used);
+    if (most > 0) snprintf(most_shown, sizeof most_shown, "%" PRIu64, most);
+    print_used("files", count, most_shown);
+    TRY(json_get_u64(bucket, "bytes", &used, err));
+    most = 0;
+    TRY(json_get_optional_u64(bucket, "quota_bytes", &most, err));
+    most_shown[0] = '\0';
+    if (most > 0) show_size(most, most_shown);
+    print_used("size", show_size(used, count), most_shown);
+    TRY(json_get_str(bucket, "versions", &text, err));
+    printf("%-13s %s\n", "versions", show_name(text, shown));
+    TRY(json_get_optional_str(bucket, "writes", &text, err));
+    if (text.ptr != NULL) printf("%-13s %s\n", "writes", show_name(text, shown));
+    TRY(json_get_optional_str(bucket, "require", &text, err));
+    if (text.ptr != NULL) printf("%-13s %s\n", "require", show_name(text, shown));
+    text = (Str){NULL, 0};
+    TRY(json_get_optional_str(bucket, "class", &text, err));
+    if (text.ptr != NULL) printf("%-13s %s\n", "class", show_name(text, shown));
+    return OK;
+}
+
+/* In a placement class. */
+static int create_in(Session *session, Str name, const char *class)
+{
+    AUTO_BUF(target, REMOTE_TARGET_MAX);
+    AUTO_BUF(body, SETTINGS_MAX);
+    AUTO(json_t, json_free) bucket = NULL;
+    Err err = {0};
+    int status = 0;
+    JsonWriter json;
+    json_writer_init(&json, &body);
+    json_write_object_begin(&json);
+    json_member_cstr(&json, "class", class);
+    json_write_object_end(&json);
+    ErrCode code = json_writer_end(&json, &err);
+    if (code == OK) code = remote_bucket_target(&target, name, &err);
+    if (code != OK) return session_fail(session, name, &err);
+    const char *path = (const char *)target.data;
+    if (!session_put_json(session, path, buf_str(&body), name, &bucket, &status)) return status;
+    if (session->options.json)
+        session_json_line(bucket);
+    else if (!session->options.quiet)
+        fprintf(stderr, "holdfast bucket: %.*s is there, in class %s\n", STR_ARG(name), class);
+    return 0;
+}
+
+static int tell_one(Session *session, Str name)
+{
+    AUTO_BUF(target, REMOTE_TARGET_MAX);
+    AUTO(json_t, json_free) bucket = NULL;
+    Err err = {0};
+    int status = 0;
+    if (remote_bucket_target(&target, name, &err) != OK) return session_fail(session, name, &err);
+    if (!session_get_json(session, (const char *)target.data, &bucket, &status)) return status;
+    if (session->options.json)
+        session_json_line(bucket);
+    else if (print_one(bucket, &err) != OK)
+        return session_bad_answer(session, name, &err);
+    return 0;
 }
 
 static int run(Session *session)
@@ -198,12 +306,17 @@ static int run(Session *session)
     const char *verb = options->args[0];
     bool create = strcmp(verb, "create") == 0;
     bool set_it = strcmp(verb, "set") == 0;
-    bool has_quota = options->quota_bytes != NULL || options->quota_files != NULL;
+    bool has_setting = options->quota_bytes != NULL || options->quota_files != NULL ||
+                       options->versioning != NULL || options->writes != NULL ||
+                       options->require != NULL;
     bool remove_it = strcmp(verb, "remove") == 0 || strcmp(verb, "rm") == 0;
-    if (has_quota && !set_it) return command_usage(spec_bucket.name, "quotas are for set");
+    if (has_setting && !set_it)
+        return command_usage(spec_bucket.name,
+                             "settings are for set: first `bucket create NAME`, then "
+                             "`bucket set NAME …`");
     if (strcmp(verb, "list") == 0 || strcmp(verb, "ls") == 0) {
         if (options->arg_count == 1) return bucket_list(session);
-        return command_usage(spec_bucket.name, "list takes no name");
+        return tell_one(session, str_from_cstr(options->args[1]));
     }
     if (!create && !remove_it && !set_it) {
         return command_usage(spec_bucket.name, "\"%s\" is not create, list, set or remove", verb);
@@ -211,9 +324,17 @@ static int run(Session *session)
     if (options->arg_count < 2 || options->args[1][0] == '\0') {
         return command_usage(spec_bucket.name, "the name of a bucket is missing");
     }
-    if (set_it && !has_quota) {
-        return command_usage(spec_bucket.name, "what is to be set: --quota-bytes, --quota-files");
+    if (set_it && !has_setting) {
+        return command_usage(
+            spec_bucket.name,
+            "what is to be set: --quota-bytes, --quota-files, --versions, --writes, "
+            "--require");
     }
+    if (options->class != NULL && !create)
+        return command_usage(spec_bucket.name,
+                             "--class is for create: a bucket stays in its class");
+    if (options->class != NULL)
+        return create_in(session, str_from_cstr(options->args[1]), options->class);
     if (set_it) return set(session, str_from_cstr(options->args[1]));
     return change(session, create ? "PUT" : "DELETE", str_from_cstr(options->args[1]));
 }

@@ -60,6 +60,7 @@ void bucket_names_read(BucketNames *names, Disk *disk)
 const char *bucket_names_find(const BucketNames *names, BucketUid uid)
 {
     if (uid == BUCKET_UID_SYSTEM) return "system";
+    if (uid == BUCKET_UID_UPLOADS) return "%uploads"; /* no bucket has such a name */
     for (size_t i = 0; i < names->count; i++) {
         if (names->items[i].uid == uid) return names->items[i].name;
     }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "cli/problem.h"
+#include "cli/settings.h"
 #include "text/base64.h"
 #include <curl/curl.h>
 #include <inttypes.h>
@@ -17,6 +18,7 @@
 struct Client {
     CURLM *multi;
     char *url;
+    char *ca;   /* a PEM file, NULL: the system's */
     char *auth; /* "Authorization: Bearer …", or NULL */
     const volatile sig_atomic_t *stop;
     bool heard;
@@ -51,6 +53,12 @@ ErrCode client_open(const char *url, const char *key, size_t connections,
     return OK;
 }
 
+void client_trust(Client *client, const char *ca)
+{
+    mem_free(TAKE(client->ca));
+    if (ca != NULL) client->ca = mem_dup_cstr(ca);
+}
+
 void client_close(Client *client)
 {
     if (client == NULL) return;
@@ -59,6 +67,7 @@ void client_close(Client *client)
     if (client->auth != NULL) explicit_bzero(client->auth, strlen(client->auth));
     mem_free(client->auth);
     mem_free(client->url);
+    mem_free(client->ca);
     mem_free(client);
 }
 
@@ -182,6 +191,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
         value.len--;
     }
     value = str_trim(value);
+    if (call->header_came != NULL) call->header_came(call->ctx, name, value);
     if (str_eq_nocase(name, STR("repr-digest"))) take_digest(call, value);
     if (str_eq_nocase(name, STR("retry-after")) && str_to_u64(value, 3600, &seconds)) {
         call->retry_after_ms = seconds * 1000;
@@ -199,13 +209,28 @@ static bool add_header(ClientCall *call, const char *line)
     return true;
 }
 
+/* Lines with '\n' between. */
+static bool add_headers(ClientCall *call, const char *lines)
+{
+    AUTO(char, mem_free) copy = mem_dup_cstr(lines);
+    char *rest = copy;
+    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+        if (!add_header(call, line)) return false;
+    }
+    return true;
+}
+
 static bool set_headers(const Client *client, ClientCall *call)
 {
     curl_slist_free_all(call->headers);
     call->headers = NULL;
     bool good = client->auth == NULL || add_header(call, client->auth);
     if (call->has_body) {
-        good = good && add_header(call, "Content-Type: application/octet-stream");
+        char line[128];
+        int len = snprintf(line, sizeof line, "Content-Type: %s",
+                           call->type != NULL ? call->type : "application/octet-stream");
+        ASSERT(len > 0 && (size_t)len < sizeof line);
+        good = good && add_header(call, line);
     }
     if (call->digest != NULL) {
         char text[64];
@@ -214,7 +239,7 @@ static bool set_headers(const Client *client, ClientCall *call)
         snprintf(line, sizeof line, "Repr-Digest: sha-256=:%s:", text);
         good = good && add_header(call, line);
     }
-    if (call->header != NULL) good = good && add_header(call, call->header);
+    if (call->header != NULL) good = good && add_headers(call, call->header);
     return good && curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers) == CURLE_OK;
 }
 
@@ -247,7 +272,9 @@ static void set_common(ClientCall *call)
 static void set_body(ClientCall *call)
 {
     CURL *easy = call->easy;
-    if (!call->has_body) {
+    if (strcmp(call->method, "HEAD") == 0) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L); /* else it waits for one */
+    } else if (!call->has_body) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     } else if (call->body.ptr != NULL) {
         /* Not copied; goes out in one piece with the head if it is small. */
@@ -281,7 +308,11 @@ static bool set_url(const Client *client, ClientCall *call)
     size_t size = strlen(client->url) + strlen(call->target) + 1;
     AUTO(char, mem_free) url = mem_new(size);
     snprintf(url, size, "%s%s", client->url, call->target);
-    return curl_easy_setopt(call->easy, CURLOPT_URL, url) == CURLE_OK; /* copied */
+    if (client->ca != NULL &&
+        (curl_easy_setopt(call->easy, CURLOPT_CAINFO, client->ca) != CURLE_OK ||
+         curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL) != CURLE_OK))
+        return false;
+    return curl_easy_setopt(call->easy, CURLOPT_URL, url) == CURLE_OK; /* copied, like CAINFO */
 }
 
 void client_start(Client *client, ClientCall *call)
@@ -334,13 +365,70 @@ static ErrCode fail_transport(const Client *client, ClientCall *call, CURLcode r
         return err_set(&call->err, ERR_CONFIG, "the server's address %s is not valid: %s",
                        client->url, text);
     case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-        return err_set(&call->err, ERR_CONFIG, "the certificate of %s is not trusted: %s",
+        return err_set(&call->err, ERR_CONFIG,
+                       "the certificate of %s is not trusted: %s; --ca FILE names whom to trust",
                        client->url, text);
+    case CURLE_SSL_CONNECT_ERROR:
+        /* OpenSSL's words for an answer that is no TLS; all else may pass. */
+        if (strstr(text, "wrong version number") == NULL) break;
+        return err_set(&call->err, ERR_CONFIG,
+                       "%s speaks no TLS; if it is the right port, write http:// for https://",
+                       client->url);
+    case CURLE_SSL_CACERT_BADFILE:
+        if (client->ca == NULL) {
+            return err_set(&call->err, ERR_CONFIG,
+                           "this machine has no list of authorities (%s); install ca-certificates, "
+                           "or name whom to trust: --ca FILE",
+                           text);
+        }
+        return err_set(&call->err, ERR_CONFIG, "--ca %s: holds no certificates in PEM: %s",
+                       client->ca != NULL ? client->ca : "", text);
     case CURLE_OUT_OF_MEMORY: return err_set(&call->err, ERR_NO_MEMORY, "%s", text);
     default: break;
     }
     return err_set(&call->err, ERR_PEER, "no whole answer from %s: %s", client->url, text);
+}
+
+/* The bucket that a request is about, as it stands in its address; empty: none. */
+static Str bucket_of(const char *target)
+{
+    static const char *const before[] = {"/v1/buckets/", "bucket="};
+    for (size_t i = 0; i < ARRAY_LEN(before); i++) {
+        const char *at = strstr(target, before[i]);
+        if (at == NULL) continue;
+        at += strlen(before[i]);
+        return str_of(at, strcspn(at, "/?&"));
+    }
+    return (Str){NULL, 0};
+}
+
+/* What the server says to all its clients, for somebody at a shell: names, and commands. */
+static void explain(const Client *client, ClientCall *call)
+{
+    Str bucket = str_slice(bucket_of(call->target), 0, 63);
+    ErrCode code = call->code;
+    Err *err = &call->err;
+    bool rest = strncmp(call->target, "/v1/", 4) == 0;
+    if (rest && call->status < 500 && problem_is_s3(buf_str(&call->answer))) {
+        call->code = err_set(err, ERR_CONFIG,
+                             "%s is a door for S3, which this command does not speak; --url names "
+                             "the REST one, %s unless configured otherwise",
+                             client->url, SETTINGS_URL_DEFAULT);
+    } else if (code == ERR_NO_BUCKET && bucket.len > 0) {
+        call->code = err_set(err, code,
+                             "there is no bucket \"%.*s\"; `holdfast bucket list` names all",
+                             STR_ARG(bucket));
+    } else if (code == ERR_BUCKET_NOT_EMPTY && bucket.len > 0) {
+        call->code = err_set(err, code,
+                             "it still holds files or versions of files; `holdfast rm -r %.*s/` "
+                             "deletes the files, with --versions all",
+                             STR_ARG(bucket));
+    } else if (code == ERR_QUOTA_EXCEEDED) {
+        call->code = err_set(err, code,
+                             "the bucket has a quota, and this would exceed it; `holdfast bucket "
+                             "list %.*s` tells how much is used",
+                             STR_ARG(bucket.len > 0 ? bucket : STR("BUCKET")));
+    }
 }
 
 static void finish(Client *client, ClientCall *call, CURLcode result)
@@ -356,14 +444,17 @@ static void finish(Client *client, ClientCall *call, CURLcode result)
         call->code = problem_read((int)status, buf_str(&call->answer), &call->err);
         if (call->code == ERR_UNAUTHENTICATED && client->auth == NULL) {
             call->code = err_set(&call->err, ERR_UNAUTHENTICATED,
-                                 "no key was given: --key ID.SECRET or HOLDFAST_KEY; the server's "
-                                 "own is in root.key in its data directory");
+                                 "no key was given: --key-file FILE, --key ID.SECRET, "
+                                 "HOLDFAST_KEY_FILE or HOLDFAST_KEY; the server's own is the file "
+                                 "root.key in its data directory");
         } else if (call->code == ERR_UNAUTHENTICATED) {
             call->code = err_set(&call->err, ERR_UNAUTHENTICATED,
-                                 "%s does not take the key that was given (--key, HOLDFAST_KEY, "
-                                 "HOLDFAST_KEY_FILE or config.yaml); its own is in root.key in its "
+                                 "%s does not take the key that was given (--key-file, --key, "
+                                 "HOLDFAST_KEY…, config.yaml); its own is the file root.key in its "
                                  "data directory",
                                  client->url);
+        } else {
+            explain(client, call);
         }
     } else if (result != CURLE_OK) {
         call->code = fail_transport(client, call, result);

@@ -25,9 +25,12 @@ struct ClientCall {
     Str body;             /* all of it, or ptr NULL: send() gives it */
     uint64_t body_size;   /* bytes */
     const Sha256 *digest; /* of the body, sent as Repr-Digest; NULL: none */
-    const char *header;   /* one line more: "If-Match: …"; NULL: none */
+    const char *type;     /* of the body; NULL: application/octet-stream */
+    const char *header;   /* lines more, '\n' between: "If-Match: …"; NULL: none */
     ErrCode (*send)(void *ctx, void *data, size_t max, size_t *len, Err *err); /* *len 0: the end */
     ErrCode (*rewind)(void *ctx, Err *err); /* send() begins again */
+    /* Each header of the answer, before its body; NULL: nobody asks. */
+    void (*header_came)(void *ctx, Str name, Str value);
     /* Pieces of a 2xx answer; NULL: it is kept in answer. */
     ErrCode (*receive)(void *ctx, Str piece, Err *err);
     void *ctx;
@@ -60,10 +63,13 @@ void client_call_init(ClientCall *call, size_t answer_max);
 /* Cancels it if it runs; frees what it holds. */
 void client_call_deinit(ClientCall *call);
 
-/* url: "http://HOST:PORT"; key: "ID.SECRET" or NULL; both copied. stop: when it is not 0, waiting
- * ends (set by a signal handler); NULL: never. Errors: ERR_SYSTEM. */
+/* url: "http://HOST:PORT" or https; key: "ID.SECRET" or NULL; both copied. stop: when it is not 0,
+ * waiting ends (set by a signal handler); NULL: never. Errors: ERR_SYSTEM. */
 MUST_USE ErrCode client_open(const char *url, const char *key, size_t connections,
                              const volatile sig_atomic_t *stop, Client **out, Err *err);
+/* An https server is trusted by the authorities in this PEM file, and no others; copied. NULL: by
+ * the system's. */
+void client_trust(Client *client, const char *ca);
 /* No call runs any more. NULL is fine. */
 void client_close(Client *client);
 const char *client_url(const Client *client);

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/nearest.h"
+#include "text/json.h"
+
 #define TEXT_MAX (1 * MIB)
 
 static const Command *find(const Command *commands, size_t count, const char *name)
@@ -16,6 +19,11 @@ static const Command *find(const Command *commands, size_t count, const char *na
 
 static void print_help(FILE *out, const Command *commands, size_t count)
 {
+    int widest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const CommandSpec *spec = commands[i].spec;
+        widest = MAX(widest, (int)(strlen(spec->name) + strlen(spec->arguments)) + 1);
+    }
     fputs("usage: holdfast COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < count; i++) {
         const CommandSpec *spec = commands[i].spec;
@@ -23,7 +31,7 @@ static void print_help(FILE *out, const Command *commands, size_t count)
         int len = snprintf(left, sizeof left, "%s%s%s", spec->name,
                            spec->arguments[0] != '\0' ? " " : "", spec->arguments);
         ASSERT(len > 0 && (size_t)len < sizeof left);
-        fprintf(out, "  %-38s %s\n", left, spec->summary);
+        fprintf(out, "  %-*s  %s\n", widest, left, spec->summary);
     }
     fputs(
         "\n`holdfast help COMMAND` tells more. Exit status: 0 done, 1 some items failed, 2 usage,\n"
@@ -31,32 +39,17 @@ static void print_help(FILE *out, const Command *commands, size_t count)
         out);
 }
 
-/* Letters that two words share in their order: enough to see what was meant. */
-static size_t likeness(const char *a, const char *b)
-{
-    size_t same = 0;
-    for (; *a != '\0'; a++) {
-        const char *at = strchr(b, *a);
-        if (at == NULL) continue;
-        same++;
-        b = at + 1;
-    }
-    return same;
-}
-
 static int unknown(const Command *commands, size_t count, const char *name)
 {
     const char *nearest = NULL;
     size_t best = 0;
-    size_t len = strlen(name);
+    if (name[0] == '-') {
+        fprintf(stderr, "holdfast: a command comes first, and %s is none\n", name);
+        fputs("`holdfast help` lists the commands\n", stderr);
+        return EXIT_USAGE;
+    }
     for (size_t i = 0; i < count; i++) {
-        const char *known = commands[i].spec->name;
-        size_t known_len = strlen(known);
-        size_t longer = MAX(len, known_len);
-        size_t score = MAX(likeness(name, known), likeness(known, name));
-        if (longer - score > (longer < 8 ? 1 : 2) || score <= best) continue;
-        best = score;
-        nearest = known;
+        if (nearest_is(name, commands[i].spec->name, &best)) nearest = commands[i].spec->name;
     }
     fprintf(stderr, "holdfast: there is no command %s", name);
     if (nearest != NULL) fprintf(stderr, "; do you mean %s?", nearest);
@@ -77,7 +70,7 @@ int command_main(const Command *commands, size_t count, int argc, char **argv)
         return EXIT_USAGE;
     }
     const char *name = argv[1];
-    if (strcmp(name, "--version") == 0) name = "version";
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     const Command *command = find(commands, count, name);
     if (command == NULL) return unknown(commands, count, name);
@@ -107,6 +100,38 @@ bool command_options(const CommandSpec *spec, int argc, char **argv, ClientOptio
     return false;
 }
 
+int command_print(const char *name, const char *member, const Buf *text, bool json)
+{
+    Err err = {0};
+    if (!json) return print_text(name, text);
+    AUTO_BUF(line, 4 * TEXT_MAX);
+    JsonWriter writer;
+    json_writer_init(&writer, &line);
+    json_write_object_begin(&writer);
+    json_member_str(&writer, member, buf_str(text));
+    json_write_object_end(&writer);
+    ErrCode code = json_writer_end(&writer, &err);
+    if (code == OK) code = buf_append_str(&line, STR("\n"), &err);
+    return code == OK ? print_text(name, &line) : command_fail(name, &err);
+}
+
+int command_fail_json(const char *name, const Err *err, bool json)
+{
+    AUTO_BUF(line, 4 * KIB);
+    JsonWriter writer;
+    if (!json) return command_fail(name, err);
+    json_writer_init(&writer, &line);
+    json_write_object_begin(&writer);
+    json_write_key(&writer, "error");
+    json_write_object_begin(&writer);
+    json_member_cstr(&writer, "code", err_info(err->code)->slug);
+    json_member_cstr(&writer, "detail", err_text(err));
+    json_write_object_end(&writer);
+    json_write_object_end(&writer);
+    if (json_writer_end(&writer, NULL) == OK) printf("%.*s\n", STR_ARG(buf_str(&line)));
+    return command_fail(name, err);
+}
+
 int command_usage(const char *name, const char *format, ...)
 {
     va_list args;
@@ -130,10 +155,10 @@ const CommandSpec spec_help = {
     .name = "help",
     .arguments = "[COMMAND]",
     .summary = "lists the commands, or tells of one",
-    .usage = "help [COMMAND]",
+    .usage = "help [--json] [COMMAND]",
     .text = "Lists the commands; with COMMAND it tells what that does and which options it has.",
     .example = "  holdfast help put",
-    .options = OPTION_LOCAL,
+    .options = OPTION_LOCAL | OPTION_JSON,
     .args_min = 0,
     .args_max = 1,
 };
@@ -142,10 +167,10 @@ const CommandSpec spec_man = {
     .name = "man",
     .arguments = "",
     .summary = "prints the manual page",
-    .usage = "man",
+    .usage = "man [--json]",
     .text = "Prints the manual page of all commands, as man(1) reads it.",
     .example = "  holdfast man | man -l -",
-    .options = OPTION_LOCAL,
+    .options = OPTION_LOCAL | OPTION_JSON,
 };
 
 const CommandSpec spec_completion = {
@@ -153,16 +178,58 @@ const CommandSpec spec_completion = {
     .arguments = "bash|zsh|fish",
     .summary = "prints what completes commands in a shell",
     .words = "bash|zsh|fish",
-    .usage = "completion bash|zsh|fish",
+    .usage = "completion [--json] bash|zsh|fish",
     .text =
         "Prints what a shell needs to complete commands, options and files. The Debian package\n"
         "has it installed already.",
     .example = "  source <(holdfast completion bash)\n"
                "  holdfast completion fish > ~/.config/fish/completions/holdfast.fish",
-    .options = OPTION_LOCAL,
+    .options = OPTION_LOCAL | OPTION_JSON,
     .args_min = 1,
     .args_max = 1,
 };
+
+static void options_json(JsonWriter *json, const CommandSpec *spec)
+{
+    OptionText option;
+    json_write_key(json, "options");
+    json_write_array_begin(json);
+    for (size_t cursor = 0; options_next(spec, &cursor, &option);) {
+        json_write_object_begin(json);
+        json_member_cstr(json, "name", option.name);
+        if (option.letter != '\0') json_member_str(json, "letter", str_of(&option.letter, 1));
+        if (option.value != NULL) json_member_cstr(json, "value", option.value);
+        json_member_cstr(json, "text", option.text);
+        json_write_object_end(json);
+    }
+    json_write_array_end(json);
+}
+
+/* A line for each command, or for one. */
+static int help_json(const Command *commands, size_t count, const Command *one)
+{
+    Err err = {0};
+    AUTO_BUF(text, TEXT_MAX);
+    ErrCode code = OK;
+    for (size_t i = 0; i < count && code == OK; i++) {
+        const CommandSpec *spec = commands[i].spec;
+        if (one != NULL && one != &commands[i]) continue;
+        JsonWriter json;
+        json_writer_init(&json, &text);
+        json_write_object_begin(&json);
+        json_member_cstr(&json, "name", spec->name);
+        json_member_cstr(&json, "arguments", spec->arguments);
+        json_member_cstr(&json, "summary", spec->summary);
+        json_member_cstr(&json, "usage", spec->usage);
+        json_member_cstr(&json, "text", spec->text);
+        json_member_cstr(&json, "example", spec->example);
+        options_json(&json, spec);
+        json_write_object_end(&json);
+        code = json_writer_end(&json, &err);
+        if (code == OK) code = buf_append_str(&text, STR("\n"), &err);
+    }
+    return code == OK ? print_text("help", &text) : command_fail("help", &err);
+}
 
 /* `help NAME` is the command's own --help. */
 int command_help(const Command *commands, size_t count, int argc, char **argv)
@@ -171,11 +238,13 @@ int command_help(const Command *commands, size_t count, int argc, char **argv)
     int status = 0;
     if (!command_options(&spec_help, argc, argv, &options, &status)) return status;
     if (options.arg_count == 0) {
+        if (options.json) return help_json(commands, count, NULL);
         print_help(stdout, commands, count);
         return 0;
     }
     const Command *command = find(commands, count, options.args[0]);
     if (command == NULL) return unknown(commands, count, options.args[0]);
+    if (options.json) return help_json(commands, count, command);
     char name[32];
     char flag[] = "--help";
     int len = snprintf(name, sizeof name, "%s", command->spec->name);
@@ -192,7 +261,7 @@ int command_man(const Command *commands, size_t count, int argc, char **argv)
     AUTO_BUF(text, TEXT_MAX);
     if (!command_options(&spec_man, argc, argv, &options, &status)) return status;
     if (manual_write(commands, count, &text, &err) != OK) return command_fail("man", &err);
-    return print_text("man", &text);
+    return command_print("man", "man", &text, options.json);
 }
 
 int command_completion(const Command *commands, size_t count, int argc, char **argv)
@@ -204,5 +273,6 @@ int command_completion(const Command *commands, size_t count, int argc, char **a
     if (!command_options(&spec_completion, argc, argv, &options, &status)) return status;
     ErrCode code = completion_write(commands, count, options.args[0], &text, &err);
     if (code == ERR_USAGE) return command_usage("completion", "%s", err_text(&err));
-    return code == OK ? print_text("completion", &text) : command_fail("completion", &err);
+    return code == OK ? command_print("completion", options.args[0], &text, options.json)
+                      : command_fail("completion", &err);
 }

@@ -29,6 +29,12 @@ int command_usage(const char *name, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Prints "holdfast NAME: text" for a failure; returns the exit status of err->code's row. */
 int command_fail(const char *name, const Err *err);
 
+/* Writes text to standard output; json: as the object {"MEMBER": text}, a line. The exit status. */
+int command_print(const char *name, const char *member, const Buf *text, bool json);
+/* Prints "holdfast NAME: text" as command_fail(); json: also the line {"error": {"code",
+ * "detail"}} on standard output. */
+int command_fail_json(const char *name, const Err *err, bool json);
+
 /* What the table says as text: the page holdfast(1) for man, and what a shell ("bash", "zsh",
  * "fish") sources. Errors: ERR_USAGE: no such shell; as buf_append(). */
 MUST_USE ErrCode manual_write(const Command *commands, size_t count, Buf *out, Err *err);
@@ -54,8 +60,14 @@ extern const CommandSpec spec_rm;
 int command_rm(int argc, char **argv);
 extern const CommandSpec spec_bucket;
 int command_bucket(int argc, char **argv);
+extern const CommandSpec spec_class;
+int command_class(int argc, char **argv);
+extern const CommandSpec spec_key;
+int command_key(int argc, char **argv);
 extern const CommandSpec spec_admin;
 int command_admin(int argc, char **argv);
+extern const CommandSpec spec_bench;
+int command_bench(int argc, char **argv);
 extern const CommandSpec spec_fsck;
 int command_fsck(int argc, char **argv);
 extern const CommandSpec spec_recover;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define PATHS_LAST 31U /* the last bit of CommandSpec.paths */
+
 /* Text between single quotes of a POSIX shell, zsh or fish; brackets of zsh escaped if zsh. */
 static ErrCode put_quoted(Buf *out, const char *text, bool zsh, Err *err)
 {
@@ -119,6 +121,12 @@ static ErrCode bash_options(Buf *out, const CommandSpec *spec, const char *name,
     return buf_append_str(out, STR("'"), err);
 }
 
+/* Is argument at, from 0, the name of a file? */
+static bool is_path(const CommandSpec *spec, unsigned at)
+{
+    return (spec->paths >> MIN(at, PATHS_LAST) & 1) != 0;
+}
+
 static ErrCode write_bash(const Command *commands, size_t count, Buf *out, Err *err)
 {
     TRY(buf_append_str(out, STR(bash_head), err));
@@ -134,7 +142,7 @@ static ErrCode write_bash(const Command *commands, size_t count, Buf *out, Err *
         TRY(put_first(out, commands, count, spec, err));
         TRY(buf_append_str(out, STR("' paths='"), err));
         for (unsigned at = 0; at < OPTIONS_ARGS_MAX; at++) {
-            if ((spec->paths >> at & 1) != 0) TRY(buf_printf(out, err, "%u ", at));
+            if (is_path(spec, at)) TRY(buf_printf(out, err, "%u ", at));
         }
         TRY(buf_append_str(out, STR("' ;;\n"), err));
     }
@@ -176,7 +184,7 @@ static ErrCode zsh_command(const Command *commands, size_t count, const CommandS
             TRY(buf_append_str(out, STR(" \\\n            '1:what:("), err));
             TRY(put_first(out, commands, count, spec, err));
             TRY(buf_append_str(out, STR(")'"), err));
-        } else if ((spec->paths >> at & 1) != 0) {
+        } else if (is_path(spec, at)) {
             TRY(buf_printf(out, err, " \\\n            '%u:path:_files'", at + 1));
         }
     }

@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/local_file.h"
+#include "cli/server_config.h"
 #include "text/json.h"
 
 #define NAME "doctor"
@@ -18,18 +19,21 @@ const CommandSpec spec_doctor = {
     .name = NAME,
     .arguments = "[DIR]",
     .summary = "says what of this machine to change",
-    .usage = "doctor [--json] [--quiet] [DIR]",
+    .usage = "doctor [--config FILE] [--json] [--quiet] [DIR]",
     .text =
-        "Looks whether this machine is fit for a server whose data directory is DIR (./data\n"
-        "unless given), as the user who will run it: rights, file system and its mount options,\n"
-        "space, how long a sync takes, the disk's cache, clock, limits, memory, kernel, port.\n"
+        "Looks whether this machine is fit for a server whose data directory is DIR (that of the\n"
+        "settings, or ./data, unless given), as the user who will run it: rights, file system\n"
+        "and its mount options, space, how long a sync takes, the disk's cache, clock, limits,\n"
+        "memory, kernel, port, and the certificate that the settings name: rights, key, dates,\n"
+        "names.\n"
         "Each line is OK, WARN or FAIL; the latter say what to change and why. It writes one\n"
         "small file into DIR, if DIR is there, and removes it. Changes nothing.\n"
         "\n"
         "Ends with 1 if a line is FAIL. --quiet leaves out what is OK.",
     .example = "  holdfast doctor /srv/holdfast\n"
+               "  holdfast doctor --config /etc/holdfast/holdfast.yaml\n"
                "  sudo -u holdfast holdfast doctor /var/lib/holdfast",
-    .options = OPTION_LOCAL | OPTION_JSON | OPTION_QUIET,
+    .options = OPTION_LOCAL | OPTION_JSON | OPTION_QUIET | OPTION_DOCTOR,
     .paths = 1,
     .args_min = 0,
     .args_max = 1,
@@ -106,6 +110,29 @@ static ErrCode find_place(Doctor *doctor, char place[PATH_MAX], Err *err)
     return err_set(err, ERR_USAGE, "%s is no directory", place);
 }
 
+/* The server's settings, as `serve --data dir --config file` would read them. A dir that is NULL is
+ * theirs. */
+static ErrCode read_config(const char *dir, const char *file, Config *out, Err *err)
+{
+    char name[] = NAME;
+    char data_flag[] = "--data";
+    char config_flag[] = "--config";
+    char *words[] = {name, NULL, NULL, NULL, NULL};
+    int count = 1;
+    bool help = false;
+    AUTO(char, mem_free) data = mem_dup_cstr(dir != NULL ? dir : "data");
+    AUTO(char, mem_free) config = mem_dup_cstr(file != NULL ? file : "");
+    if (dir != NULL || file == NULL) {
+        words[count++] = data_flag;
+        words[count++] = data;
+    }
+    if (file != NULL) {
+        words[count++] = config_flag;
+        words[count++] = config;
+    }
+    return server_config_read(count, words, out, &help, err);
+}
+
 int command_doctor(int argc, char **argv)
 {
     ClientOptions options;
@@ -113,12 +140,28 @@ int command_doctor(int argc, char **argv)
     Err err = {0};
     char place[PATH_MAX];
     if (!command_options(&spec_doctor, argc, argv, &options, &status)) return status;
-    Doctor doctor = {.dir = options.arg_count > 0 ? options.args[0] : "data",
+    Config config = {0};
+    const char *dir = options.arg_count > 0 ? options.args[0] : NULL;
+    ErrCode code = read_config(dir, options.config, &config, &err);
+    Doctor doctor = {.dir = dir != NULL             ? dir
+                            : config.data_count > 0 ? config.data[0]
+                                                    : "data",
+                     .config = code == OK ? &config : NULL,
                      .json = options.json,
                      .quiet = options.quiet};
-    if (find_place(&doctor, place, &err) != OK) return command_fail(NAME, &err);
+    if (code != OK) {
+        doctor_tell(&doctor, DOCTOR_FAIL, "settings",
+                    "The server does not start with them: holdfast config check FILE.", "%s",
+                    err_text(&err));
+    }
+    if (find_place(&doctor, place, &err) != OK) {
+        config_deinit(&config);
+        return command_fail(NAME, &err);
+    }
     doctor_disk(&doctor);
+    doctor_certificate(&doctor);
     doctor_system(&doctor);
+    config_deinit(&config);
     if (!doctor.json && !doctor.quiet) {
         printf("\n%u OK, %u to look at (WARN), %u to mend (FAIL)\n", doctor.counts[DOCTOR_OK],
                doctor.counts[DOCTOR_WARN], doctor.counts[DOCTOR_FAIL]);

@@ -4,13 +4,15 @@
 #define HOLDFAST_CLI_DOCTOR_H
 
 #include "base/buf.h"
+#include "config/config.h"
 
 typedef enum { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL } DoctorLevel;
 
 typedef struct {
-    const char *dir;   /* as it was given */
-    const char *place; /* dir, or the nearest directory above it that is there */
-    bool there;        /* dir is there */
+    const char *dir;      /* as it was given */
+    const char *place;    /* dir, or the nearest directory above it that is there */
+    bool there;           /* dir is there */
+    const Config *config; /* the server's; NULL: it is not good */
     bool json;
     bool quiet; /* only what is not good */
     unsigned counts[DOCTOR_FAIL + 1];
@@ -21,17 +23,18 @@ void doctor_tell(Doctor *doctor, DoctorLevel level, const char *check, const cha
                  const char *format, ...) PRINTF_LIKE(5, 6);
 /* Directory: rights, file system, mount options, space, time of a sync, cache of the disk. */
 void doctor_disk(Doctor *doctor);
+/* What the settings name as certificate and key: rights, dates, names. */
+void doctor_certificate(Doctor *doctor);
 /* The rest: clock, limits, memory, kernel, port. */
 void doctor_system(Doctor *doctor);
 
-/* What a mountinfo line (proc(5)) says, if it is that of device "MAJOR:MINOR" ("259:1"). Views.
- * Pure.
- */
+/* What a mountinfo line (proc(5)) says, if it is that of mount id, or with an empty id of device
+ * "MAJOR:MINOR" ("259:1"), which may be mounted at several places. Views. Pure. */
 typedef struct {
     Str type;    /* "ext4" */
     Str options; /* of mount and file system: "rw,noatime rw,barrier=0" */
 } DoctorMount;
-bool doctor_mount_of(Str line, Str device, DoctorMount *out);
+bool doctor_mount_of(Str line, Str id, Str device, DoctorMount *out);
 /* Is word among the comma- or space-separated options? Pure. */
 bool doctor_has_option(Str options, Str word);
 /* DOCTOR_FAIL: what is written there does not outlive the machine; DOCTOR_WARN: syncs may not be

@@ -38,7 +38,7 @@ bool doctor_has_option(Str options, Str word)
 }
 
 /* "36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 - ext3 /dev/root rw,errors=continue" */
-bool doctor_mount_of(Str line, Str device, DoctorMount *out)
+bool doctor_mount_of(Str line, Str id, Str device, DoctorMount *out)
 {
     Str fields[16];
     size_t count = 0;
@@ -51,7 +51,8 @@ bool doctor_mount_of(Str line, Str device, DoctorMount *out)
         count++;
         line = rest;
     }
-    if (dash < 6 || dash + 3 >= count || !str_eq(fields[2], device)) return false;
+    bool it = id.len > 0 ? str_eq(fields[0], id) : count > 2 && str_eq(fields[2], device);
+    if (dash < 6 || dash + 3 >= count || !it) return false;
     /* From the mount's options to the end: both kinds, and what stands between harms nothing. */
     const char *end = fields[dash + 3].ptr + fields[dash + 3].len;
     *out = (DoctorMount){.type = fields[dash + 1],
@@ -184,8 +185,20 @@ static void tell_mount(Doctor *doctor, const DoctorMount *mount)
     }
 }
 
+/* The number of the mount that path lies on, "" if the kernel (before 5.8) does not tell. */
+static const char *mount_id(const char *path, char out[32])
+{
+    struct statx st;
+    out[0] = '\0';
+    if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &st) == 0 && (st.stx_mask & STATX_MNT_ID) != 0)
+        snprintf(out, 32, "%" PRIu64, (uint64_t)st.stx_mnt_id);
+    return out;
+}
+
 static void look_at_mount(Doctor *doctor, Str device)
 {
+    char number[32];
+    Str id = str_from_cstr(mount_id(doctor->place, number));
     LocalFile file = LOCAL_FILE_NONE;
     AUTO(char, mem_free) text = mem_new(MOUNTS_MAX);
     size_t len = 0;
@@ -196,12 +209,12 @@ static void look_at_mount(Doctor *doctor, Str device)
         local_close(&file);
     }
     Str rest = str_of(text, len);
-    /* Of several mounts of one device the last one counts. */
+    /* Without an id the last of several mounts of the device counts. */
     while (rest.len > 0) {
         Str line;
         Str next;
         bool more = str_split(rest, '\n', &line, &next);
-        found = doctor_mount_of(line, device, &mount) || found;
+        found = doctor_mount_of(line, id, device, &mount) || found;
         rest = more ? next : (Str){NULL, 0};
     }
     if (found) {
@@ -246,7 +259,7 @@ static void look_at_space(Doctor *doctor)
     if (statvfs(doctor->place, &st) != 0) return;
     uint64_t total = (uint64_t)st.f_blocks * st.f_frsize;
     uint64_t space = (uint64_t)st.f_bavail * st.f_frsize;
-    uint64_t reserve = MAX(16 * MIB, MIN(total / 20, (uint64_t)1 * GIB));
+    uint64_t reserve = disk_reserve(total);
     show_size(space, left);
     show_size(total, all);
     if (space <= reserve) {

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/timex.h>
@@ -13,11 +12,11 @@
 #include "cli/local_file.h"
 #include "cli/show.h"
 #include "net/tcp.h"
+#include "node/budget.h"
 
-#define FILES_WANTED 20384       /* of 10,000 connections, as serve counts them */
 #define MEMLOCK_WANTED (8 * MIB) /* of pages that are sent while nobody can drop them */
 #define MEMORY_WANTED (512 * MIB)
-#define HTTP_DEFAULT "127.0.0.1:9001"
+#define CONNECTIONS 10000 /* where the settings can't be read */
 #define YEAR_2025_MS UINT64_C(1735689600000)
 
 /* The number behind label in a file of /proc ("" : the first one); false: there is none. */
@@ -62,13 +61,18 @@ static void look_at_limits(Doctor *doctor)
 {
     struct rlimit limit;
     char size[SHOW_SIZE_SIZE];
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < FILES_WANTED) {
+    uint64_t connections = doctor->config != NULL ? doctor->config->connections : CONNECTIONS;
+    unsigned roots = doctor->config != NULL ? (unsigned)doctor->config->data_count : 1;
+    uint64_t files = budget_files_own(MAX(roots, 1U)) + BUDGET_FILES_CONNECTION * connections;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < files) {
         doctor_tell(doctor, DOCTOR_WARN, "open files",
-                    "10,000 connections need 20,384; with fewer, serve takes fewer connections: "
-                    "ulimit -n, or LimitNOFILE= of systemd.",
-                    "at most %" PRIu64, (uint64_t)limit.rlim_max);
+                    "With fewer, serve takes fewer connections: ulimit -n, or LimitNOFILE= of "
+                    "systemd.",
+                    "at most %" PRIu64 ", and %" PRIu64 " connections need %" PRIu64,
+                    (uint64_t)limit.rlim_max, connections, files);
     } else {
-        doctor_tell(doctor, DOCTOR_OK, "open files", NULL, "enough for 10,000 connections");
+        doctor_tell(doctor, DOCTOR_OK, "open files", NULL, "enough for %" PRIu64 " connections",
+                    connections);
     }
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max < MEMLOCK_WANTED) {
         doctor_tell(doctor, DOCTOR_WARN, "locked pages",
@@ -93,8 +97,8 @@ static void look_at_memory(Doctor *doctor)
     show_size(kib * KIB, size);
     if (kib * KIB < MEMORY_WANTED) {
         doctor_tell(doctor, DOCTOR_WARN, "memory",
-                    "With the defaults serve may take 340 MiB: make index-cache and cache smaller, "
-                    "or free some.",
+                    "With the defaults serve plans with 410 MiB at least: make index-cache and "
+                    "cache smaller, or free some.",
                     "%s to be had", size);
     } else {
         doctor_tell(doctor, DOCTOR_OK, "memory", NULL, "%s to be had", size);
@@ -133,8 +137,8 @@ static void look_at_port(Doctor *doctor)
 {
     TcpAddress address;
     Err err = {0};
-    const char *text = getenv("HOLDFAST_HTTP");
-    if (text == NULL || text[0] == '\0') text = HTTP_DEFAULT;
+    if (doctor->config == NULL) return; /* that is told already */
+    const char *text = doctor->config->http;
     ErrCode code = tcp_address_parse(text, &address, &err);
     if (code == OK) code = tcp_address_claim(&address, &err);
     if (code == OK) {

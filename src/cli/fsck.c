@@ -218,6 +218,10 @@ static int end_fsck(const Run *run, const FsckReport *report)
         if (run->repair) printf("; %" PRIu64 " mended", report->repaired);
         puts("");
     }
+    if (report->damages > 0 && report->copies != 1 && !run->json)
+        printf(
+            "holdfast recover --from auto %s makes it anew from another directory of its store%s\n",
+            run->dir, report->copies > 1 ? "" : ", if it has several");
     if (report->damages > 0 && !run->repair && !run->json)
         printf("holdfast fsck --salvage OUT %s copies out every file that is whole\n", run->dir);
     uint64_t left = report->damages - (run->repair ? report->mendable : 0);

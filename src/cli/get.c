@@ -15,17 +15,20 @@ const CommandSpec spec_get = {
     .name = "get",
     .arguments = "[-r] BUCKET/KEY PATH",
     .summary = "fetches a file, or all below a prefix",
-    .usage = "get BUCKET/KEY PATH\nget -r BUCKET[/PREFIX] DIRECTORY",
+    .usage = "get [--version ID] BUCKET/KEY PATH\nget -r BUCKET[/PREFIX] DIRECTORY",
     .text =
         "Fetches a file, or every file below a prefix into a directory, which is made if it is\n"
         "missing. Nothing is ever written outside of it. Content is checked by its SHA-256 and\n"
         "takes its name only when it is whole. A PATH that is a directory takes the file under\n"
         "the last part of its key; the PATH - is standard output.\n"
         "With -r, what is here already with the same SHA-256 is not fetched again, so that a run\n"
-        "that was cut off goes on where it was; --force fetches all.",
+        "that was cut off goes on where it was; --force fetches all.\n"
+        "Of a file of 16 MiB or more, what came before a run ended is kept beside its place as\n"
+        ".holdfast-…, and the same command goes on there, unless the file has changed.",
     .example = "  holdfast get files/2026/report.pdf report.pdf\n"
                "  holdfast get -r files/doc /tmp/doc",
-    .options = OPTION_RECURSIVE | OPTION_FORCE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .options = OPTION_RECURSIVE | OPTION_FORCE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET |
+               OPTION_VERSION,
     .paths = 2,
     .args_min = 2,
     .args_max = 2,
@@ -35,15 +38,28 @@ const CommandSpec spec_cat = {
     .name = "cat",
     .arguments = "BUCKET/KEY",
     .summary = "writes a file's content to standard output",
-    .usage = "cat BUCKET/KEY",
+    .usage = "cat [--version ID] [--json] BUCKET/KEY",
     .text =
         "Writes a file's content to standard output, as `get BUCKET/KEY -` does. It is checked by\n"
-        "its SHA-256 when all of it was written, so look at the exit status.",
+        "its SHA-256 when all of it was written, so look at the exit status. As standard output\n"
+        "has the content, the object of --json goes to standard error.",
     .example = "  holdfast cat files/2026/notes.txt | less",
-    .options = OPTION_QUIET,
+    .options = OPTION_QUIET | OPTION_JSON | OPTION_VERSION,
     .args_min = 1,
     .args_max = 1,
 };
+
+#define PART_MIN (16 * MIB)     /* bytes of a file of which a part is kept for a later run … */
+#define PART_KEPT_MIN (1 * MIB) /* … if it has so many */
+#define READ_STEP (4 * MIB)     /* bytes of a part that are read again, as others wait meanwhile */
+
+/* What the headers of an answer say. */
+typedef struct {
+    char etag[LOCAL_ETAG_MAX + 1]; /* "": none that can be asked for again */
+    bool partial;
+    uint64_t from; /* of the content, if partial */
+    uint64_t size; /* of the whole content; 0: not told */
+} Answer;
 
 typedef struct {
     ClientCall call;
@@ -56,7 +72,15 @@ typedef struct {
     bool compared; /* it was; a transfer that is tried again changes nothing in that */
     bool skip;     /* it is the same */
     uint64_t listed_size;
-    uint64_t size; /* bytes received by this attempt */
+    uint64_t size;   /* bytes of it that are here, with those of an earlier run or attempt */
+    uint64_t kept;   /* of these, an earlier run's */
+    uint64_t hashed; /* of these, in hash */
+    char etag[LOCAL_ETAG_MAX + 1]; /* of what they are a part of; "": not known */
+    char tag[LOCAL_TAG_LEN + 1];   /* by which a later run finds them */
+    Buf header;                    /* of the request, terminated */
+    Answer answer;
+    bool opened;  /* its place was looked at */
+    bool started; /* the answer's first byte was taken */
     bool has_wanted;
     Sha256 wanted; /* of the listing; the answer's own goes before */
 } Item;
@@ -77,21 +101,126 @@ typedef struct {
 
 /* ---- one file ---- */
 
+static void header_came(void *ctx, Str name, Str value)
+{
+    Answer *answer = &((Item *)ctx)->answer;
+    if (str_eq_nocase(name, STR("etag"))) {
+        answer->etag[0] = '\0';
+        bool strong = value.len > 2 && value.ptr[0] == '"' && value.ptr[value.len - 1] == '"';
+        if (strong &&
+            !str_to_cstr(str_slice(value, 1, value.len - 2), answer->etag, sizeof answer->etag)) {
+            answer->etag[0] = '\0';
+        }
+    } else if (str_eq_nocase(name, STR("content-length")) && !answer->partial) {
+        if (!str_to_u64(value, INT64_MAX, &answer->size)) answer->size = 0;
+    } else if (str_eq_nocase(name, STR("content-range"))) { /* "bytes FROM-TO/SIZE" */
+        Str from;
+        Str to;
+        Str size;
+        Str unit = STR("bytes ");
+        Str range = str_slice(value, unit.len, value.len);
+        answer->partial = str_starts_with(value, unit) && str_split(range, '-', &from, &to) &&
+                          str_split(to, '/', &to, &size) &&
+                          str_to_u64(from, INT64_MAX, &answer->from) &&
+                          str_to_u64(size, INT64_MAX, &answer->size);
+    }
+}
+
+/* Before the first byte of an answer: does it go on with what is here? */
+static ErrCode start(Item *item, Err *err)
+{
+    const Answer *answer = &item->answer;
+    item->started = true;
+    if (answer->partial && answer->from != item->size)
+        return err_set(err, ERR_PEER, "the server sent another part than was asked for");
+    if (!answer->partial && item->size > 0) { /* it is another file by now */
+        item->size = item->hashed = item->kept = 0;
+        hash_reset(item->hash);
+        if (item->file.fd < 0)
+            return err_set(err, ERR_END, "a part was written to standard output already");
+        TRY(local_new_cut(&item->file, 0, err));
+    }
+    memcpy(item->etag, answer->etag, sizeof item->etag);
+    if (item->file.fd < 0 || answer->size < PART_MIN) return OK;
+    return local_new_name_part(&item->file, str_from_cstr(item->tag), str_from_cstr(item->etag),
+                               err);
+}
+
 static ErrCode take_piece(void *ctx, Str piece, Err *err)
 {
     Item *item = ctx;
+    if (!item->started) TRY(start(item, err));
+    if (item->file.fd >= 0) {
+        TRY(local_new_write(&item->file, piece, err));
+    } else if (fwrite(piece.ptr, 1, piece.len, stdout) != piece.len) {
+        return err_set(err, ERR_IO, "standard output takes no more");
+    }
     hash_update(item->hash, piece.ptr, piece.len);
     item->size += piece.len;
-    if (item->file.fd >= 0) return local_new_write(&item->file, piece, err);
-    if (fwrite(piece.ptr, 1, piece.len, stdout) == piece.len) return OK;
-    return err_set(err, ERR_IO, "standard output takes no more");
+    item->hashed = item->size;
+    return OK;
+}
+
+/* The name of what an earlier run of the same command left. */
+static void make_tag(const Get *get, Item *item)
+{
+    AUTO(HashCtx, hash_free) hash = hash_new(HASH_SHA256);
+    const char *version = get->session->options.version;
+    Str parts[] = {str_from_cstr(client_url(get->session->client)), get->bucket,
+                   buf_str(&item->key), buf_str(&item->path),
+                   str_from_cstr(version != NULL ? version : "")};
+    uint8_t digest[SHA256_LEN];
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        uint64_t len = parts[i].len;
+        hash_update(hash, &len, sizeof len);
+        hash_update(hash, parts[i].ptr, parts[i].len);
+    }
+    hash_final(hash, digest);
+    hex_encode(digest, LOCAL_TAG_LEN / 2, item->tag);
+}
+
+/* Opens its place, with what an earlier run left there. */
+static ErrCode open_place(const Get *get, Item *item, Err *err)
+{
+    Session *session = get->session;
+    Str path = buf_str(&item->path);
+    if (session->options.recursive) TRY(key_path_check(path, err));
+    make_tag(get, item);
+    bool small = get->listing != NULL && item->listed_size < PART_MIN;
+    if (small || session->options.force) {
+        TRY(local_new_open(get->root, path, &session->rng, &item->file, err));
+    } else {
+        TRY(local_new_resume(get->root, path, str_from_cstr(item->tag), &session->rng, &item->file,
+                             &item->size, item->etag, err));
+    }
+    item->opened = true;
+    if (item->size == 0) return OK;
+    /* Its last byte is fetched again: of a part that is whole there is nothing else to ask for. */
+    item->size--;
+    item->kept = item->size;
+    return local_new_cut(&item->file, item->size, err);
+}
+
+/* Hashes on what an earlier run left. */
+static ErrCode read_part(Item *item, PoolVerdict *verdict, Err *err)
+{
+    uint8_t bytes[64 * KIB];
+    for (size_t done = 0; done < READ_STEP && item->hashed < item->size;) {
+        size_t len = 0;
+        size_t max = (size_t)MIN(item->size - item->hashed, (uint64_t)sizeof bytes);
+        TRY(local_new_read(&item->file, item->hashed, bytes, max, &len, err));
+        if (len == 0) return err_set(err, ERR_IO, "what was here of it has become shorter");
+        hash_update(item->hash, bytes, len);
+        item->hashed += len;
+        done += len;
+    }
+    if (item->hashed < item->size) *verdict = POOL_MORE;
+    return OK;
 }
 
 /* A file of the right size is compared; what else there is the transfer meets. */
-static ErrCode get_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
+static ErrCode compare(const Get *get, Item *item, PoolVerdict *verdict, Err *err)
 {
-    const Get *get = ctx;
-    Item *item = arg;
     SameVerdict same = SAME_MORE;
     *verdict = POOL_SEND;
     if (get->listing == NULL || get->session->options.force || !item->has_wanted) return OK;
@@ -111,28 +240,47 @@ static ErrCode get_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
     return OK;
 }
 
+static ErrCode get_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
+{
+    const Get *get = ctx;
+    Item *item = arg;
+    TRY(compare(get, item, verdict, err));
+    if (*verdict != POOL_SEND || get->to_stdout) return OK;
+    if (!item->opened) TRY(open_place(get, item, err));
+    return read_part(item, verdict, err);
+}
+
 static ErrCode get_begin(void *ctx, void *arg, Err *err)
 {
     Get *get = ctx;
     Item *item = arg;
     ClientCall *call = &item->call;
-    if (get->to_stdout && item->size > 0) {
-        return err_set(err, ERR_END, "a part was written to standard output already");
+    TRY(remote_version_target(&item->target, get->bucket, buf_str(&item->key),
+                              get->session->options.version, err));
+    call->header = NULL;
+    if (item->size > 0 && item->etag[0] != '\0') {
+        /* Of another version by now: all of it; but what was written to a pipe can't be taken back.
+         */
+        buf_clear(&item->header);
+        TRY(buf_printf(&item->header, err, "Range: bytes=%" PRIu64 "-\n%s: \"%s\"", item->size,
+                       get->to_stdout ? "If-Match" : "If-Range", item->etag));
+        TRY(buf_append_zeros(&item->header, 1, err));
+        call->header = (const char *)item->header.data;
+    } else if (item->size > 0) {
+        if (get->to_stdout)
+            return err_set(err, ERR_END, "a part was written to standard output already");
+        item->size = item->hashed = item->kept = 0;
+        hash_reset(item->hash);
+        TRY(local_new_cut(&item->file, 0, err));
     }
-    if (get->session->options.recursive) TRY(key_path_check(buf_str(&item->path), err));
-    TRY(remote_file_target(&item->target, get->bucket, buf_str(&item->key), err));
-    if (item->file.fd >= 0) {
-        TRY(local_new_restart(&item->file, err));
-    } else if (!get->to_stdout) {
-        TRY(local_new_open(get->root, buf_str(&item->path), &get->session->rng, &item->file, err));
-    }
-    hash_reset(item->hash);
-    item->size = 0;
+    item->answer = (Answer){.size = 0};
+    item->started = false;
     call->moved_bytes = 0;
     call->method = "GET";
     call->target = (const char *)item->target.data;
     call->ctx = item;
     call->receive = take_piece;
+    call->header_came = header_came;
     return OK;
 }
 
@@ -149,8 +297,10 @@ static void json_done(const Get *get, const Item *item, const Sha256 *digest)
     json_member_str(&json, "path", buf_str(&item->path));
     json_member_u64(&json, "size", item->size);
     json_member_cstr(&json, "sha256", hex);
+    if (item->kept > 0) json_member_u64(&json, "resumed", item->kept);
     json_write_object_end(&json);
-    if (json_writer_end(&json, NULL) == OK) printf("%.*s\n", STR_ARG(buf_str(&text)));
+    if (json_writer_end(&json, NULL) == OK)
+        fprintf(get->session->json_out, "%.*s\n", STR_ARG(buf_str(&text)));
 }
 
 static ErrCode get_end(void *ctx, void *arg, Err *err)
@@ -159,12 +309,15 @@ static ErrCode get_end(void *ctx, void *arg, Err *err)
     Item *item = arg;
     const ClientCall *call = &item->call;
     Sha256 digest;
+    if (!item->started) TRY(start(item, err)); /* an empty one */
     hash_final(item->hash, digest.bytes);
+    item->hashed = 0;
     const Sha256 *wanted = call->has_answer_digest ? &call->answer_digest
                            : item->has_wanted      ? &item->wanted
                                                    : NULL;
     /* Without one (a file put together from parts, not read since) length is all there is. */
     if (wanted != NULL && !sha256_eq(wanted, &digest)) {
+        item->etag[0] = '\0'; /* nothing of it is gone on with */
         return err_set(err, ERR_CORRUPT, "what arrived does not have the file's SHA-256");
     }
     if (!get->to_stdout) TRY(local_new_commit(&item->file, err));
@@ -177,12 +330,22 @@ static void forget(Get *get, Item *item)
     for (size_t i = 0; i < get->item_count; i++) {
         if (get->items[i] == item) get->items[i] = get->items[--get->item_count];
     }
-    local_new_discard(&item->file);
+    local_new_discard(&item->file); /* unless it was committed, or left as a part */
+    buf_deinit(&item->header);
     same_deinit(&item->same);
     hash_free(TAKE(item->hash));
     buf_deinit(&item->path);
     buf_deinit(&item->target);
     buf_deinit(&item->key);
+}
+
+/* What is here of a file that is not done stays for the next run, if that can go on with it. */
+static void leave_part(Session *session, Item *item, const Err *err)
+{
+    bool again = client_stopped(session->client) || err_info(err->code)->retry;
+    if (!again || !item->file.part || item->etag[0] == '\0' || item->size < PART_KEPT_MIN) return;
+    tally_begun(&session->tally, item->size);
+    local_new_leave(&item->file);
 }
 
 static void get_done(void *ctx, void *arg, const Err *err)
@@ -194,11 +357,13 @@ static void get_done(void *ctx, void *arg, const Err *err)
         session->tally.unchanged++;
         session->tally.unchanged_bytes += item->listed_size;
     } else if (err->code == OK) {
-        tally_done(&session->tally, item->size);
+        tally_done(&session->tally, item->size, MIN(item->kept, item->size));
     } else if (!client_stopped(session->client)) {
-        tally_fail(&session->tally, buf_str(&item->key), err);
+        Str typed = str_from_cstr(session->options.args[0]);
+        tally_fail(&session->tally, get->listing == NULL ? typed : buf_str(&item->key), err);
         session_json_failure(session, "key", buf_str(&item->key), err);
     }
+    if (err->code != OK) leave_part(session, item, err);
     forget(get, item);
 }
 
@@ -218,7 +383,12 @@ static ErrCode make_item(Get *get, Item *item, Str key, Str path, Err *err)
     item->skip = false;
     item->listed_size = 0;
     item->size = 0;
+    item->kept = 0;
+    item->hashed = 0;
+    item->etag[0] = '\0';
+    item->opened = false;
     item->has_wanted = false;
+    buf_init(&item->header, 4 * KIB);
     item->hash = hash_new(HASH_SHA256);
     buf_init(&item->key, 4 * KEY_MAX);
     buf_init(&item->path, 4 * KEY_MAX);
@@ -261,8 +431,11 @@ static ErrCode get_next(void *ctx, void *arg, bool *found, Err *err)
 static void get_state(void *ctx, ProgressState *state)
 {
     const Get *get = ctx;
-    for (size_t i = 0; i < get->item_count; i++)
-        state->bytes += get->items[i]->call.moved_bytes;
+    for (size_t i = 0; i < get->item_count; i++) {
+        const Item *item = get->items[i];
+        state->bytes += item->size - MIN(item->kept, item->size);
+        state->bytes_kept += item->kept;
+    }
 }
 
 /* ---- the command ---- */
@@ -312,9 +485,12 @@ static ErrCode prepare(Get *get, Buf *prefix, Err *err)
     const char *path = options->args[1];
     TRY(key_split(options->args[0], &get->bucket, &get->key, err));
     get->to_stdout = strcmp(path, "-") == 0;
-    if (get->to_stdout && (options->recursive || options->json)) {
-        return err_set(err, ERR_USAGE, "standard output takes one file, without -r and --json");
+    if (get->to_stdout && options->recursive) {
+        return err_set(err, ERR_USAGE, "standard output takes one file, without -r");
     }
+    if (get->to_stdout) get->session->json_out = stderr; /* the other has the content */
+    if (options->recursive && options->version != NULL)
+        return err_set(err, ERR_USAGE, "a version is of one file; -r fetches the current ones");
     if (options->recursive) return open_tree(get, path, prefix, err);
     if (!get->to_stdout) return open_single(get, path, err);
     if (get->key.len == 0) return err_set(err, ERR_USAGE, "a key is missing; write BUCKET/KEY");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 
 struct LocalDir {
     DIR *stream;
+    unsigned char type; /* d_type of the last entry */
 };
 
 /* The code of a failed call on a local file. */
@@ -53,9 +55,24 @@ static LocalType type_of(mode_t mode)
     return S_ISLNK(mode) ? LOCAL_LINK : LOCAL_OTHER;
 }
 
+static int64_t ns_of(const struct timespec *time)
+{
+    return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
 static int64_t mtime_of(const struct stat *st)
 {
-    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+    return ns_of(&st->st_mtim);
+}
+
+static LocalFile file_of(int fd, const struct stat *st)
+{
+    return (LocalFile){.fd = fd,
+                       .size = (uint64_t)st->st_size,
+                       .mtime_ns = mtime_of(st),
+                       .ctime_ns = ns_of(&st->st_ctim),
+                       .device = st->st_dev,
+                       .inode = st->st_ino};
 }
 
 /* ---- reading ---- */
@@ -75,7 +92,7 @@ ErrCode local_open(const char *path, bool follow, LocalFile *out, Err *err)
         close(fd);
         return err_set(err, ERR_INVALID, "is not a regular file");
     }
-    *out = (LocalFile){.fd = fd, .size = (uint64_t)st.st_size, .mtime_ns = mtime_of(&st)};
+    *out = file_of(fd, &st);
     return OK;
 }
 
@@ -93,10 +110,18 @@ ErrCode local_read(LocalFile *file, void *data, size_t max, size_t *len, Err *er
     return OK;
 }
 
-ErrCode local_rewind(LocalFile *file, Err *err)
+ErrCode local_seek(LocalFile *file, uint64_t offset, Err *err)
 {
-    if (lseek(file->fd, 0, SEEK_SET) != 0) return FAIL(err, errno, "cannot read it again");
+    if (lseek(file->fd, (off_t)offset, SEEK_SET) != (off_t)offset) {
+        return FAIL(err, errno, "cannot read it again");
+    }
     return OK;
+}
+
+bool local_same(const LocalFile *a, const LocalFile *b)
+{
+    return a->size == b->size && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns &&
+           a->device == b->device && a->inode == b->inode;
 }
 
 ErrCode local_check_unchanged(const LocalFile *file, Err *err)
@@ -149,8 +174,10 @@ static ErrCode stat_at(int dir_fd, const char *path, bool follow, LocalInfo *out
     if (fstatat(dir_fd, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
         return FAIL(err, errno, "cannot look at it");
     }
-    *out = (LocalInfo){
-        .type = type_of(st.st_mode), .size = (uint64_t)st.st_size, .mtime_ns = mtime_of(&st)};
+    *out = (LocalInfo){.type = type_of(st.st_mode),
+                       .size = (uint64_t)st.st_size,
+                       .mtime_ns = mtime_of(&st),
+                       .mode = st.st_mode & 0777};
     return OK;
 }
 
@@ -203,13 +230,26 @@ ErrCode local_dir_next(LocalDir *dir, const char **name, Err *err)
         }
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         *name = entry->d_name;
+        dir->type = entry->d_type;
         return OK;
     }
+}
+
+bool local_dir_was_dir(const LocalDir *dir, bool *known)
+{
+    *known = dir->type != DT_UNKNOWN;
+    return dir->type == DT_DIR;
 }
 
 ErrCode local_dir_stat(const LocalDir *dir, const char *name, LocalInfo *out, Err *err)
 {
     return stat_at(dirfd(dir->stream), name, false, out, err);
+}
+
+ErrCode local_dir_sync_all(const LocalDir *dir, Err *err)
+{
+    if (syncfs(dirfd(dir->stream)) == 0) return OK;
+    return FAIL(err, errno, "not all of it is on disk");
 }
 
 /* Segment by segment; what stands in place of one is the answer. */
@@ -253,8 +293,13 @@ ErrCode local_open_below(const LocalDir *dir, Str relative, LocalFile *out, Err 
         close(fd);
         return OK;
     }
-    *out = (LocalFile){.fd = fd, .size = (uint64_t)st.st_size, .mtime_ns = mtime_of(&st)};
+    *out = file_of(fd, &st);
     return OK;
+}
+
+void local_remove(const char *path)
+{
+    unlinkat(AT_FDCWD, path, 0);
 }
 
 ErrCode local_make_dirs(const char *path, Err *err)
@@ -365,10 +410,13 @@ static ErrCode open_parent(int root_fd, Str relative, int *out, Str *name, Err *
     return OK;
 }
 
-static ErrCode check_place(const LocalNew *file, Err *err)
+/* *there: a regular file stands in its place, with these rights. */
+static ErrCode check_place(const LocalNew *file, bool *there, unsigned *mode, Err *err)
 {
     LocalInfo info = {.type = LOCAL_FILE};
     ErrCode code = stat_at(file->dir_fd, file->name, false, &info, err);
+    *there = code == OK;
+    *mode = info.mode;
     if (code == ERR_NOT_FOUND) return OK;
     if (code != OK) return code;
     if (info.type == LOCAL_FILE) return OK;
@@ -383,28 +431,150 @@ static ErrCode open_temp(LocalNew *file, Rng *rng, Err *err)
     for (int attempt = 0;; attempt++) {
         snprintf(file->temp, sizeof file->temp, ".holdfast-%016" PRIx64, rng_u64(rng));
         file->fd = openat(file->dir_fd, file->temp,
-                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+                          O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                          file->replaces ? 0600 : 0666); /* what it may be is known at its end */
         if (file->fd >= 0) return OK;
         if (errno != EEXIST || attempt == 10) return FAIL(err, errno, "cannot make a file there");
     }
 }
 
-ErrCode local_new_open(const LocalDir *root, Str relative, Rng *rng, LocalNew *out, Err *err)
+/* The place of relative: its directory and its name. out->dir_fd is open after success only. */
+static ErrCode open_place(const LocalDir *root, Str relative, LocalNew *out, Err *err)
 {
     LocalNew file = LOCAL_NEW_NONE;
-    Str name;
+    Str name = {NULL, 0};
+    unsigned mode = 0;
     TRY(open_parent(dirfd(root->stream), relative, &file.dir_fd, &name, err));
     ErrCode code = OK;
     if (!str_to_cstr(name, file.name, sizeof file.name) || name.len == 0) {
         code = err_set(err, ERR_BAD_NAME, "a segment of the key is longer than 255 bytes");
     }
-    if (code == OK) code = check_place(&file, err);
-    if (code == OK) code = open_temp(&file, rng, err);
+    if (code == OK) code = check_place(&file, &file.replaces, &mode, err);
     if (code != OK) {
         close(file.dir_fd);
         return code;
     }
     *out = file;
+    return OK;
+}
+
+static ErrCode open_new(LocalNew *file, Rng *rng, LocalNew *out, Err *err)
+{
+    ErrCode code = open_temp(file, rng, err);
+    if (code != OK) {
+        close(file->dir_fd);
+        return code;
+    }
+    *out = *file;
+    return OK;
+}
+
+ErrCode local_new_open(const LocalDir *root, Str relative, Rng *rng, LocalNew *out, Err *err)
+{
+    LocalNew file = LOCAL_NEW_NONE;
+    TRY(open_place(root, relative, &file, err));
+    return open_new(&file, rng, out, err);
+}
+
+/* ".holdfast-TAG-": what the name of a part begins with. */
+static void part_prefix(Str tag, char out[LOCAL_TEMP_SIZE])
+{
+    ASSERT(tag.len == LOCAL_TAG_LEN);
+    snprintf(out, LOCAL_TEMP_SIZE, ".holdfast-%.*s-", STR_ARG(tag));
+}
+
+/* Takes over the part that is named name; false: it is none, or another process has it. */
+static bool take_part(LocalNew *file, const char *name, uint64_t *size)
+{
+    struct stat st;
+    if (!str_to_cstr(str_from_cstr(name), file->temp, sizeof file->temp)) return false;
+    int fd = openat(file->dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return false;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size == 0 ||
+        st.st_uid != geteuid() || flock(fd, LOCK_EX | LOCK_NB) != 0 || lseek(fd, 0, SEEK_END) < 0) {
+        close(fd);
+        return false;
+    }
+    file->fd = fd;
+    file->part = true;
+    *size = (uint64_t)st.st_size;
+    return true;
+}
+
+static void find_part(LocalNew *file, Str tag, uint64_t *size, char *etag)
+{
+    char prefix[LOCAL_TEMP_SIZE];
+    part_prefix(tag, prefix);
+    Str begin = str_from_cstr(prefix);
+    int fd = openat(file->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        if (fd >= 0) close(fd);
+        return;
+    }
+    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+        Str name = str_from_cstr(e->d_name);
+        if (!str_starts_with(name, begin) || name.len == begin.len ||
+            name.len - begin.len > LOCAL_ETAG_MAX || !take_part(file, e->d_name, size)) {
+            continue;
+        }
+        bool fits = str_to_cstr(str_slice(name, begin.len, LOCAL_ETAG_MAX), etag,
+                                LOCAL_ETAG_MAX + 1);
+        ASSERT(fits);
+        break;
+    }
+    closedir(dir);
+}
+
+ErrCode local_new_resume(const LocalDir *root, Str relative, Str tag, Rng *rng, LocalNew *out,
+                         uint64_t *size, char *etag, Err *err)
+{
+    LocalNew file = LOCAL_NEW_NONE;
+    TRY(open_place(root, relative, &file, err));
+    *size = 0;
+    etag[0] = '\0';
+    find_part(&file, tag, size, etag);
+    if (file.fd < 0) return open_new(&file, rng, out, err);
+    *out = file;
+    return OK;
+}
+
+ErrCode local_new_name_part(LocalNew *file, Str tag, Str etag, Err *err)
+{
+    char prefix[LOCAL_TEMP_SIZE];
+    char name[LOCAL_TEMP_SIZE];
+    if (etag.len == 0 || etag.len > LOCAL_ETAG_MAX) return OK;
+    for (size_t i = 0; i < etag.len; i++) {
+        if ((uint8_t)etag.ptr[i] <= ' ' || (uint8_t)etag.ptr[i] >= 0x7f || etag.ptr[i] == '/')
+            return OK;
+    }
+    part_prefix(tag, prefix);
+    int len = snprintf(name, sizeof name, "%s%.*s", prefix, STR_ARG(etag));
+    ASSERT(len > 0 && (size_t)len < sizeof name);
+    if (strcmp(name, file->temp) == 0) return OK;
+    /* Another process may have one: the lock is of the file, so its own stays with it. */
+    if (!file->part && flock(file->fd, LOCK_EX | LOCK_NB) != 0) return OK;
+    if (renameat2(file->dir_fd, file->temp, file->dir_fd, name, RENAME_NOREPLACE) != 0) {
+        if (errno == EEXIST || errno == EINVAL || errno == ENOSYS) return OK;
+        return FAIL(err, errno, "cannot give it a name");
+    }
+    memcpy(file->temp, name, sizeof name);
+    file->part = true;
+    return OK;
+}
+
+ErrCode local_new_read(const LocalNew *file, uint64_t offset, void *data, size_t max, size_t *len,
+                       Err *err)
+{
+    size_t done = 0;
+    while (done < max) {
+        ssize_t got = pread(file->fd, (uint8_t *)data + done, max - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return FAIL(err, errno, "cannot read what is there of it");
+        if (got == 0) break;
+        done += (size_t)got;
+    }
+    *len = done;
     return OK;
 }
 
@@ -419,21 +589,35 @@ ErrCode local_new_write(LocalNew *file, Str data, Err *err)
     return OK;
 }
 
-ErrCode local_new_restart(LocalNew *file, Err *err)
+ErrCode local_new_cut(LocalNew *file, uint64_t size, Err *err)
 {
-    if (ftruncate(file->fd, 0) != 0 || lseek(file->fd, 0, SEEK_SET) != 0) {
+    if (ftruncate(file->fd, (off_t)size) != 0 ||
+        lseek(file->fd, (off_t)size, SEEK_SET) != (off_t)size) {
         return FAIL(err, errno, "cannot write it again");
     }
     return OK;
 }
 
+/* The rights of the file in whose place it goes. A file system without rights has the same for
+ * all, and no way to set them. */
+static ErrCode take_rights(const LocalNew *file, unsigned mode, Err *err)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) == 0 && (st.st_mode & 0777) == mode) return OK;
+    if (fchmod(file->fd, mode) == 0) return OK;
+    return FAIL(err, errno, "cannot give it the rights of the file that it replaces");
+}
+
 ErrCode local_new_commit(LocalNew *file, Err *err)
 {
+    bool there = false;
+    unsigned mode = 0;
+    TRY(check_place(file, &there, &mode, err));
+    if (there) TRY(take_rights(file, mode, err));
     /* Network file systems tell of a full disk only here. */
     int closed = close(file->fd);
     file->fd = -1;
     if (closed != 0) return FAIL(err, errno, "cannot write it");
-    TRY(check_place(file, err));
     if (renameat(file->dir_fd, file->temp, file->dir_fd, file->name) != 0) {
         return FAIL(err, errno, "cannot give it its name");
     }
@@ -441,6 +625,13 @@ ErrCode local_new_commit(LocalNew *file, Err *err)
     close(file->dir_fd);
     file->dir_fd = -1;
     return OK;
+}
+
+void local_new_leave(LocalNew *file)
+{
+    ASSERT(file->part);
+    file->temp[0] = '\0'; /* so that it is not removed */
+    local_new_discard(file);
 }
 
 void local_new_discard(LocalNew *file)

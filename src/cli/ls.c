@@ -13,14 +13,17 @@ const CommandSpec spec_ls = {
     .name = "ls",
     .arguments = "[BUCKET[/PREFIX]]",
     .summary = "names files, or buckets",
-    .usage = "ls [-l] [-h] [-R] [-t|-S] [-r] [BUCKET[/PREFIX]]",
+    .usage = "ls [-l] [-h] [-R] [-t|-S] [-r] [--versions] [BUCKET[/PREFIX]]",
     .text =
         "Names the files whose keys begin with PREFIX, one level deep: what lies behind the next\n"
         "/ is one line that ends in /. With -R every key is named. Control bytes of names are\n"
         "shown as \\xNN; --json gives them as they are. Without BUCKET it names the buckets.\n"
-        "In the order of names; with -t, -S or -r all of them are held in memory first.",
+        "In the order of names; with -t, -S or -r all of them are held in memory first.\n"
+        "--versions names every version, the newest of a file first, with its id before the\n"
+        "name; * stands for the current one, - for where the file was deleted.",
     .example = "  holdfast ls\n  holdfast ls -lh files\n  holdfast ls -lRt files/2026/",
-    .options = OPTION_LISTING | OPTION_LONG | OPTION_HUMAN | OPTION_JSON | OPTION_QUIET,
+    .options = OPTION_LISTING | OPTION_LONG | OPTION_HUMAN | OPTION_JSON | OPTION_QUIET |
+               OPTION_VERSIONS,
     .args_min = 0,
     .args_max = 1,
 };
@@ -56,6 +59,12 @@ static ErrCode format_text(const ClientOptions *options, const ListingEntry *ent
     } else if (options->long_form) {
         TRY(buf_printf(out, err, "%15" PRIu64 "  %-24.*s  ", file->size,
                        STR_ARG(file->updated_at)));
+    }
+    if (options->versions && !entry->is_prefix) {
+        char mark = file->delete_marker ? '-' : file->latest ? '*' : ' ';
+        TRY(buf_printf(out, err, "%-20.*s %c ", STR_ARG(file->version), mark));
+    } else if (options->versions) {
+        TRY(buf_printf(out, err, "%-20s   ", ""));
     }
     return show_name_append(out, file->key, err);
 }
@@ -152,6 +161,7 @@ static ErrCode print_all(Ls *ls, Str bucket, Str prefix, bool *only, Err *err)
     AUTO(Listing, listing_close) listing = NULL;
     ListingOptions wanted = session_listing(session, bucket, prefix,
                                             options->recursive ? '\0' : '/');
+    wanted.versions = options->versions;
     TRY(listing_open(&wanted, &listing, err));
     ListingEntry entry;
     bool found = false;

@@ -70,7 +70,7 @@ static ErrCode put_option(Buf *out, const OptionText *option, Err *err)
 /* Options that every command with a server has are told once. */
 static bool is_common(const OptionText *option)
 {
-    static const char *const names[] = {"retry-for", "url", "key", "key-file", "help"};
+    static const char *const names[] = {"retry-for", "url", "key", "key-file", "ca", "help"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (str_eq(str_from_cstr(option->name), str_from_cstr(names[i]))) return true;
     }
@@ -132,6 +132,7 @@ static ErrCode put_tail(Buf *out, Err *err)
         {"HOLDFAST_URL", "Where the server is, such as http://127.0.0.1:9001."},
         {"HOLDFAST_KEY", "The access key, ID.SECRET."},
         {"HOLDFAST_KEY_FILE", "A file whose first line is the access key."},
+        {"HOLDFAST_CA", "A file in PEM with the authorities that an https server is trusted by."},
         {"HOLDFAST_CONFIG", "A file of settings for `holdfast serve`."},
         {"HOLDFAST_NAME", "Any setting of `holdfast serve` in capitals, with _ for -, such as "
                           "HOLDFAST_SEGMENT_SIZE."},

@@ -9,12 +9,13 @@ const CommandSpec spec_openapi = {
     .name = "openapi",
     .arguments = "",
     .summary = "prints the OpenAPI document of the REST door",
-    .usage = "openapi",
+    .usage = "openapi [--json]",
     .text =
         "Prints what a server answers to GET /openapi.json: every operation, parameter, header,\n"
-        "status and code of the REST door, as OpenAPI 3.1 (JSON). It needs no server.",
+        "status and code of the REST door, as OpenAPI 3.1. It is JSON, on one line, with\n"
+        "--json or without. It needs no server.",
     .example = "  holdfast openapi >openapi.json",
-    .options = OPTION_LOCAL,
+    .options = OPTION_LOCAL | OPTION_JSON,
 };
 
 int command_openapi(int argc, char **argv)

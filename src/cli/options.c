@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include "cli/nearest.h"
+
 #include <stdio.h>
 
 typedef enum {
@@ -20,13 +22,33 @@ typedef enum {
     ID_CHECKSUM,
     ID_DRY_RUN,
     ID_KEY_FILE,
+    ID_CA,
     ID_REPAIR,
     ID_SALVAGE,
     ID_SCRATCH,
     ID_REBUILD,
+    ID_FROM,
     ID_YES,
     ID_QUOTA_BYTES,
     ID_QUOTA_FILES,
+    ID_VERSIONING,
+    ID_WRITES,
+    ID_REQUIRE,
+    ID_CLASS,
+    ID_COPIES,
+    ID_MIN_ISR,
+    ID_SHARDS,
+    ID_VERSION,
+    ID_VERSIONS,
+    ID_AUDIT_KEY,
+    ID_SIZE,
+    ID_MIX,
+    ID_PART_SIZE,
+    ID_SECONDS,
+    ID_CONFIG,
+    ID_DOOR,
+    ID_REGION,
+    ID_EXPIRES,
     ID_HELP
 } OptionId;
 
@@ -58,12 +80,39 @@ static const OptionRow rows[] = {
     {ID_SCRATCH, OPTION_FSCK, "scratch", "", "DIR",
      "for what does not fit into memory [TMPDIR, or /tmp]"},
     {ID_REBUILD, OPTION_RECOVER, "rebuild", "", "WHAT", "index, packs or wal"},
+    {ID_FROM, OPTION_RECOVER, "from", "", "SOURCE", "another directory of the store, or auto"},
     {ID_YES, OPTION_RECOVER, "yes", "", NULL,
-     "index, wal: goes on though something is lost for good"},
+     "goes on though something is lost for good, or DIR is whole"},
     {ID_YES, OPTION_RECOVER, "accept-loss", "", NULL, NULL},
-    {ID_QUOTA_BYTES, OPTION_QUOTAS, "quota-bytes", "", "SIZE",
+    {ID_QUOTA_BYTES, OPTION_BUCKET, "quota-bytes", "", "SIZE",
      "most bytes of all its files, such as 10GiB, or none"},
-    {ID_QUOTA_FILES, OPTION_QUOTAS, "quota-files", "", "N", "most files in it, or none"},
+    {ID_QUOTA_FILES, OPTION_BUCKET, "quota-files", "", "N", "most files in it, or none"},
+    {ID_VERSIONING, OPTION_BUCKET, "versions", "", "WORD",
+     "on, or suspended: what becomes of older versions of files"},
+    {ID_CLASS, OPTION_BUCKET, "class", "", "NAME", "of create: the placement class [standard]"},
+    {ID_COPIES, OPTION_CLASS, "copies", "", "N", "of create: on so many directories [all]"},
+    {ID_MIN_ISR, OPTION_CLASS, "min-isr", "", "N",
+     "copies in sync without which no change is taken"},
+    {ID_SHARDS, OPTION_CLASS, "shards", "", "N", "of create: that files are spread over [64]"},
+    {ID_WRITES, OPTION_BUCKET | OPTION_CLASS, "writes", "", "WORD",
+     "sync, or async: answered when one copy has a change"},
+    {ID_REQUIRE, OPTION_BUCKET | OPTION_CLASS, "require", "", "WORD",
+     "in-sync, or all: no change while a copy is missing"},
+    {ID_EXPIRES, OPTION_EXPIRES, "expires", "", "TIME",
+     "of create: when it ends, such as 2027-01-31T00:00:00Z"},
+    {ID_VERSION, OPTION_VERSION, "version", "", "ID", "this version instead of the current one"},
+    {ID_VERSIONS, OPTION_VERSIONS, "versions", "", NULL, "all versions of each file"},
+    {ID_AUDIT_KEY, OPTION_AUDIT, "audit-key", "", "FILE",
+     "of audit verify: the key, if it is not where a server has it"},
+    {ID_DOOR, OPTION_BENCH, "door", "", "DOOR", "rest, or s3 of any server [rest]"},
+    {ID_REGION, OPTION_BENCH, "region", "", "REGION",
+     "that S3 requests are signed for [us-east-1]"},
+    {ID_SIZE, OPTION_BENCH, "size", "", "SIZE", "of each file [4KiB]"},
+    {ID_MIX, OPTION_BENCH, "mix", "", "MIX",
+     "weights, of multipart=N too [put=30,get=60,list=5,delete=5]"},
+    {ID_PART_SIZE, OPTION_BENCH, "part-size", "", "SIZE", "of each part of a multipart [8MiB]"},
+    {ID_SECONDS, OPTION_BENCH, "seconds", "", "N", "how long it is measured [10]"},
+    {ID_CONFIG, OPTION_DOCTOR, "config", "", "FILE", "settings of the server [HOLDFAST_CONFIG]"},
     {ID_CONNECTIONS, OPTION_CONNECTIONS, "connections", "", "N", "transfers at once, 1..64 [8]"},
     {ID_JSON, OPTION_JSON, "json", "", NULL, "one JSON object a line on standard output"},
     {ID_QUIET, OPTION_QUIET, "quiet", "q", NULL, "nothing on standard error but failures"},
@@ -72,6 +121,8 @@ static const OptionRow rows[] = {
     {ID_KEY, OPTION_LOCAL, "key", "", "ID.SECRET", "access key [HOLDFAST_KEY]"},
     {ID_KEY_FILE, OPTION_LOCAL, "key-file", "", "FILE",
      "file that holds the key [HOLDFAST_KEY_FILE]"},
+    {ID_CA, OPTION_LOCAL, "ca", "", "FILE",
+     "of https: PEM file of whom to trust [HOLDFAST_CA, or the system's]"},
     {ID_HELP, 0, "help", "h", NULL, "this text"},
 };
 
@@ -147,6 +198,7 @@ static ErrCode set_value(ClientOptions *out, const OptionRow *row, const char *v
     case ID_CHECKSUM: out->checksum = true; return OK;
     case ID_DRY_RUN: out->dry_run = true; return OK;
     case ID_KEY_FILE: out->key_file = value; return OK;
+    case ID_CA: out->ca = value; return OK;
     case ID_RETRY_FOR:
         if (!options_parse_time(str_from_cstr(value), &out->retry_for_ms)) {
             return err_set(err, ERR_USAGE, "--retry-for \"%s\" is not a time such as 60s or 5min",
@@ -165,12 +217,48 @@ static ErrCode set_value(ClientOptions *out, const OptionRow *row, const char *v
     case ID_SALVAGE: out->salvage = value; return OK;
     case ID_SCRATCH: out->scratch = value; return OK;
     case ID_REBUILD: out->rebuild = value; return OK;
+    case ID_FROM: out->from = value; return OK;
     case ID_YES: out->yes = true; return OK;
     case ID_QUOTA_BYTES: out->quota_bytes = value; return OK;
     case ID_QUOTA_FILES: out->quota_files = value; return OK;
+    case ID_VERSIONING: out->versioning = value; return OK;
+    case ID_WRITES: out->writes = value; return OK;
+    case ID_REQUIRE: out->require = value; return OK;
+    case ID_CLASS: out->class = value; return OK;
+    case ID_COPIES: out->copies = value; return OK;
+    case ID_MIN_ISR: out->min_isr = value; return OK;
+    case ID_SHARDS: out->shards = value; return OK;
+    case ID_VERSION: out->version = value; return OK;
+    case ID_VERSIONS: out->versions = true; return OK;
+    case ID_AUDIT_KEY: out->audit_key = value; return OK;
+    case ID_SIZE: out->size = value; return OK;
+    case ID_MIX: out->mix = value; return OK;
+    case ID_PART_SIZE: out->part_size = value; return OK;
+    case ID_SECONDS: out->seconds = value; return OK;
+    case ID_CONFIG: out->config = value; return OK;
+    case ID_DOOR: out->door = value; return OK;
+    case ID_REGION: out->region = value; return OK;
+    case ID_EXPIRES: out->expires = value; return OK;
     case ID_HELP: break;
     }
     return OK;
+}
+
+static ErrCode no_option(const CommandSpec *spec, Str name, Err *err)
+{
+    char typed[64];
+    const char *nearest = NULL;
+    size_t best = 0;
+    if (str_to_cstr(name, typed, sizeof typed)) {
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            if (has_row(spec, &rows[i]) && rows[i].text != NULL &&
+                nearest_is(typed, rows[i].name, &best))
+                nearest = rows[i].name;
+        }
+    }
+    if (nearest == NULL) return err_set(err, ERR_USAGE, "there is no option --%.*s", STR_ARG(name));
+    return err_set(err, ERR_USAGE, "there is no option --%.*s; do you mean --%s?", STR_ARG(name),
+                   nearest);
 }
 
 /* --name, --name=value or --name value at argv[*at]; *at moves to the last that was used. */
@@ -182,7 +270,7 @@ static ErrCode read_long(const CommandSpec *spec, int argc, char *const *argv, i
     Str value;
     bool has_value = str_split(str_slice(flag, 2, flag.len - 2), '=', &name, &value);
     const OptionRow *row = find_name(spec, name);
-    if (row == NULL) return err_set(err, ERR_USAGE, "there is no option --%.*s", STR_ARG(name));
+    if (row == NULL) return no_option(spec, name, err);
     if (row->value == NULL) {
         if (has_value) return err_set(err, ERR_USAGE, "--%s takes no value", row->name);
         return set_value(out, row, NULL, err);
@@ -256,8 +344,9 @@ ErrCode options_read(const CommandSpec *spec, int argc, char *const *argv, Clien
         }
     }
     if (options.arg_count < spec->args_min) {
-        return err_set(err, ERR_USAGE, "%s is missing; usage: holdfast %.*s",
-                       options.arg_count == 0 && spec->args_min > 1 ? "something" : "an argument",
+        size_t missing = spec->args_min - options.arg_count;
+        return err_set(err, ERR_USAGE, "%zu argument%s missing; usage: holdfast %.*s", missing,
+                       missing == 1 ? " is" : "s are",
                        (int)str_find_char(str_from_cstr(spec->usage), '\n'), spec->usage);
     }
     *out = options;

@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 
-#define OPTIONS_ARGS_MAX 16
+#define OPTIONS_ARGS_MAX 128
 #define OPTIONS_CONNECTIONS 8      /* unless --connections is given */
 #define OPTIONS_CONNECTIONS_MAX 64 /* each has buffers of about 1.5 MiB */
 #define OPTIONS_RETRY_FOR_MS 60000 /* unless --retry-for is given */
@@ -18,7 +18,7 @@ typedef struct {
     const char *text;
 } OptionText;
 
-/* Which of the options a command takes; --url, --key, --key-file, --retry-for
+/* Which of the options a command takes; --url, --key, --key-file, --ca, --retry-for
  * and --help are always there. */
 typedef enum {
     OPTION_CONNECTIONS = 1 << 0,
@@ -33,7 +33,14 @@ typedef enum {
     OPTION_LOCAL = 1 << 9, /* asks no server: --url and its like are not taken */
     OPTION_FSCK = 1 << 10,
     OPTION_RECOVER = 1 << 11,
-    OPTION_QUOTAS = 1 << 12, /* --quota-bytes, --quota-files */
+    OPTION_BUCKET = 1 << 12,   /* --quota-bytes, --quota-files, --versions on|off|suspended */
+    OPTION_VERSION = 1 << 13,  /* --version ID */
+    OPTION_VERSIONS = 1 << 14, /* --versions, a switch */
+    OPTION_AUDIT = 1 << 15,    /* --audit-key */
+    OPTION_DOCTOR = 1 << 17,   /* --config */
+    OPTION_EXPIRES = 1 << 18,  /* --expires */
+    OPTION_CLASS = 1 << 19,    /* --copies, --min-isr, --shards */
+    OPTION_BENCH = 1 << 16,    /* --door, --region, --size, --part-size, --mix, --seconds */
 } OptionBits;
 
 typedef struct {
@@ -45,7 +52,7 @@ typedef struct {
     const char *text;      /* what it does: lines of at most 90 columns */
     const char *example;   /* lines, each a command that works as it stands */
     unsigned options;      /* OptionBits */
-    unsigned paths;        /* bit i: argument i is a path here; completion names files for it */
+    unsigned paths;        /* bit i: argument i is a path here; the last bit: all from there on */
     size_t args_min;
     size_t args_max; /* ≤ OPTIONS_ARGS_MAX */
     /* Options of its own, which it reads itself: the one number at; false behind the last. NULL:
@@ -60,6 +67,7 @@ typedef struct {
     const char *url;      /* NULL unless given */
     const char *key;      /* NULL unless given */
     const char *key_file; /* NULL unless given */
+    const char *ca;       /* NULL unless given */
     size_t connections;
     uint64_t retry_for_ms;
     bool retry_given;
@@ -80,8 +88,27 @@ typedef struct {
     const char *salvage; /* NULL unless given, like scratch and rebuild */
     const char *scratch;
     const char *rebuild;
+    const char *from;        /* NULL unless given */
     const char *quota_bytes; /* NULL unless given */
     const char *quota_files;
+    const char *versioning; /* --versions of bucket set; NULL unless given, like the next two */
+    const char *writes;
+    const char *require;
+    const char *class; /* NULL unless given, like the next three */
+    const char *copies;
+    const char *min_isr;
+    const char *shards;
+    const char *version; /* NULL unless given */
+    bool versions;
+    const char *audit_key;
+    const char *size; /* NULL unless given, like the rest */
+    const char *mix;
+    const char *part_size;
+    const char *seconds;
+    const char *config;  /* NULL unless given */
+    const char *expires; /* NULL unless given */
+    const char *door;
+    const char *region;
 } ClientOptions;
 
 /* Reads argv[1..argc-1]; options may stand anywhere before `--`. *help: --help was there and the

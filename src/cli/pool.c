@@ -102,25 +102,6 @@ static void prepare(Pool *pool, Slot *slot)
     }
 }
 
-static void end(Pool *pool, Slot *slot)
-{
-    ClientCall *call = call_of(slot);
-    Err err = call->err;
-    RetryCause cause = client_cause(call);
-    if (call->code == OK) {
-        cause.code = pool->ops->end(pool->ops->ctx, slot->item, &err);
-        cause.local = true;
-    }
-    if (cause.code == OK) {
-        Err none = {0};
-        pool->away = false;
-        pool->ok_ms = now_ms();
-        finish(pool, slot, &none);
-        return;
-    }
-    fail(pool, slot, &cause, &err);
-}
-
 /* An attempt, the first or a later one. What prepare() found may not be so any more. */
 static void prepare_or_begin(Pool *pool, Slot *slot)
 {
@@ -128,6 +109,32 @@ static void prepare_or_begin(Pool *pool, Slot *slot)
         slot->state = SLOT_PREPARING;
     } else {
         begin(pool, slot);
+    }
+}
+
+static void end(Pool *pool, Slot *slot)
+{
+    const PoolOps *ops = pool->ops;
+    ClientCall *call = call_of(slot);
+    Err err = call->err;
+    RetryCause cause = client_cause(call);
+    if (call->code == OK) {
+        cause.code = ops->end(ops->ctx, slot->item, &err);
+        cause.local = true;
+    }
+    if (cause.code == OK) {
+        pool->away = false;
+        pool->ok_ms = now_ms();
+    }
+    PoolNext next = ops->follow == NULL ? POOL_OVER : ops->follow(ops->ctx, slot->item, cause.code);
+    if (next != POOL_OVER) {
+        if (next == POOL_FURTHER) slot->retry = (Retry){0};
+        prepare_or_begin(pool, slot);
+    } else if (cause.code == OK) {
+        Err none = {0};
+        finish(pool, slot, &none);
+    } else {
+        fail(pool, slot, &cause, &err);
     }
 }
 

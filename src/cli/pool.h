@@ -6,7 +6,8 @@
  *           ^    |                              |
  *           |    +-- nothing is to be asked: done
  *           |                                   |
- *           +--------- wait, try again ---------+   prepare() and begin() may fail too */
+ *           +--------- wait, try again ---------+   prepare() and begin() may fail too
+ *           +--------- follow() wants more -----+ */
 #ifndef HOLDFAST_CLI_POOL_H
 #define HOLDFAST_CLI_POOL_H
 
@@ -17,6 +18,13 @@ typedef enum {
     POOL_MORE, /* prepare() has to be called again */
     POOL_SKIP  /* the item is over, without a request: done() with OK follows */
 } PoolVerdict;
+
+/* After a request. */
+typedef enum {
+    POOL_OVER,    /* it was the item's last: done() follows, or another attempt if it failed */
+    POOL_FURTHER, /* the item goes on with prepare() for its next; it has come forward */
+    POOL_DETOUR   /* likewise, but its attempts so far still count */
+} PoolNext;
 
 typedef struct {
     size_t item_size; /* bytes; begins with a ClientCall */
@@ -33,6 +41,9 @@ typedef struct {
     ErrCode (*begin)(void *ctx, void *item, Err *err);
     /* The answer is there and is a success: may find that it is none after all. */
     ErrCode (*end)(void *ctx, void *item, Err *err);
+    /* Behind end(), and behind a request that failed, with its code: what comes now? Detours have
+     * to come to an end by themselves. NULL: POOL_OVER. */
+    PoolNext (*follow)(void *ctx, void *item, ErrCode code);
     /* The item is over: err->code is OK or why not. Frees what the item holds. */
     void (*done)(void *ctx, void *item, const Err *err);
     void *ctx;

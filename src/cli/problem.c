@@ -25,6 +25,7 @@ static ErrCode code_of_status(int status)
     case 405: return ERR_METHOD;
     case 408: return ERR_REQUEST_TIMEOUT;
     case 409: return ERR_EXISTS;
+    case 410: return ERR_GONE;
     case 412: return ERR_PRECONDITION;
     case 413: return ERR_TOO_LARGE;
     case 414: return ERR_URI_TOO_LONG;
@@ -33,6 +34,25 @@ static ErrCode code_of_status(int status)
     case 507: return ERR_NO_SPACE;
     default: return status >= 500 ? ERR_PEER : ERR_INVALID;
     }
+}
+
+/* <Code>NoSuchKey</Code> of an S3 server's answer; empty: it is none. Only told, so not parsed. */
+static Str s3_code(Str answer)
+{
+    Str open = STR("<Code>");
+    for (size_t at = 0; at + open.len < answer.len; at++) {
+        Str rest = str_slice(answer, at, answer.len);
+        if (!str_starts_with(rest, open)) continue;
+        Str code = str_slice(rest, open.len, rest.len);
+        size_t len = str_find_char(code, '<');
+        return len < code.len ? str_slice(code, 0, MIN(len, (size_t)60)) : STR("");
+    }
+    return STR("");
+}
+
+bool problem_is_s3(Str answer)
+{
+    return s3_code(answer).len > 0;
 }
 
 ErrCode problem_read(int status, Str answer, Err *err)
@@ -54,5 +74,10 @@ ErrCode problem_read(int status, Str answer, Err *err)
         return err_set(err, code, "%s", show_name(str_slice(detail, 0, DETAIL_MAX), shown));
     }
     if (known) return err_set(err, code, "%s", err_info(code)->text);
+    Str told = s3_code(answer);
+    if (told.len > 0) {
+        char shown[SHOW_NAME_SIZE];
+        return err_set(err, code, "the server answers %d %s", status, show_name(told, shown));
+    }
     return err_set(err, code, "the server answers %d: %s", status, err_info(code)->text);
 }

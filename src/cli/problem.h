@@ -8,6 +8,8 @@
 /* The code that the answer names, else the nearest one to its HTTP status; err's text is its
  * detail. status: 400..599. Never OK. */
 ErrCode problem_read(int status, Str answer, Err *err);
+/* Is it an answer of an S3 door? */
+bool problem_is_s3(Str answer);
 /* The row whose slug this is; OK: none. */
 ErrCode problem_code(Str slug);
 

@@ -20,7 +20,7 @@ static bool time_left(const ProgressState *s, uint64_t *ms)
 {
     if (!s->total_known || s->elapsed_ms < LEFT_AFTER_MS) return false;
     uint64_t done = s->bytes;
-    uint64_t total = s->bytes_total;
+    uint64_t total = s->bytes_total - MIN(s->bytes_total, s->bytes_kept);
     /* Small files cost by the piece: count each as 4 KiB of work more. */
     done += (s->files + s->failed) * 4096;
     total += s->files_total * 4096;
@@ -39,7 +39,7 @@ const char *progress_format(const ProgressState *s, char out[PROGRESS_LINE_SIZE]
     uint64_t left_ms = 0;
     uint64_t per_s = s->elapsed_ms == 0 ? 0
                                         : whole((double)s->bytes * 1000 / (double)s->elapsed_ms);
-    show_size(s->bytes, bytes);
+    show_size(s->bytes + s->bytes_kept, bytes);
     show_size(s->bytes_total, total);
     show_size(per_s, rate);
     if (s->failed > 0) snprintf(tail, sizeof tail, "  %" PRIu64 " failed", s->failed);

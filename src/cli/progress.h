@@ -9,9 +9,10 @@
 #define PROGRESS_EVERY_MS 200
 
 typedef struct {
-    uint64_t files;  /* done */
-    uint64_t bytes;  /* moved, of files that are under way too */
-    uint64_t failed; /* files */
+    uint64_t files;      /* done */
+    uint64_t bytes;      /* moved, of files that are under way too */
+    uint64_t bytes_kept; /* of the same files, moved by an earlier run: no work of this one */
+    uint64_t failed;     /* files */
     uint64_t elapsed_ms;
     bool total_known;
     uint64_t files_total; /* if known */

@@ -22,7 +22,10 @@ const CommandSpec spec_put = {
         "sockets and pipes are left out, and told. When the server goes away it is waited for.\n"
         "With a KEY that is empty or ends in / the file keeps its own name behind it.\n"
         "With -r, what is there already with the same SHA-256 is not sent again, so that a run\n"
-        "that was cut off goes on where it was; --force sends all.",
+        "that was cut off goes on where it was; --force sends all.\n"
+        "A file of 128 MiB or more goes in pieces. When a run ends in the middle of it, the same\n"
+        "command within a day goes on there, unless the file has changed; less than 1 % of it is\n"
+        "sent again.",
     .example = "  holdfast put report.pdf files/2026/report.pdf\n"
                "  holdfast put -r /usr/share/doc files/doc",
     .options = OPTION_RECURSIVE | OPTION_FORCE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
@@ -65,6 +68,8 @@ typedef struct {
     Sha256 wanted;
     bool asked;     /* its DELETE was sent before */
     char etag[256]; /* "If-Match: …" of a DELETE: the file that was listed, and no later one */
+    char repeat[REMOTE_REPEAT_SIZE];       /* of a DELETE */
+    char header[256 + REMOTE_REPEAT_SIZE]; /* both */
 } Item;
 
 typedef struct {
@@ -72,6 +77,7 @@ typedef struct {
     Str bucket;
     Str prefix; /* of keys; with its '/' */
     const char *root;
+    UploadTo to;
     bool tree;  /* not one file */
     bool sync;  /* decides by size and time first */
     bool taken; /* the one file was given out */
@@ -173,7 +179,10 @@ static ErrCode put_prepare(void *ctx, void *arg, PoolVerdict *verdict, Err *err)
     *verdict = item->kind == DO_NOTHING ? POOL_SKIP : POOL_SEND;
     if (item->kind == DO_COMPARE) TRY(compare(item, verdict, err));
     if (item->kind == DO_DELETE) TRY(prepare_delete(put, item, verdict, err));
-    if (*verdict != POOL_SEND || !put->session->options.dry_run) return OK;
+    if (*verdict != POOL_SEND) return OK;
+    if (!put->session->options.dry_run) {
+        return item->kind == DO_DELETE ? OK : upload_prepare(&item->up, &put->to, verdict, err);
+    }
     tell(put, item, item->kind == DO_DELETE ? "delete" : "store");
     *verdict = POOL_SKIP;
     return OK;
@@ -184,12 +193,14 @@ static ErrCode put_begin(void *ctx, void *arg, Err *err)
     const Put *put = ctx;
     Item *item = arg;
     ClientCall *call = &item->up.call;
-    if (item->kind != DO_DELETE) return upload_begin(&item->up, put->bucket, !put->tree, err);
+    if (item->kind != DO_DELETE) return upload_begin(&item->up, &put->to, err);
     Str key = buf_str(&item->up.key);
     TRY(remote_file_target(&item->up.target, put->bucket, key, err));
     call->method = "DELETE";
     call->target = (const char *)item->up.target.data;
-    call->header = item->etag;
+    remote_repeat_header(call, put->to.rng, item->repeat);
+    snprintf(item->header, sizeof item->header, "%s\n%s", item->etag, item->repeat);
+    call->header = item->header;
     item->asked = true;
     call->has_body = false;
     call->body = (Str){NULL, 0};
@@ -206,9 +217,18 @@ static ErrCode put_end(void *ctx, void *arg, Err *err)
         session_json_deleted(put->session, put->bucket, buf_str(&item->up.key));
         return OK;
     }
-    TRY(upload_end(&item->up, &object, err));
-    if (put->session->options.json) session_json_line(object);
+    TRY(upload_end(&item->up, &put->to, err));
+    if (!put->session->options.json || !upload_over(&item->up, &put->to)) return OK;
+    TRY(upload_stored(&item->up, &put->to, &object, err));
+    session_json_line(object);
     return OK;
+}
+
+static PoolNext put_follow(void *ctx, void *arg, ErrCode code)
+{
+    const Put *put = ctx;
+    Item *item = arg;
+    return item->kind == DO_DELETE ? POOL_OVER : upload_follow(&item->up, &put->to, code);
 }
 
 static void forget(Put *put, Item *item)
@@ -229,7 +249,7 @@ static void count_done(Put *put, const Item *item)
         tally->unchanged++;
         tally->unchanged_bytes += item->up.size;
     } else {
-        tally_done(tally, item->up.size);
+        tally_done(tally, item->up.size, upload_kept(&item->up));
     }
 }
 
@@ -246,6 +266,8 @@ static void put_done(void *ctx, void *arg, const Err *err)
         tally_fail(&session->tally, name, err);
         session_json_failure(session, deletes ? "key" : "path", name, err);
     }
+    if (err->code != OK && upload_begun(&item->up) > 0)
+        tally_begun(&session->tally, upload_begun(&item->up));
     forget(put, item);
 }
 
@@ -258,6 +280,7 @@ static ErrCode make_item(Put *put, Item *item, Str relative, Err *err)
     item->same = SAME_NONE;
     item->asked = false;
     item->etag[0] = '\0';
+    item->repeat[0] = '\0';
     ASSERT(put->item_count < OPTIONS_CONNECTIONS_MAX);
     put->items[put->item_count++] = item;
     ErrCode code = upload_init(&item->up, put->root, put->prefix, relative, err);
@@ -376,8 +399,10 @@ static void put_state(void *ctx, ProgressState *state)
     const Tally *tally = &put->session->tally;
     for (int i = 0; i < 10; i++)
         count_ahead(put);
-    for (size_t i = 0; i < put->item_count; i++)
+    for (size_t i = 0; i < put->item_count; i++) {
         state->bytes += upload_moving(&put->items[i]->up);
+        state->bytes_kept += upload_kept(&put->items[i]->up);
+    }
     state->total_known = put->counted;
     /* What turned out to be there already is no work. */
     state->files_total = put->files_total - MIN(put->files_total, tally->unchanged);
@@ -424,7 +449,16 @@ static ErrCode prepare(Put *put, Buf *prefix, Err *err)
     }
     TRY(make_prefix(put, key, prefix, err));
     put->prefix = buf_str(prefix);
+    put->to = (UploadTo){.bucket = put->bucket,
+                         .url = client_url(put->session->client),
+                         .follow = !put->tree,
+                         .describe = options->json,
+                         .rng = &put->session->rng};
     ErrCode code = local_stat(put->root, true, &type, &put->bytes_total, err);
+    if (code == ERR_NOT_FOUND && strcmp(put->root, "-") == 0) {
+        return err_set(err, ERR_USAGE,
+                       "standard input is not taken: its length is not known; write it to a file");
+    }
     if (code != OK) return err_wrap(err, code, "%s", put->root);
     if (!put->tree) {
         put->files_total = 1;
@@ -459,6 +493,7 @@ static int command(const CommandSpec *spec, int argc, char **argv)
                        .prepare = put_prepare,
                        .begin = put_begin,
                        .end = put_end,
+                       .follow = put_follow,
                        .done = put_done,
                        .ctx = &put};
         session.tally.dry_run = session.options.dry_run;

@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "cli/bucket_names.h"
 #include "cli/progress.h"
+#include "cli/recover_from.h"
 #include "cli/show.h"
 #include "control/local/local.h"
 #include "disk/posix.h"
@@ -24,12 +25,27 @@
 
 const CommandSpec spec_recover = {
     .name = NAME,
-    .arguments = "--rebuild WHAT DIR",
-    .summary = "makes a part of a stopped directory again",
-    .usage = "recover --rebuild index|packs|wal [--yes] [--json] [--quiet] DIR",
+    .arguments = "--from SOURCE|auto DIR | --rebuild WHAT DIR",
+    .summary = "makes a stopped directory, or a part of it, again",
+    .usage = "recover --from SOURCE|auto [--yes] [--json] [--quiet] DIR [OTHER...]\n"
+             "recover --rebuild index|packs|wal [--yes] [--json] [--quiet] DIR",
     .text =
-        "Makes one part of DIR, a data directory that no server uses, again from the others.\n"
-        "The old one goes to DIR/quarantine. Cut off anywhere, run it again.\n"
+        "Makes DIR, a data directory that no server uses, again: all of it from another copy of\n"
+        "the store, or one part from the others. What stood there goes to DIR/quarantine. Cut\n"
+        "off anywhere, run it again: it goes on.\n"
+        "\n"
+        "--from SOURCE: for one of several directories of a store that is damaged, emptied or\n"
+        "gone, from another one, all of them stopped. Only from one that holds every file that\n"
+        "was acknowledged: in sync by control.json of more than half of the directories, and\n"
+        "whole. They are looked for beside DIR; name those that are elsewhere as OTHER. auto\n"
+        "takes the one with the longest log, and tells which, and why not the others. Every\n"
+        "byte is read back from DIR and compared. root.key, audit and what is not Holdfast's\n"
+        "stay. Then start the server with all directories: DIR joins as a new copy in place of\n"
+        "the old one and gets what the others have stored since. With --yes also a whole DIR is\n"
+        "replaced, and one is taken whose packs hold files that its index does not name (fsck\n"
+        "says index-lacks: an earlier copy took them away, or rows are lost). Ends with 4 if\n"
+        "there is no such source or a server runs, with 6 if it is damaged: nothing but\n"
+        "DIR/recover was changed then.\n"
         "\n"
         "--rebuild index: index.db, from packs and blobs; the log says how far they must reach.\n"
         "A server does the same at start when index.db is missing or unreadable.\n"
@@ -43,15 +59,16 @@ const CommandSpec spec_recover = {
         "acknowledged behind that is lost: the first lsn of each shard that may be is told.\n"
         "Only for a directory that is its only copy. Needs --yes.\n"
         "\n"
-        "Without --yes a run that would lose something for good tells what, changes nothing and\n"
-        "ends with 6. --json gives each loss, then the summary. Ends with 0 if nothing is lost,\n"
-        "with 6 if something is, with 4 if the log is whole.",
-    .example = "  holdfast recover --rebuild index ./data\n"
+        "Without --yes a --rebuild that would lose something for good tells what, changes\n"
+        "nothing and ends with 6. --json gives each loss, then the summary. Ends with 0 if\n"
+        "nothing is lost, with 6 if something is, with 4 if the log is whole.",
+    .example = "  holdfast recover --from auto ./data/2\n"
+               "  holdfast recover --rebuild index ./data\n"
                "  holdfast recover --rebuild wal --yes ./data",
     .options = OPTION_LOCAL | OPTION_RECOVER | OPTION_JSON | OPTION_QUIET,
-    .paths = 1,
+    .paths = ~0U,
     .args_min = 1,
-    .args_max = 1,
+    .args_max = RECOVER_OTHERS_MAX + 1,
 };
 
 typedef ErrCode (*RebuildFn)(Disk *disk, const RebuildOptions *options, RebuildReport *report,
@@ -95,17 +112,22 @@ static bool find_kind(Run *run, const char *name)
 }
 
 /* False: the command is over, with *status. */
-static bool read_args(int argc, char **argv, Run *run, int *status)
+static bool read_args(const ClientOptions *given, Run *run, int *status)
 {
-    ClientOptions options;
-    if (!command_options(&spec_recover, argc, argv, &options, status)) return false;
+    const ClientOptions options = *given;
     run->dir = options.args[0];
     run->accept = options.yes;
     run->json = options.json;
     run->quiet = options.quiet;
-    if (options.rebuild != NULL && find_kind(run, options.rebuild)) return true;
-    *status = command_usage(NAME, options.rebuild == NULL ? "--rebuild what? index, packs or wal"
-                                                          : "--rebuild index, packs or wal");
+    bool one = options.arg_count == 1;
+    if (one && options.rebuild != NULL && find_kind(run, options.rebuild)) return true;
+    if (options.rebuild == NULL)
+        *status = command_usage(NAME, "--from which directory, or --rebuild what?");
+    else if (!one)
+        *status = command_usage(NAME, "--rebuild takes one directory");
+    else
+        *status = command_usage(NAME, "--rebuild \"%s\" is not index, packs or wal",
+                                options.rebuild);
     return false;
 }
 
@@ -350,7 +372,8 @@ static ErrCode open_root(Run *run, Err *err)
     TRY(disk_posix_open_existing(run->dir, &run->disk, err));
     TRY(disk_stat(run->disk, ROOT_FILE, &stat, err));
     if (!stat.exists)
-        return err_set(err, ERR_NOT_FOUND, "it has no " ROOT_FILE ": no data directory");
+        return err_set(err, ERR_NOT_FOUND, "%s is no data directory: it has no " ROOT_FILE,
+                       run->dir);
     return root_open(run->disk, str_of(who, (size_t)len), &run->rng, clock_real(), &run->root, err);
 }
 
@@ -383,7 +406,12 @@ int command_recover(int argc, char **argv)
     Err err = {0};
     bool lost = false;
     int status = 0;
-    if (!read_args(argc, argv, &run, &status)) return status;
+    ClientOptions options;
+    if (!command_options(&spec_recover, argc, argv, &options, &status)) return status;
+    if (options.from != NULL && options.rebuild != NULL)
+        return command_usage(NAME, "--from and --rebuild are two runs");
+    if (options.from != NULL) return recover_from(&options);
+    if (!read_args(&options, &run, &status)) return status;
     /* Test builds fail where this says; in others it must not be set. */
     if (fault_configure(getenv("HOLDFAST_FAULT"), &err) != OK) return command_fail(NAME, &err);
     rng_init_system(&run.rng);

@@ -1,6 +1,8 @@
 #include "cli/remote.h"
 
 #include "text/uri.h"
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PAGE_MAX (64 * MIB) /* bytes of an answer with a page */
@@ -17,12 +19,31 @@ ErrCode remote_file_target(Buf *out, Str bucket, Str key, Err *err)
     return buf_append_zeros(out, 1, err);
 }
 
+ErrCode remote_version_target(Buf *out, Str bucket, Str key, const char *version, Err *err)
+{
+    TRY(remote_file_target(out, bucket, key, err));
+    if (version == NULL) return OK;
+    out->len--; /* the NUL goes behind it */
+    TRY(buf_append_str(out, STR("?version="), err));
+    TRY(uri_encode(out, URI_ENCODE_ALL, str_from_cstr(version), err));
+    return buf_append_zeros(out, 1, err);
+}
+
 ErrCode remote_bucket_target(Buf *out, Str bucket, Err *err)
 {
     buf_clear(out);
     TRY(buf_append_str(out, STR("/v1/buckets/"), err));
     TRY(uri_encode(out, URI_ENCODE_ALL, bucket, err));
     return buf_append_zeros(out, 1, err);
+}
+
+void remote_repeat_header(const ClientCall *call, Rng *rng, char header[REMOTE_REPEAT_SIZE])
+{
+    bool open = header[0] != '\0' && (call->status == 0 || call->status >= 500);
+    if (open) return;
+    int len = snprintf(header, REMOTE_REPEAT_SIZE, "Idempotency-Key: %016" PRIx64 "%016" PRIx64,
+                       rng_u64(rng), rng_u64(rng));
+    ASSERT(len > 0 && len < REMOTE_REPEAT_SIZE);
 }
 
 /* ---- FILE ---- */
@@ -36,6 +57,9 @@ static ErrCode parse(const json_t *object, RemoteFile *file, Err *err)
     TRY(json_get_u64(object, "size", &file->size, err));
     TRY(json_get_optional_str(object, "sha256", &digest, err));
     TRY(json_get_optional_str(object, "updated_at", &file->updated_at, err));
+    TRY(json_get_optional_str(object, "version", &file->version, err));
+    file->latest = json_is_true(json_object_get(object, "latest"));
+    file->delete_marker = json_is_true(json_object_get(object, "delete_marker"));
     if (digest.ptr == NULL) return OK;
     if (!hex_decode(digest, file->sha256.bytes, SHA256_LEN)) {
         return err_set(err, ERR_INVALID, "sha256 is not 64 hex digits");
@@ -59,7 +83,8 @@ struct Listing {
     ListingOptions options;
     Buf base;   /* the query but for `after` */
     Buf target; /* of this page, terminated */
-    Buf after;  /* where the next page goes on */
+    Buf after;  /* where the next page goes on … */
+    Buf after_version;
     ClientCall call;
     json_t *page;
     const json_t *files;
@@ -77,6 +102,7 @@ static ErrCode make_base(Listing *listing, Err *err)
     TRY(uri_encode(base, URI_ENCODE_ALL, options->bucket, err));
     TRY(buf_append_str(base, STR("&prefix="), err));
     TRY(uri_encode(base, URI_ENCODE_ALL, options->prefix, err));
+    if (options->versions) TRY(buf_append_str(base, STR("&versions=true"), err));
     if (options->limit > 0) TRY(buf_printf(base, err, "&limit=%u", options->limit));
     if (options->delimiter == 0) return OK;
     TRY(buf_append_str(base, STR("&delimiter="), err));
@@ -90,6 +116,7 @@ ErrCode listing_open(const ListingOptions *options, Listing **out, Err *err)
     buf_init(&listing->base, REMOTE_TARGET_MAX);
     buf_init(&listing->target, 2 * REMOTE_TARGET_MAX);
     buf_init(&listing->after, REMOTE_TARGET_MAX);
+    buf_init(&listing->after_version, REMOTE_TARGET_MAX);
     client_call_init(&listing->call, PAGE_MAX);
     TRY(make_base(listing, err));
     /* The views are not ours to keep; base has what is needed of them. */
@@ -106,12 +133,14 @@ void listing_close(Listing *listing)
     buf_deinit(&listing->base);
     buf_deinit(&listing->target);
     buf_deinit(&listing->after);
+    buf_deinit(&listing->after_version);
     mem_free(listing);
 }
 
 static ErrCode take_page(Listing *listing, json_t *page, Err *err)
 {
     Str next = {NULL, 0};
+    Str version = {NULL, 0};
     listing->files = json_object_get(page, "files");
     listing->prefixes = json_object_get(page, "prefixes");
     if (!json_is_array(listing->files) ||
@@ -119,11 +148,16 @@ static ErrCode take_page(Listing *listing, json_t *page, Err *err)
         return err_set(err, ERR_PEER, "the answer is not a listing");
     }
     TRY(json_get_optional_str(page, "next", &next, err));
+    TRY(json_get_optional_str(page, "next_version", &version, err));
     listing->last = next.ptr == NULL;
-    if (!listing->last && (next.len == 0 || str_eq(next, buf_str(&listing->after)))) {
+    bool same = str_eq(next, buf_str(&listing->after)) &&
+                str_eq(version, buf_str(&listing->after_version));
+    if (!listing->last && (next.len == 0 || same)) {
         return err_set(err, ERR_PEER, "the listing does not come forward");
     }
     buf_clear(&listing->after);
+    buf_clear(&listing->after_version);
+    TRY(buf_append_str(&listing->after_version, version, err));
     return buf_append_str(&listing->after, next, err);
 }
 
@@ -138,6 +172,10 @@ static ErrCode fetch(Listing *listing, Err *err)
     if (listing->after.len > 0) {
         TRY(buf_append_str(&listing->target, STR("&after="), err));
         TRY(uri_encode(&listing->target, URI_ENCODE_ALL, buf_str(&listing->after), err));
+    }
+    if (listing->after_version.len > 0) {
+        TRY(buf_append_str(&listing->target, STR("&after_version="), err));
+        TRY(uri_encode(&listing->target, URI_ENCODE_ALL, buf_str(&listing->after_version), err));
     }
     TRY(buf_append_zeros(&listing->target, 1, err));
     call->method = "GET";

@@ -10,8 +10,19 @@
 
 /* "/v1/buckets/BUCKET/files/KEY", encoded and terminated, into out. Errors: as buf_append(). */
 MUST_USE ErrCode remote_file_target(Buf *out, Str bucket, Str key, Err *err);
+/* The same with "?version=VERSION" unless that is NULL. */
+MUST_USE ErrCode remote_version_target(Buf *out, Str bucket, Str key, const char *version,
+                                       Err *err);
 /* "/v1/buckets/BUCKET". */
 MUST_USE ErrCode remote_bucket_target(Buf *out, Str bucket, Err *err);
+
+/* "Idempotency-Key: …" of a change, for each of its attempts, so that one whose answer was lost is
+ * not made twice: docs/rest.md, Repeats. */
+#define REMOTE_REPEAT_SIZE 64
+/* Makes one of chance, unless header has one and call's last attempt leaves it open whether the
+ * change was made: there was no answer, or one of a server in trouble. An empty header: the first
+ * attempt. */
+void remote_repeat_header(const ClientCall *call, Rng *rng, char header[REMOTE_REPEAT_SIZE]);
 
 /* What the client needs of a FILE object. Views into the object. */
 typedef struct {
@@ -21,6 +32,9 @@ typedef struct {
     bool has_sha256;
     Sha256 sha256;
     Str updated_at;
+    Str version;
+    bool latest; /* in a listing of versions, like delete_marker */
+    bool delete_marker;
     const json_t *json;
 } RemoteFile;
 
@@ -35,6 +49,7 @@ typedef struct {
     Str bucket;     /* copied, like prefix */
     Str prefix;
     char delimiter; /* 0: none */
+    bool versions;  /* all of them, the newest of a key first, with delete markers */
     unsigned limit; /* entries of a page; 0: the server's most */
     ClientRetry retry;
 } ListingOptions;

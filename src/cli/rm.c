@@ -5,16 +5,21 @@
 #include "cli/key_path.h"
 #include <stdio.h>
 
+#define VERSION_TEXT_SIZE 64 /* more than an id's text has */
+
 const CommandSpec spec_rm = {
     .name = "rm",
     .arguments = "[-r] BUCKET/KEY",
     .summary = "deletes a file, or all below a prefix",
-    .usage = "rm BUCKET/KEY\nrm -r BUCKET/PREFIX",
+    .usage = "rm [--version ID] BUCKET/KEY\nrm -r [--versions] BUCKET/PREFIX",
     .text =
         "Deletes a file, or every file below a prefix: `rm -r files/doc` deletes files/doc/a, but\n"
-        "neither files/doc nor files/docs/a. `rm -r files/` deletes all there is in the bucket.",
+        "neither files/doc nor files/docs/a. `rm -r files/` deletes all there is in the bucket.\n"
+        "Where versions are on, a deleted file's versions stay; --version deletes one for good,\n"
+        "-r --versions every one below the prefix.",
     .example = "  holdfast rm files/2026/report.pdf\n  holdfast rm -r files/doc",
-    .options = OPTION_RECURSIVE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET,
+    .options = OPTION_RECURSIVE | OPTION_CONNECTIONS | OPTION_JSON | OPTION_QUIET | OPTION_VERSION |
+               OPTION_VERSIONS,
     .args_min = 1,
     .args_max = 1,
 };
@@ -23,6 +28,8 @@ typedef struct {
     ClientCall call;
     Buf key;
     Buf target;
+    char version[VERSION_TEXT_SIZE]; /* "": the file */
+    char repeat[REMOTE_REPEAT_SIZE];
     unsigned attempts;
 } Item;
 
@@ -39,9 +46,12 @@ static ErrCode rm_begin(void *ctx, void *arg, Err *err)
 {
     const Rm *rm = ctx;
     Item *item = arg;
-    TRY(remote_file_target(&item->target, rm->bucket, buf_str(&item->key), err));
+    const char *version = item->version[0] == '\0' ? NULL : item->version;
+    TRY(remote_version_target(&item->target, rm->bucket, buf_str(&item->key), version, err));
     item->call.method = "DELETE";
     item->call.target = (const char *)item->target.data;
+    remote_repeat_header(&item->call, &rm->session->rng, item->repeat);
+    item->call.header = item->repeat;
     item->attempts++;
     return OK;
 }
@@ -63,18 +73,22 @@ static void rm_done(void *ctx, void *arg, const Err *err)
     /* Gone when it was asked for again, or after it was listed: that is what was wanted. */
     bool gone = err->code == ERR_NOT_FOUND && (item->attempts > 1 || rm->listing != NULL);
     if (err->code == OK || gone) {
-        tally_done(&session->tally, 0);
+        tally_done(&session->tally, 0, 0);
     } else if (!client_stopped(session->client)) {
-        tally_fail(&session->tally, buf_str(&item->key), err);
+        Str typed = str_from_cstr(session->options.args[0]);
+        tally_fail(&session->tally, rm->listing == NULL ? typed : buf_str(&item->key), err);
         session_json_failure(session, "key", buf_str(&item->key), err);
     }
     buf_deinit(&item->key);
     buf_deinit(&item->target);
 }
 
-static ErrCode make_item(Item *item, Str key, Err *err)
+static ErrCode make_item(Item *item, Str key, Str version, Err *err)
 {
     item->attempts = 0;
+    item->repeat[0] = '\0';
+    if (!str_to_cstr(version, item->version, sizeof item->version))
+        return err_set(err, ERR_NOT_FOUND, "there is no such version");
     buf_init(&item->key, 4 * KEY_MAX);
     buf_init(&item->target, REMOTE_TARGET_MAX);
     ErrCode code = buf_append_str(&item->key, key, err);
@@ -90,7 +104,8 @@ static ErrCode rm_next(void *ctx, void *arg, bool *found, Err *err)
         *found = !rm->taken;
         if (rm->taken) return OK;
         rm->taken = true;
-        return make_item(arg, rm->key, err);
+        const char *version = rm->session->options.version;
+        return make_item(arg, rm->key, str_from_cstr(version == NULL ? "" : version), err);
     }
     TRY(listing_next(rm->listing, &entry, found, err));
     if (!*found) return OK;
@@ -98,7 +113,8 @@ static ErrCode rm_next(void *ctx, void *arg, bool *found, Err *err)
     if (!str_starts_with(entry.file.key, rm->key)) {
         return err_set(err, ERR_PEER, "the listing has a key outside of the prefix");
     }
-    return make_item(arg, entry.file.key, err);
+    bool versions = rm->session->options.versions;
+    return make_item(arg, entry.file.key, versions ? entry.file.version : STR(""), err);
 }
 
 static void rm_state(void *ctx, ProgressState *state)
@@ -111,6 +127,10 @@ static ErrCode prepare(Rm *rm, Buf *prefix, Err *err)
 {
     const ClientOptions *options = &rm->session->options;
     TRY(key_split(options->args[0], &rm->bucket, &rm->key, err));
+    if (options->recursive && options->version != NULL)
+        return err_set(err, ERR_USAGE, "a version is of one file; -r --versions deletes all");
+    if (options->versions && !options->recursive)
+        return err_set(err, ERR_USAGE, "--versions goes with -r; one is deleted by --version");
     if (!options->recursive) {
         if (rm->key.len > 0) return OK;
         return err_set(err, ERR_USAGE,
@@ -128,6 +148,7 @@ static ErrCode prepare(Rm *rm, Buf *prefix, Err *err)
     }
     rm->key = buf_str(prefix);
     ListingOptions listing = session_listing(rm->session, rm->bucket, rm->key, 0);
+    listing.versions = options->versions;
     return listing_open(&listing, &rm->listing, err);
 }
 

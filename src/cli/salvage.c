@@ -154,7 +154,10 @@ ErrCode salvage_run(Disk *disk, Disk *scratch, const char *out_dir, SalvageRepor
     out.hash = hash_new(HASH_SHA256);
     ErrCode code = open_out(&out, out_dir, err);
     if (code == OK) code = fsck_salvage(&options, report, err);
+    /* The manifest is there when all that it names is on disk, itself included when we return. */
+    if (code == OK) code = local_dir_sync_all(out.dir, err);
     if (code == OK) code = local_new_commit(&out.manifest, err);
+    if (code == OK) code = local_dir_sync_all(out.dir, err);
     local_new_discard(&out.file);
     local_new_discard(&out.manifest);
     local_dir_close(out.dir);

@@ -29,7 +29,7 @@ static void watch_signals(void)
 
 bool session_begin(Session *session, const CommandSpec *spec, int argc, char **argv, int *status)
 {
-    *session = (Session){.spec = spec};
+    *session = (Session){.spec = spec, .json_out = stdout};
     Settings settings = {0};
     Err err = {0};
     if (!command_options(spec, argc, argv, &session->options, status)) return false;
@@ -39,6 +39,7 @@ bool session_begin(Session *session, const CommandSpec *spec, int argc, char **a
         code = client_open(settings.url, settings.key, session->options.connections, &stop_signal,
                            &session->client, &err);
     }
+    if (code == OK) client_trust(session->client, settings.ca);
     settings_deinit(&settings);
     if (code != OK) {
         *status = command_fail(spec->name, &err);
@@ -47,6 +48,14 @@ bool session_begin(Session *session, const CommandSpec *spec, int argc, char **a
     rng_init_system(&session->rng);
     progress_init(&session->progress, session->options.quiet);
     return true;
+}
+
+ErrCode session_reopen(Session *session, const char *url, const char *key, const char *ca, Err *err)
+{
+    client_close(TAKE(session->client));
+    TRY(client_open(url, key, session->options.connections, &stop_signal, &session->client, err));
+    client_trust(session->client, ca);
+    return OK;
 }
 
 int session_end(Session *session, int status)
@@ -122,6 +131,12 @@ bool session_post_json(Session *session, const char *target, json_t **out, int *
     return call_json(session, "POST", target, (Str){NULL, 0}, (Str){NULL, 0}, out, status);
 }
 
+bool session_post_body(Session *session, const char *target, Str body, Str about, json_t **out,
+                       int *status)
+{
+    return call_json(session, "POST", target, body, about, out, status);
+}
+
 bool session_put_json(Session *session, const char *target, Str body, Str about, json_t **out,
                       int *status)
 {
@@ -151,7 +166,8 @@ static void run_tick(void *watch)
     Session *session = run->session;
     if (!progress_due(&session->progress)) return;
     ProgressState state = {.files = session->tally.files,
-                           .bytes = session->tally.bytes,
+                           .bytes = session->tally.bytes - session->tally.kept_bytes,
+                           .bytes_kept = session->tally.kept_bytes,
                            .failed = session->tally.failed};
     run->state(run->ops->ctx, &state);
     progress_show(&session->progress, &state);
@@ -201,7 +217,18 @@ static void print_lines(const Session *session, Str text)
 static bool never_began(const Tally *tally)
 {
     return tally->ended != OK &&
-           tally->files + tally->failed + tally->unchanged + tally->deleted == 0;
+           tally->files + tally->failed + tally->unchanged + tally->deleted + tally->begun == 0;
+}
+
+/* What the next run need not move again. */
+static ErrCode tell_begun(const Tally *tally, Buf *out)
+{
+    char size[SHOW_SIZE_SIZE];
+    char files[SHOW_COUNT_SIZE];
+    return buf_printf(out, NULL,
+                      "%s of %s that %s not done are kept; the same command goes on there\n",
+                      show_size(tally->begun_bytes, size), show_count(tally->begun, "file", files),
+                      tally->begun == 1 ? "is" : "are");
 }
 
 int session_report(Session *session, const char *verb, bool single)
@@ -223,8 +250,10 @@ int session_report(Session *session, const char *verb, bool single)
         code = tally_summary(tally, verb, progress_elapsed_ms(&session->progress), &text, &err);
     }
     if (code == OK && tally->ended != OK && !single) {
-        code = buf_printf(&text, &err, "ended before all was done; give the command again\n");
+        code = buf_printf(&text, &err, "ended before all was done; %sgive the command again\n",
+                          tally->ended == ERR_NO_SPACE ? "make room on the server, then " : "");
     }
+    if (code == OK && tally->begun > 0 && !session->options.quiet) code = tell_begun(tally, &text);
     ASSERT(code != ERR_TOO_BIG); /* the buffer fits all the names */
     print_lines(session, buf_str(&text));
     return tally_exit_status(tally, single);
@@ -264,5 +293,6 @@ void session_json_failure(Session *session, const char *what, Str name, const Er
     json_member_cstr(&json, "detail", err_text(err));
     json_write_object_end(&json);
     json_write_object_end(&json);
-    if (json_writer_end(&json, NULL) == OK) printf("%.*s\n", STR_ARG(buf_str(&text)));
+    if (json_writer_end(&json, NULL) == OK)
+        fprintf(session->json_out, "%.*s\n", STR_ARG(buf_str(&text)));
 }

@@ -9,6 +9,7 @@
 #include "cli/progress.h"
 #include "cli/remote.h"
 #include "cli/tally.h"
+#include <stdio.h>
 
 typedef struct {
     const CommandSpec *spec;
@@ -17,12 +18,17 @@ typedef struct {
     Rng rng;
     Progress progress;
     Tally tally;
+    FILE *json_out; /* of --json: stdout, unless that has something else */
 } Session;
 
 /* Reads arguments and settings and makes the client. False: the command is over, with *status
  * (--help was printed, or what is wrong). Until session_end() Ctrl-C and SIGTERM only set the flag
  * that client_stopped() tells; a second Ctrl-C ends the process. */
 bool session_begin(Session *session, const CommandSpec *spec, int argc, char **argv, int *status);
+/* Another client in place of the session's, which has made no request yet: url; key and ca (whom to
+ * trust) may be NULL. */
+MUST_USE ErrCode session_reopen(Session *session, const char *url, const char *key, const char *ca,
+                                Err *err);
 /* Frees; status, or 1 if standard output took not all that was written. */
 int session_end(Session *session, int status);
 
@@ -34,6 +40,9 @@ bool session_call(Session *session, ClientCall *call, Str about, int *status);
 bool session_get_json(Session *session, const char *target, json_t **out, int *status);
 /* The same of a POST without a body, which must be one that may be repeated. */
 bool session_post_json(Session *session, const char *target, json_t **out, int *status);
+/* The same of a POST of body, JSON too; it is repeated if the session retries. */
+bool session_post_body(Session *session, const char *target, Str body, Str about, json_t **out,
+                       int *status);
 /* The same of a PUT of body, JSON too; about as in session_fail(). */
 bool session_put_json(Session *session, const char *target, Str body, Str about, json_t **out,
                       int *status);
@@ -48,7 +57,7 @@ void session_run(Session *session, const PoolOps *ops,
 /* Prints what failed and the summary, which begins with verb ("stored"); the exit status. single:
  * the run was about one file. */
 int session_report(Session *session, const char *verb, bool single);
-/* --json: a line {"key": …, "error": {"code", "detail"}} on standard output. */
+/* --json: a line {"key": …, "error": {"code", "detail"}} on json_out. */
 void session_json_failure(Session *session, const char *what, Str name, const Err *err);
 /* --json: a line {"bucket", "key", "deleted": true}. */
 void session_json_deleted(Session *session, Str bucket, Str key);

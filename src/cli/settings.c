@@ -13,6 +13,7 @@ void settings_deinit(Settings *settings)
     mem_free(settings->url);
     if (settings->key != NULL) explicit_bzero(settings->key, strlen(settings->key));
     mem_free(settings->key);
+    mem_free(settings->ca);
     *settings = (Settings){0};
 }
 
@@ -36,6 +37,7 @@ static ErrCode take_pair(Settings *out, Str name, Str value, Err *err)
 {
     char **field = str_eq(name, STR("url"))   ? &out->url
                    : str_eq(name, STR("key")) ? &out->key
+                   : str_eq(name, STR("ca"))  ? &out->ca
                                               : NULL;
     if (field == NULL) return OK;
     if (value.ptr == NULL || memchr(value.ptr, '\0', value.len) != NULL) {
@@ -174,7 +176,9 @@ static ErrCode read_all(const ClientOptions *options, Settings *out, Err *err)
     const char *url = options->url != NULL ? options->url : env_value("HOLDFAST_URL");
     const char *key = options->key != NULL ? options->key : env_value("HOLDFAST_KEY");
     const char *key_file = env_value("HOLDFAST_KEY_FILE");
+    const char *ca = options->ca != NULL ? options->ca : env_value("HOLDFAST_CA");
     if (url != NULL) set(&out->url, str_from_cstr(url));
+    if (ca != NULL) set(&out->ca, str_from_cstr(ca));
     if (options->key_file != NULL && options->key == NULL) {
         TRY(read_key_file("--key-file", options->key_file, out, err));
     } else if (key != NULL) {

@@ -1,6 +1,6 @@
 /* Settings: which server, with which key. Later wins: the default, the file
  * ~/.config/holdfast/config.yaml (or below XDG_CONFIG_HOME), the environment, flags. The file is
- * a mapping that may hold `url:` and `key:`; other names are left alone. */
+ * a mapping that may hold `url:`, `key:` and `ca:`; other names are left alone. */
 #ifndef HOLDFAST_CLI_SETTINGS_H
 #define HOLDFAST_CLI_SETTINGS_H
 
@@ -12,6 +12,7 @@
 typedef struct {
     char *url; /* owned; "http://HOST:PORT", without a '/' at the end */
     char *key; /* owned; "ID.SECRET", NULL: none */
+    char *ca;  /* owned; a PEM file, NULL: the system's */
 } Settings;
 
 /* HOLDFAST_KEY_FILE names a file that holds the key. A file that is absent is no error; one that
@@ -19,7 +20,7 @@ typedef struct {
 MUST_USE ErrCode settings_read(const ClientOptions *options, Settings *out, Err *err);
 /* Frees; settings may be zero. */
 void settings_deinit(Settings *settings);
-/* url and key of a configuration file's text; what it lacks stays as it is. ERR_CONFIG. */
+/* url, key and ca of a configuration file's text; what it lacks stays as it is. ERR_CONFIG. */
 MUST_USE ErrCode settings_parse(Str yaml, Settings *out, Err *err);
 
 #endif

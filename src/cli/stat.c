@@ -11,12 +11,12 @@ const CommandSpec spec_stat = {
     .name = "stat",
     .arguments = "BUCKET/KEY",
     .summary = "tells what is known of a file",
-    .usage = "stat BUCKET/KEY",
+    .usage = "stat [--version ID] BUCKET/KEY",
     .text =
         "Tells what the server knows of a file: id, version, size, SHA-256, times, and how safe\n"
         "it is. --json gives the FILE object of the REST interface.",
     .example = "  holdfast stat files/2026/report.pdf",
-    .options = OPTION_JSON | OPTION_QUIET,
+    .options = OPTION_JSON | OPTION_QUIET | OPTION_VERSION,
     .args_min = 1,
     .args_max = 1,
 };
@@ -85,15 +85,20 @@ static ErrCode find(Session *session, Err *err)
     TRY(key_split(session->options.args[0], &bucket, &key, err));
     if (key.len == 0) return err_set(err, ERR_USAGE, "a key is missing; write BUCKET/KEY");
     AUTO(Listing, listing_close) listing = NULL;
+    const char *version = session->options.version;
     ListingOptions options = session_listing(session, bucket, key, 0);
-    options.limit = 1;
+    options.versions = version != NULL;
+    if (version == NULL) options.limit = 1;
     TRY(listing_open(&options, &listing, err));
     ListingEntry entry;
     bool found = false;
-    TRY(listing_next(listing, &entry, &found, err));
-    if (!found || !str_eq(entry.file.key, key)) {
-        return err_set(err, ERR_NOT_FOUND, "%s", err_info(ERR_NOT_FOUND)->text);
-    }
+    bool wanted = false;
+    do {
+        TRY(listing_next(listing, &entry, &found, err));
+        found = found && str_eq(entry.file.key, key);
+        wanted = version == NULL || str_eq_nocase(entry.file.version, str_from_cstr(version));
+    } while (found && !wanted);
+    if (!found) return err_set(err, ERR_NOT_FOUND, "%s", err_info(ERR_NOT_FOUND)->text);
     if (session->options.json) {
         session_json_line(entry.file.json);
     } else {

@@ -4,10 +4,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-void tally_done(Tally *tally, uint64_t bytes)
+void tally_done(Tally *tally, uint64_t bytes, uint64_t kept)
 {
+    ASSERT(kept <= bytes);
     tally->files++;
     tally->bytes += bytes;
+    tally->kept_bytes += kept;
+}
+
+void tally_begun(Tally *tally, uint64_t bytes)
+{
+    tally->begun++;
+    tally->begun_bytes += bytes;
 }
 
 static void keep(TallyName *names, uint64_t count, Str name, const Err *err)
@@ -67,13 +75,18 @@ ErrCode tally_summary(const Tally *tally, const char *verb, uint64_t elapsed_ms,
     char rate[SHOW_SIZE_SIZE];
     show_size(tally->bytes, size);
     show_duration(elapsed_ms, time);
-    show_size((uint64_t)((double)tally->bytes * 1000 / (double)MAX(elapsed_ms, (uint64_t)1)), rate);
+    uint64_t moved = tally->bytes - tally->kept_bytes;
+    show_size((uint64_t)((double)moved * 1000 / (double)MAX(elapsed_ms, (uint64_t)1)), rate);
     TRY(buf_printf(out, err, "%s %" PRIu64 " file%s", verb, tally->files,
                    tally->files == 1 ? "" : "s"));
     /* Deleting moves no bytes. */
     if (tally->bytes > 0) TRY(buf_printf(out, err, ", %s", size));
     if (!tally->dry_run) TRY(buf_printf(out, err, " in %s", time));
     if (tally->bytes > 0 && !tally->dry_run) TRY(buf_printf(out, err, " (%s/s)", rate));
+    if (tally->kept_bytes > 0) {
+        TRY(buf_printf(out, err, ", %s of it by an earlier run",
+                       show_size(tally->kept_bytes, size)));
+    }
     if (tally->deleted > 0)
         TRY(buf_printf(out, err, ", %" PRIu64 " %s", tally->deleted,
                        tally->dry_run ? "to delete" : "deleted"));

@@ -16,8 +16,11 @@ typedef struct {
 } TallyName;
 
 typedef struct {
-    uint64_t files; /* done */
-    uint64_t bytes; /* of them */
+    uint64_t files;      /* done */
+    uint64_t bytes;      /* of them */
+    uint64_t kept_bytes; /* of these, moved by an earlier run */
+    uint64_t begun;      /* not done, but what was moved of them is kept for the next run */
+    uint64_t begun_bytes;
     uint64_t failed;
     uint64_t skipped;
     uint64_t deleted;         /* beside those that were moved */
@@ -32,7 +35,10 @@ typedef struct {
     TallyName skips[TALLY_NAMES_MAX];
 } Tally;
 
-void tally_done(Tally *tally, uint64_t bytes);
+/* kept: so many of its bytes were moved by an earlier run. */
+void tally_done(Tally *tally, uint64_t bytes, uint64_t kept);
+/* Not done, but so many of its bytes need not be moved again. */
+void tally_begun(Tally *tally, uint64_t bytes);
 /* name: bytes as they are; shown safely. */
 void tally_fail(Tally *tally, Str name, const Err *err);
 void tally_skip(Tally *tally, Str name, const Err *err);
@@ -40,8 +46,8 @@ void tally_skip(Tally *tally, Str name, const Err *err);
 int tally_exit_status(const Tally *tally, bool single);
 /* The failures and skips, for a person; "" if there are none. Errors: as buf_append(). */
 MUST_USE ErrCode tally_names(const Tally *tally, Buf *out, Err *err);
-/* "stored 12 files, 1.5 MiB in 3.2 s (480.0 KiB/s), 7 unchanged, 1 failed, 2 skipped\n"; verb:
- * "stored". */
+/* "stored 12 files, 1.5 MiB in 3.2 s (480.0 KiB/s), 1.0 MiB of it by an earlier run, 7 unchanged, 1
+ * failed, 2 skipped\n"; verb: "stored". */
 MUST_USE ErrCode tally_summary(const Tally *tally, const char *verb, uint64_t elapsed_ms, Buf *out,
                                Err *err);
 

@@ -32,12 +32,17 @@ static int by_name(const void *a, const void *b)
 
 static ErrCode add_name(Level *level, const char *name, Err *err)
 {
-    LocalInfo info = {.type = LOCAL_OTHER};
-    ErrCode code = local_dir_stat(level->dir, name, &info, err);
-    if (code == ERR_NOT_FOUND) return OK; /* gone since */
-    /* What can't be looked at is met again, and told, in its turn. */
+    bool known = false;
+    bool is_dir = local_dir_was_dir(level->dir, &known);
+    if (!known) {
+        LocalInfo info = {.type = LOCAL_OTHER};
+        ErrCode code = local_dir_stat(level->dir, name, &info, err);
+        if (code == ERR_NOT_FOUND) return OK; /* gone since */
+        /* What can't be looked at is met again, and told, in its turn. */
+        is_dir = code == OK && info.type == LOCAL_DIR;
+    }
     TRY(buf_append_str(&level->names, str_from_cstr(name), err));
-    if (code == OK && info.type == LOCAL_DIR) TRY(buf_append_str(&level->names, STR("/"), err));
+    if (is_dir) TRY(buf_append_str(&level->names, STR("/"), err));
     level->count++;
     return buf_append_zeros(&level->names, 1, err);
 }

@@ -1,11 +1,11 @@
 #include "config/config.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "config/config_priv.h"
 
 #define NEAR_MAX 3 /* edits at which another name is still worth telling */
@@ -24,7 +24,7 @@ const size_t config_option_count = ARRAY_LEN(config_options);
 
 /* Of other commands, so that a shell may export them for both, and of tests. */
 static const char *const client_env[] = {"HOLDFAST_URL", "HOLDFAST_KEY", "HOLDFAST_KEY_FILE",
-                                         "HOLDFAST_FAULT"};
+                                         "HOLDFAST_CA", "HOLDFAST_FAULT"};
 
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -176,8 +176,10 @@ static ErrCode set_choice(const ConfigOption *option, const char *from, Str valu
                           Err *err)
 {
     if (parse_choice(option, value, field)) return OK;
-    return err_set(err, ERR_CONFIG, "%s: \"%.*s\" is not %s", from, STR_ARG(value),
-                   option->type == TYPE_BOOL ? "true or false" : option->sentence);
+    Str words = str_from_cstr(option->type == TYPE_BOOL ? "true or false" : option->sentence);
+    if (str_ends_with(words, STR("."))) words.len--;
+    return err_set(err, ERR_CONFIG, "%s: \"%.*s\" is not %.*s", from, STR_ARG(value),
+                   STR_ARG(words));
 }
 
 static ErrCode add_dir(Config *config, const char *from, Str value, Err *err)
@@ -193,34 +195,88 @@ static ErrCode add_dir(Config *config, const char *from, Str value, Err *err)
     return OK;
 }
 
-static bool is_host(Str host)
+static void set_text(char **field, Str value)
 {
-    char text[INET6_ADDRSTRLEN];
-    uint8_t bytes[sizeof(struct in6_addr)];
-    if (host.len == 0 || str_eq(host, STR("localhost"))) return true;
-    bool v6 = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
-    if (v6) host = str_slice(host, 1, host.len - 2);
-    host = str_slice(host, 0, v6 ? str_find_char(host, '%') : host.len); /* "fe80::1%eth0" */
-    return str_to_cstr(host, text, sizeof text) &&
-           inet_pton(v6 ? AF_INET6 : AF_INET, text, bytes) == 1;
+    mem_free(*field);
+    *field = mem_new(value.len + 1);
+    memcpy(*field, value.ptr, value.len);
+}
+
+static ErrCode set_name(const ConfigOption *option, const char *from, Str value, char **field,
+                        Err *err)
+{
+    bool good = value.len >= option->least && value.len <= option->most;
+    for (size_t i = 0; good && i < value.len; i++) {
+        char c = value.ptr[i];
+        good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
+    }
+    if (!good) {
+        return err_set(err, ERR_CONFIG, "%s: \"%.*s\" is not %d to %d of [a-z0-9.-]", from,
+                       (int)MIN(value.len, (size_t)64), value.ptr, (int)option->least,
+                       (int)option->most);
+    }
+    set_text(field, value);
+    return OK;
 }
 
 static ErrCode set_address(const char *from, Str value, char **field, Err *err)
 {
-    uint64_t port = 0;
-    size_t colon = value.len;
-    while (colon > 0 && value.ptr[colon - 1] != ':')
-        colon--;
-    bool good = colon > 0 && str_to_u64(str_slice(value, colon, value.len), UINT16_MAX, &port) &&
-                is_host(str_slice(value, 0, colon - 1));
-    if (!good) {
+    Address address;
+    if (!address_parse(value, &address)) {
         return err_set(err, ERR_CONFIG,
                        "%s: \"%.*s\" is not ADDRESS:PORT, like 127.0.0.1:9001 or [::1]:9001", from,
                        STR_ARG(value));
     }
+    set_text(field, value);
+    return OK;
+}
+
+static ErrCode set_door(const char *from, Str value, char **field, Err *err)
+{
+    if (!str_eq(value, STR("off"))) return set_address(from, value, field, err);
+    set_text(field, value);
+    return OK;
+}
+
+/* scheme://host or scheme://host:port as a browser writes it: in lower case, without a path. */
+static bool is_origin(Str origin)
+{
+    Str scheme;
+    Str rest;
+    if (!str_split(origin, ':', &scheme, &rest) || !str_starts_with(rest, STR("//"))) return false;
+    rest = str_slice(rest, 2, rest.len);
+    if (scheme.len == 0 || rest.len == 0) return false;
+    for (size_t i = 0; i < origin.len; i++) {
+        char c = origin.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+        bool in_scheme = i < scheme.len;
+        if (!word && (in_scheme ? c != '+' : strchr(":/[]_", c) == NULL)) return false;
+    }
+    return str_find_char(rest, '/') == rest.len;
+}
+
+static ErrCode set_origins(const char *from, Str value, char **field, Err *err)
+{
+    AUTO(char, mem_free) text = mem_new(value.len + 1);
+    size_t len = 0;
+    Str left = value;
+    for (bool more = str_trim(value).len > 0 && !str_eq(str_trim(value), STR("*")); more;) {
+        Str origin;
+        more = str_split(left, ',', &origin, &left);
+        origin = str_trim(origin);
+        if (!is_origin(origin)) {
+            return err_set(err, ERR_CONFIG,
+                           "%s: \"%.*s\" is not an origin like https://app.example.org or "
+                           "http://localhost:3000: lower case, nothing behind the port",
+                           from, STR_ARG(origin));
+        }
+        if (len > 0) text[len++] = ',';
+        memcpy(text + len, origin.ptr, origin.len);
+        len += origin.len;
+    }
+    if (str_eq(str_trim(value), STR("*"))) text[0] = '*';
     mem_free(*field);
-    *field = mem_new(value.len + 1);
-    memcpy(*field, value.ptr, value.len);
+    *field = TAKE(text);
     return OK;
 }
 
@@ -231,6 +287,11 @@ ErrCode config_set(Config *config, const ConfigOption *option, const char *from,
     switch (option->type) {
     case TYPE_DIRS: return add_dir(config, from, value, err);
     case TYPE_ADDRESS: return set_address(from, value, field, err);
+    case TYPE_ORIGINS: return set_origins(from, value, field, err);
+    case TYPE_PATH:
+    case TYPE_PEM: set_text(field, value); return OK;
+    case TYPE_DOOR: return set_door(from, value, field, err);
+    case TYPE_NAME: return set_name(option, from, value, field, err);
     case TYPE_COUNT:
     case TYPE_SIZE:
     case TYPE_TIME: return set_number(option, from, value, field, err);
@@ -280,7 +341,13 @@ static ErrCode read_flag(Config *config, int argc, char *const *argv, int *at, E
     Str name;
     Str value;
     if (!str_starts_with(flag, STR("--"))) {
-        return err_set(err, ERR_USAGE, "\"%.*s\" is not an option", STR_ARG(flag));
+        const ConfigOption *before = *at > 1 ? config_find(str_slice(str_from_cstr(argv[*at - 1]),
+                                                                     2, CONFIG_NAME_MAX))
+                                             : NULL;
+        if (before == NULL || before->type != TYPE_BOOL)
+            return err_set(err, ERR_USAGE, "\"%.*s\" is not an option", STR_ARG(flag));
+        return err_set(err, ERR_USAGE, "\"%.*s\" is not an option; write --%s=%.*s", STR_ARG(flag),
+                       before->name, STR_ARG(flag));
     }
     bool has_value = str_split(flag, '=', &flag, &value);
     name = str_slice(flag, 2, flag.len);
@@ -327,14 +394,20 @@ static ErrCode read_flags(Config *config, int argc, char *const *argv, bool *hel
 /* What no single option can tell. */
 static ErrCode check(const Config *config, Err *err)
 {
-    if (config->data_count > 1) {
+    if (strcmp(config->http, config->s3) == 0) {
         return err_set(err, ERR_CONFIG,
-                       "several data directories come with copies, in a later "
-                       "release; give one --data");
+                       "http and s3 are both %s; each door needs a port of its own", config->http);
     }
     if (config->segment_size % 4096 != 0) {
         return err_set(err, ERR_CONFIG, "segment-size: %" PRIu64 " is not a multiple of 4 KiB",
                        config->segment_size);
+    }
+    bool has_cert = config->tls_cert != NULL && config->tls_cert[0] != '\0';
+    bool has_key = config->tls_key != NULL && config->tls_key[0] != '\0';
+    if (has_cert != has_key) {
+        return err_set(err, ERR_CONFIG,
+                       "%s is set and %s is not; the file of one may be that of the other",
+                       has_cert ? "tls-cert" : "tls-key", has_cert ? "tls-key" : "tls-cert");
     }
     if (config->scrub_rate_min > config->scrub_rate_max) {
         char least[32];
@@ -449,6 +522,11 @@ static bool same_value(const ConfigOption *option, const Config *a, const Config
     switch (option->type) {
     case TYPE_DIRS: return same_dirs(a, b);
     case TYPE_ADDRESS:
+    case TYPE_ORIGINS: /* NULL is an empty one */
+    case TYPE_PATH:
+    case TYPE_PEM:
+    case TYPE_DOOR:
+    case TYPE_NAME:
         return str_eq(str_from_cstr(*(char *const *)(const void *)left),
                       str_from_cstr(*(char *const *)(const void *)right));
     case TYPE_COUNT:
@@ -490,6 +568,13 @@ void config_deinit(Config *config)
 {
     config_drop_dirs(config);
     mem_free(config->http);
+    mem_free(config->cors_origins);
+    mem_free(config->audit_dir);
+    mem_free(config->tls_cert);
+    mem_free(config->tls_key);
+    mem_free(config->s3);
+    mem_free(config->s3_region);
+    mem_free(config->s3_domain);
     *config = (Config){0};
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 
-#define CONFIG_DATA_MAX 9 /* directories; also the most members a shard has */
+#define CONFIG_DATA_MAX 3 /* directories, each a copy */
 
 typedef enum { CONFIG_LOG_AUTO, CONFIG_LOG_TEXT, CONFIG_LOG_JSON } ConfigLogFormat;
 
@@ -17,20 +17,40 @@ typedef struct {
     char *data[CONFIG_DATA_MAX]; /* owned, like all text here */
     size_t data_count;
     char *http;
+    char *cors_origins; /* "https://a.example,https://b.example" or "*"; NULL or empty: none */
+    char *s3;           /* "off": no S3 door */
+    char *s3_region;
+    char *s3_domain;   /* "none" */
+    uint64_t s3_sigv2; /* 0, 1 */
+    char *tls_cert;    /* PEM files; NULL or empty: no TLS; both or none */
+    char *tls_key;
     uint64_t threads; /* 0: one a processor, at most 8 */
     uint64_t segment_size;
     uint64_t index_cache;
     uint64_t compact_rate;
     uint64_t compact_dead;
     uint64_t scrub_period_ms;
+    uint64_t expiry_wait_ms;
     uint64_t scrub_rate_min;
     uint64_t scrub_rate_max;
+    uint64_t async_lag_changes;
+    uint64_t async_lag_bytes;
+    uint64_t async_lag_time_ms;
+    uint64_t upload_expiry_ms;
     uint64_t cache;
+    uint64_t memory; /* bytes; 0: what there is */
     uint64_t connections;
     uint64_t drain_timeout_ms;
     uint64_t log_format; /* ConfigLogFormat */
     uint64_t log_level;  /* LogLevel */
     uint64_t access_log; /* 0, 1 */
+    uint64_t audit;      /* 0, 1 */
+    char *audit_dir;     /* "": in the data directory */
+    uint64_t audit_file_size;
+    uint64_t audit_files;
+    uint64_t audit_sync_ms; /* 0: each line */
+    uint64_t audit_strict;  /* 0, 1 */
+    uint64_t audit_log;     /* 0, 1 */
 } Config;
 
 /* Where settings come from, the first the weakest; all may be gone after config_read(). */
@@ -67,6 +87,9 @@ MUST_USE ErrCode config_help(Buf *out, Err *err);
 bool config_option_text(size_t at, const char **name, const char **value, const char **sentence);
 /* A configuration file with all settings, their defaults and bounds, as comments. */
 MUST_USE ErrCode config_example(Buf *out, Err *err);
+/* The same as JSON, an object a line: name, default (null: none), values, example, text and whether
+ * SIGHUP changes it. */
+MUST_USE ErrCode config_json(Buf *out, Err *err);
 /* docs/configuration.md. */
 MUST_USE ErrCode config_markdown(Buf *out, Err *err);
 /* The first HOLDFAST_… name of env that nobody knows, and the nearest known one; false: none. */

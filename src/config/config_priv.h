@@ -9,7 +9,12 @@
 
 typedef enum {
     TYPE_DIRS,
-    TYPE_ADDRESS, /* text: ADDRESS:PORT, as tcp_address_parse() takes it */
+    TYPE_ADDRESS, /* text: ADDRESS:PORT, as address_parse() takes it */
+    TYPE_ORIGINS, /* text: origins that commas separate, or "*"; may be empty */
+    TYPE_PATH,    /* text: a directory; NULL: nobody set it */
+    TYPE_PEM,     /* text: a file; NULL: nobody set it */
+    TYPE_DOOR,    /* the same as ADDRESS, or "off" */
+    TYPE_NAME,    /* of [a-z0-9.-]; bounds are of its length */
     TYPE_COUNT,
     TYPE_SIZE,
     TYPE_TIME,

@@ -3,12 +3,24 @@
 
 #include <stdio.h>
 
+#include "text/json.h"
+
 static const char *const words[] = {
-    [TYPE_DIRS] = "DIR",        [TYPE_ADDRESS] = "ADDRESS:PORT",
-    [TYPE_COUNT] = "NUMBER",    [TYPE_SIZE] = "SIZE",
-    [TYPE_TIME] = "TIME",       [TYPE_BOOL] = "",
-    [TYPE_FILE] = "FILE",       [TYPE_LOG_FORMAT] = "FORMAT",
-    [TYPE_LOG_LEVEL] = "LEVEL", [TYPE_LATER] = "",
+    [TYPE_DIRS] = "DIR",
+    [TYPE_ADDRESS] = "ADDRESS:PORT",
+    [TYPE_DOOR] = "ADDRESS:PORT",
+    [TYPE_NAME] = "NAME",
+    [TYPE_ORIGINS] = "ORIGINS",
+    [TYPE_COUNT] = "NUMBER",
+    [TYPE_SIZE] = "SIZE",
+    [TYPE_TIME] = "TIME",
+    [TYPE_BOOL] = "",
+    [TYPE_FILE] = "FILE",
+    [TYPE_LOG_FORMAT] = "FORMAT",
+    [TYPE_LOG_LEVEL] = "LEVEL",
+    [TYPE_LATER] = "",
+    [TYPE_PATH] = "DIR",
+    [TYPE_PEM] = "FILE",
 };
 
 ErrCode config_help(Buf *out, Err *err)
@@ -61,8 +73,13 @@ static void bounds_text(const ConfigOption *option, char out[80])
     case TYPE_BOOL: snprintf(out, 80, "true or false"); break;
     case TYPE_LOG_FORMAT: snprintf(out, 80, "auto, text or json"); break;
     case TYPE_LOG_LEVEL: snprintf(out, 80, "debug, info, warn or error"); break;
+    case TYPE_DOOR: snprintf(out, 80, "ADDRESS:PORT or off"); break;
     case TYPE_DIRS:
     case TYPE_ADDRESS:
+    case TYPE_ORIGINS:
+    case TYPE_PATH:
+    case TYPE_PEM:
+    case TYPE_NAME:
     case TYPE_FILE:
     case TYPE_LATER: break;
     }
@@ -71,6 +88,15 @@ static void bounds_text(const ConfigOption *option, char out[80])
 static bool in_file(const ConfigOption *option)
 {
     return option->type != TYPE_FILE && option->type != TYPE_LATER;
+}
+
+/* Of a setting that has no default. */
+static const char *example_of(const ConfigOption *option)
+{
+    if (option->type == TYPE_PATH) return "/var/log/holdfast";
+    if (option->type == TYPE_PEM) return "/etc/holdfast/tls.pem";
+    return option->type == TYPE_ORIGINS ? "https://app.example.org,https://intern.example.org:8443"
+                                        : "/srv/holdfast";
 }
 
 ErrCode config_example(Buf *out, Err *err)
@@ -90,7 +116,34 @@ ErrCode config_example(Buf *out, Err *err)
         TRY(buf_printf(out, err, "%s%s\n", bounds[0] != '\0' ? " " : "# ",
                        option->live ? "SIGHUP changes it." : "Needs a restart."));
         TRY(buf_printf(out, err, "#%s: %s\n", option->name,
-                       option->preset[0] != '\0' ? option->preset : "/srv/holdfast"));
+                       option->preset[0] != '\0' ? option->preset : example_of(option)));
+    }
+    return OK;
+}
+
+ErrCode config_json(Buf *out, Err *err)
+{
+    for (size_t i = 0; i < config_option_count; i++) {
+        const ConfigOption *option = &config_options[i];
+        char bounds[80];
+        if (!in_file(option)) continue;
+        bounds_text(option, bounds);
+        JsonWriter json;
+        json_writer_init(&json, out);
+        json_write_object_begin(&json);
+        json_member_cstr(&json, "name", option->name);
+        json_write_key(&json, "default");
+        if (option->preset[0] != '\0')
+            json_write_cstr(&json, option->preset);
+        else
+            json_write_null(&json);
+        json_member_cstr(&json, "values", bounds[0] != '\0' ? bounds : words[option->type]);
+        if (option->preset[0] == '\0') json_member_cstr(&json, "example", example_of(option));
+        json_member_bool(&json, "sighup", option->live);
+        json_member_cstr(&json, "text", option->sentence);
+        json_write_object_end(&json);
+        TRY(json_writer_end(&json, err));
+        TRY(buf_append_str(out, STR("\n"), err));
     }
     return OK;
 }

@@ -3,7 +3,8 @@
  * on a majority of the roots wins), postgres and sim with the copies and scale issues. All drivers
  * pass the same conformance tests (test/unit/control).
  *
- * Called from the core thread; a call may block for a disk sync or a round trip. An answer of
+ * Used by one thread at a time: main at the start, the core's at its own, then one that may wait
+ * (decisions/0017); a call may block for a disk sync or a round trip. An answer of
  * ERR_OUTCOME_UNKNOWN means just that: never taken as failed. */
 #ifndef HOLDFAST_CONTROL_CONTROL_H
 #define HOLDFAST_CONTROL_CONTROL_H

@@ -175,6 +175,11 @@ ErrCode disk_space(Disk *disk, DiskSpace *out, Err *err)
     return disk->ops->space(disk, out, err);
 }
 
+uint64_t disk_reserve(uint64_t total)
+{
+    return MAX(16 * MIB, MIN(total / 20, 1 * GIB));
+}
+
 ErrCode disk_lock(Disk *disk, const char *path, Str who, char *holder, size_t holder_size, Err *err)
 {
     TRY(check_path(path, false, err));

@@ -31,6 +31,8 @@ typedef struct File {
     const char *path; /* for error texts: as it was opened, whatever was renamed since */
 } File;
 
+#define DISK_BODY_ALIGN 4096 /* bytes */
+
 typedef enum {
     DISK_OPEN_READ,   /* must exist */
     DISK_OPEN_DIRECT, /* must exist; read from the device, past the system's cache: what is cached
@@ -38,6 +40,10 @@ typedef enum {
                          time reads it. Where the file system can't, pages are dropped behind */
     DISK_OPEN_WRITE,  /* read and write, must exist */
     DISK_OPEN_CREATE, /* read and write, must not exist */
+    DISK_OPEN_BODY,   /* as CREATE; for much that is written once, from front to back, by one thread
+                         at a time: writes whose offset, length and memory are multiples of
+                         DISK_BODY_ALIGN go past the system's cache, where file system and device
+                         are good at that. Durable as ever: by disk_sync() only */
     DISK_OPEN_ENSURE  /* read and write, made empty if absent */
 } DiskOpenMode;
 
@@ -107,6 +113,9 @@ MUST_USE ErrCode disk_list(Disk *disk, const char *path, DiskListFn fn, void *ct
 /* exists=false is not an error. */
 MUST_USE ErrCode disk_stat(Disk *disk, const char *path, DiskStat *out, Err *err);
 MUST_USE ErrCode disk_space(Disk *disk, DiskSpace *out, Err *err);
+/* Bytes of a file system of total bytes that uploads leave free, for deletes, repairs and control.
+ */
+uint64_t disk_reserve(uint64_t total);
 /* Takes the lock file for the life of the Disk and writes who ("pid 123 …") into it. ERR_IN_USE:
  * holder (may be NULL) gets what its owner wrote. An empty who writes nothing, and the file must be
  * there (ERR_NOT_FOUND): for who only reads. */

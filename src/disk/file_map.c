@@ -109,6 +109,11 @@ size_t file_map_budget(void)
     return budget;
 }
 
+void file_map_lower_budget(size_t most)
+{
+    budget = MIN(file_map_budget(), most);
+}
+
 bool file_map_scarce(void)
 {
     return atomic_load_explicit(&used, memory_order_relaxed) > file_map_budget() / 2;

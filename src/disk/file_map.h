@@ -26,6 +26,8 @@ void file_map_close(FileMap *map);
 bool file_map_resident(const FileMap *map);
 /* Bytes that all maps may have together. */
 size_t file_map_budget(void);
+/* From now on no more than most bytes; before other threads map anything. */
+void file_map_lower_budget(size_t most);
 /* Is more than half of the budget used? Who then waits for a client gives its map back first, so
  * that slow clients never have more than that half. */
 bool file_map_scarce(void);

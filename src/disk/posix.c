@@ -1,5 +1,6 @@
 #include "disk/posix.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "disk/disk_priv.h"
 
@@ -18,8 +19,13 @@
 #define FILE_MODE 0600
 #define DIR_MODE 0700
 /* O_DIRECT: offsets, lengths and memory are multiples of this, on any device we know. */
-#define DIRECT_ALIGN 4096
+#define DIRECT_ALIGN DISK_BODY_ALIGN
 #define DIRECT_BYTES (256 * KIB) /* of one read past the cache */
+/* A device that takes longer than this for a write past the cache, on average over the first ones
+ * of a file, is better at what the system gathers: what follows of the file is written through the
+ * cache. */
+#define PAST_SLOW_NS 8000000
+#define PAST_LEAST 4
 
 /* A lock that is held: closing its descriptor gives it back. */
 typedef struct PosixLock PosixLock;
@@ -37,10 +43,13 @@ typedef struct {
 typedef struct {
     File file;
     int fd;
-    bool direct;      /* O_DIRECT is on */
-    bool drop;        /* asked for, but the file system can't: pages are dropped behind a read */
-    void *direct_mem; /* DIRECT_BYTES and room for alignment; NULL until the first read */
-    char path[];      /* terminated; what file.path points to */
+    bool direct; /* O_DIRECT is on */
+    bool drop;   /* asked for, but the file system can't: pages are dropped behind a read */
+    bool past;   /* whole blocks are written past the cache … */
+    uint32_t past_writes; /* … so many were … */
+    uint64_t past_ns;     /* … in so much time */
+    void *direct_mem;     /* DIRECT_BYTES and room for alignment; NULL until the first read */
+    char path[];          /* terminated; what file.path points to */
 } PosixFile;
 
 static PosixDisk *disk_of(Disk *disk)
@@ -104,6 +113,7 @@ static int open_flags(DiskOpenMode mode)
 {
     switch (mode) {
     case DISK_OPEN_WRITE: return O_RDWR;
+    case DISK_OPEN_BODY:
     case DISK_OPEN_CREATE: return O_RDWR | O_CREAT | O_EXCL;
     case DISK_OPEN_ENSURE: return O_RDWR | O_CREAT;
     case DISK_OPEN_DIRECT: return O_RDONLY | O_DIRECT;
@@ -184,19 +194,58 @@ static ErrCode posix_read(File *file, uint64_t offset, void *data, size_t len, s
     return OK;
 }
 
-static ErrCode posix_write(File *file, uint64_t offset, const void *data, size_t len, Err *err)
+/* Turns O_DIRECT on or off. A file system that can't is not asked again. */
+static ErrCode set_direct(PosixFile *file, bool on, Err *err)
 {
+    if (file->direct == on) return OK;
+    int flags = fcntl(file->fd, F_GETFL);
+    bool set = flags >= 0 && fcntl(file->fd, F_SETFL, flags ^ O_DIRECT) == 0;
+    if (!set && !on) return disk_fail(err, errno, "write", file->path);
+    file->direct = set && on;
+    file->past = file->past && set;
+    return OK;
+}
+
+static bool is_whole_blocks(uint64_t offset, const uint8_t *data, size_t len)
+{
+    return ((offset | len | (uintptr_t)data) & (DIRECT_ALIGN - 1)) == 0;
+}
+
+static uint64_t past_clock(const PosixFile *file)
+{
+    return file->direct ? clock_boot_ns(clock_real()) : 0;
+}
+
+/* Was it worth it? */
+static void judge_past(PosixFile *file, uint64_t ns)
+{
+    file->past_ns += ns;
+    file->past_writes++;
+    file->past = file->past_writes < PAST_LEAST || file->past_ns / file->past_writes < PAST_SLOW_NS;
+}
+
+static ErrCode posix_write(File *base, uint64_t offset, const void *data, size_t len, Err *err)
+{
+    PosixFile *file = file_of(base);
     const uint8_t *bytes = data;
     size_t done = 0;
 
-    TRY(check_range(file->path, offset, len, err));
+    TRY(check_range(base->path, offset, len, err));
     while (done < len) {
         size_t want = len - done;
         if (want > 1 && fault_point("disk.write.short") != 0) want /= 2;
-        ssize_t n = pwrite(file_of(file)->fd, bytes + done, want, (off_t)(offset + done));
+        bool past = file->past && is_whole_blocks(offset + done, bytes + done, want);
+        TRY(set_direct(file, past, err));
+        uint64_t start = past_clock(file);
+        ssize_t n = pwrite(file->fd, bytes + done, want, (off_t)(offset + done));
         if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EINVAL && file->direct) { /* other blocks than ours */
+            file->past = false;
+            continue;
+        }
         /* A write of some bytes that moves none would go on for ever. */
-        if (n <= 0) return disk_fail(err, n == 0 ? EIO : errno, "write", file->path);
+        if (n <= 0) return disk_fail(err, n == 0 ? EIO : errno, "write", base->path);
+        if (file->direct) judge_past(file, past_clock(file) - start);
         done += (size_t)n;
     }
     return OK;
@@ -431,6 +480,7 @@ static ErrCode posix_open(Disk *disk, const char *path, DiskOpenMode mode, File 
     file->fd = fd;
     file->direct = direct;
     file->drop = mode == DISK_OPEN_DIRECT && !direct;
+    file->past = mode == DISK_OPEN_BODY;
     memcpy(file->path, path, path_size);
     file->file = (File){.ops = &posix_ops, .path = file->path};
     *out = &file->file;

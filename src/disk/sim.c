@@ -602,14 +602,15 @@ static ErrCode sim_open(Disk *disk, const char *path, DiskOpenMode mode, File **
     SimDisk *sim = sim_of(disk);
     LOCKED(sim);
     int error = 0;
-    bool may_make = mode == DISK_OPEN_CREATE || mode == DISK_OPEN_ENSURE;
+    bool must_make = mode == DISK_OPEN_CREATE || mode == DISK_OPEN_BODY;
+    bool may_make = must_make || mode == DISK_OPEN_ENSURE;
 
     if (sim->stopped) return power_off(err, "open", path);
     SimInode *inode = find(sim, str_from_cstr(path), &error);
     if (inode == NULL) {
         if (!may_make || error != ENOENT) return disk_fail(err, error, "open", path);
         TRY(make_inode(sim, "open", path, false, &inode, err));
-    } else if (mode == DISK_OPEN_CREATE) {
+    } else if (must_make) {
         return disk_fail(err, EEXIST, "open", path);
     } else if (inode->is_dir) {
         return disk_fail(err, EISDIR, "open", path);

@@ -21,14 +21,18 @@ typedef enum {
     ATTR_TAGS = 11,            /* repeated (str key, str value) */
     ATTR_RETENTION = 12,       /* u8 mode, varint until ms */
     ATTR_LEGAL_HOLD = 13,      /* u8 */
-    ATTR_CHECKSUM = 14,        /* u8 algorithm, u8 flags, bytes */
+    ATTR_CHECKSUM = 14,        /* u8 algorithm, u8 flags, bytes: docs/format.md */
     ATTR_HTTP_HEADERS = 15,    /* repeated (str name, str value): Cache-Control and the like */
     ATTR_ENCRYPTION = 16,      /* key id, algorithm */
     ATTR_MD5 = 17,             /* 16 bytes of the body */
     ATTR_REQUEST_OP = 18,      /* u8: packs only, of a NOOP that stands for its request row */
     ATTR_BUCKET_RECORD = 32,   /* system shard: see format/bucket.h */
     ATTR_IDENTITY_RECORD = 33, /* system shard */
-    ATTR_CONFIG = 34           /* CONFIG entries: see format/config_entry.h */
+    ATTR_CONFIG = 34,          /* CONFIG entries: see format/config_entry.h */
+    ATTR_UPLOAD_RECORD = 35,   /* the uploads' name space: see format/upload.h */
+    ATTR_BUCKET_CORS = 36,     /* of a bucket's record: rules of cross-origin requests, XML */
+    ATTR_BUCKET_WRITES = 37,   /* of a bucket's record: u8 PlaceMode, u8 PlaceRequire */
+    ATTR_CLASS_RECORD = 38     /* system shard: see format/class_record.h */
 } AttrType;
 
 #define ATTRS_MAX (64 * 1024) /* bytes of all attributes of one entry */

@@ -9,7 +9,7 @@
 
 void bucket_record_encode(const BucketRecord *record, Enc *enc)
 {
-    ASSERT(record->uid != BUCKET_UID_SYSTEM);
+    ASSERT(record->uid > BUCKET_UID_UPLOADS);
     ASSERT(record->placement_class >= 1 && record->placement_class <= SHARD_CLASS_MAX);
     enc_u8(enc, BUCKET_FORMAT);
     enc_u8(enc, (uint8_t)record->phase);
@@ -20,6 +20,35 @@ void bucket_record_encode(const BucketRecord *record, Enc *enc)
     enc_varint(enc, record->quota_bytes);
     enc_varint(enc, record->quota_files);
     enc_bytes(enc, record->extra.ptr, record->extra.len);
+}
+
+ErrCode bucket_set_writes(Buf *extra, PlaceMode mode, PlaceRequire require, Err *err)
+{
+    uint8_t bytes[2] = {(uint8_t)mode, (uint8_t)require};
+    bool usual = mode == PLACE_SYNC && require == PLACE_REQUIRE_IN_SYNC;
+    Str value = usual ? (Str){NULL, 0} : str_of(bytes, sizeof bytes);
+    return attr_set(extra, ATTR_BUCKET_WRITES, value, err);
+}
+
+/* What extra says of writes; nothing: as buckets are that nobody told otherwise. */
+static ErrCode decode_writes(BucketRecord *record, Err *err)
+{
+    Str value;
+    record->mode = PLACE_SYNC;
+    record->require = PLACE_REQUIRE_IN_SYNC;
+    if (!attr_get(record->extra, ATTR_BUCKET_WRITES, &value)) return OK;
+    Dec dec = dec_of(value.ptr, value.len);
+    unsigned mode = dec_u8(&dec);
+    unsigned require = dec_u8(&dec);
+    if (dec.failed || mode == 0 || require == 0)
+        return err_set(err, ERR_CORRUPT, "writes of a bucket in %zu bytes", value.len);
+    if (mode > PLACE_ASYNC || require > PLACE_REQUIRE_ALL)
+        return err_set(err, ERR_FORMAT_VERSION,
+                       "bucket whose writes are of mode %u, require %u is of a newer release", mode,
+                       require);
+    record->mode = (PlaceMode)mode;
+    record->require = (PlaceRequire)require;
+    return OK;
 }
 
 ErrCode bucket_record_decode(Str data, BucketRecord *out, Err *err)
@@ -42,7 +71,7 @@ ErrCode bucket_record_decode(Str data, BucketRecord *out, Err *err)
         return err_set(err, ERR_FORMAT_VERSION,
                        "bucket of phase %u, versioning %u is of a newer release", phase,
                        versioning);
-    if (record.uid == BUCKET_UID_SYSTEM || record.placement_class == 0 ||
+    if (record.uid <= BUCKET_UID_UPLOADS || record.placement_class == 0 ||
         record.placement_class > SHARD_CLASS_MAX)
         return err_set(err, ERR_CORRUPT, "bucket %" PRIu64 " of class %u", record.uid,
                        record.placement_class);
@@ -50,6 +79,7 @@ ErrCode bucket_record_decode(Str data, BucketRecord *out, Err *err)
     record.versioning = (Versioning)versioning;
     record.extra = dec_view(&dec, dec_left(&dec));
     if (!attrs_valid(record.extra)) return err_set(err, ERR_CORRUPT, "attributes are malformed");
+    TRY(decode_writes(&record, err));
     *out = record;
     return OK;
 }

@@ -64,10 +64,12 @@ static bool roots_differ(const ShardConfig *config)
     return true;
 }
 
-/* What the fields say of each other. */
-static ErrCode config_check(const ShardConfig *config, Err *err)
+ErrCode shard_config_check(const ShardConfig *config, Err *err)
 {
     uint32_t count = config->member_count;
+    if (count > MEMBERS_MAX || config->learner_count > MEMBERS_MAX)
+        return err_set(err, ERR_CORRUPT, "config of %" PRIu32 " members, %" PRIu32 " learners",
+                       count, config->learner_count);
     if (count == 0 || config->min_isr == 0 || config->min_isr > count)
         return err_set(err, ERR_CORRUPT, "config of %" PRIu32 " members, min_isr %" PRIu32, count,
                        config->min_isr);
@@ -107,7 +109,7 @@ ErrCode shard_config_decode(Str data, ShardConfig *out, Err *err)
     config.primary = dec_u16(&dec);
     config.unclean_epoch = dec_varint(&dec);
     if (!dec_done(&dec)) return err_set(err, ERR_CORRUPT, "config of %zu bytes", data.len);
-    TRY(config_check(&config, err));
+    TRY(shard_config_check(&config, err));
     *out = config;
     return OK;
 }

@@ -6,6 +6,7 @@
 #include "format/ids.h"
 
 #define MEMBERS_MAX 9
+#define SHARD_CONFIG_LEN_MAX 1024 /* bytes of one, encoded; there is room */
 
 typedef struct {
     Uuid root;
@@ -28,6 +29,9 @@ typedef struct {
     uint64_t unclean_epoch;
 } ShardConfig;
 
+/* Do the fields agree with each other: counts, min_isr, bits of isr and elr, primary, no root
+ * twice? Decoding asks the same. ERR_CORRUPT. */
+MUST_USE ErrCode shard_config_check(const ShardConfig *config, Err *err);
 void shard_config_encode(const ShardConfig *config, Enc *enc);
 MUST_USE ErrCode shard_config_decode(Str data, ShardConfig *out, Err *err);
 

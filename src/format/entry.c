@@ -186,9 +186,11 @@ ErrCode entry_check(const Entry *entry, uint64_t inline_len, Err *err)
     bool deletes = entry->op == OP_DELETE;
     if (entry->target.lsn != 0 && !deletes && entry->op != OP_META)
         return err_set(err, ERR_CORRUPT, "a target with operation %s", op_name(entry->op));
-    unsigned delete_flags = entry->flags & (ENTRY_FLAG_DELETE_MARKER | ENTRY_FLAG_ALL_VERSIONS);
-    bool both = delete_flags == (ENTRY_FLAG_DELETE_MARKER | ENTRY_FLAG_ALL_VERSIONS);
-    if (delete_flags != 0 && (!deletes || both))
+    bool marker = (entry->flags & ENTRY_FLAG_DELETE_MARKER) != 0;
+    bool all = (entry->flags & ENTRY_FLAG_ALL_VERSIONS) != 0;
+    bool keep = (entry->flags & ENTRY_FLAG_KEEP_OLDER) != 0;
+    bool replaces = entry->op == OP_CREATE && !keep;
+    if ((marker && (!deletes || all)) || (all && !deletes && !replaces))
         return err_set(err, ERR_CORRUPT, "flags %#x with operation %s", entry->flags,
                        op_name(entry->op));
     if (!attrs_valid(entry->attrs)) return err_set(err, ERR_CORRUPT, "attributes are malformed");
@@ -310,6 +312,31 @@ ErrCode entry_parse(Str data, Entry *out, Err *err)
     TRY(entry_judge(&entry, op, reserved, err));
     *out = entry;
     return OK;
+}
+
+static bool target_ends(const Entry *entry, VersionId version, bool null_version)
+{
+    int order = version_id_cmp(version, entry->target);
+    if (order >= 0) return order == 0;
+    if ((entry->flags & ENTRY_FLAG_ALL_VERSIONS) != 0) return true;
+    return null_version && (entry->flags & ENTRY_FLAG_NULL_VERSION) != 0;
+}
+
+bool entry_ends(const Entry *entry, VersionId version, bool null_version)
+{
+    bool ends_null = null_version && (entry->flags & ENTRY_FLAG_NULL_VERSION) != 0;
+    if (entry->op == OP_CREATE || entry->op == OP_UPDATE)
+        return (entry->flags & ENTRY_FLAG_KEEP_OLDER) == 0 || ends_null;
+    if (entry->op != OP_DELETE) return false;
+    if (entry->target.lsn != 0) return target_ends(entry, version, null_version);
+    return (entry->flags & ENTRY_FLAG_DELETE_MARKER) == 0 || ends_null;
+}
+
+bool entry_makes_null(const Entry *entry)
+{
+    if ((entry->flags & ENTRY_FLAG_NULL_VERSION) != 0) return true;
+    bool write = entry->op == OP_CREATE || entry->op == OP_UPDATE;
+    return write && (entry->flags & ENTRY_FLAG_KEEP_OLDER) == 0;
 }
 
 Str entry_key(const Entry *entry)

@@ -38,10 +38,12 @@ typedef enum {
 
 enum {
     ENTRY_FLAG_DELETE_MARKER = 1 << 0, /* OP_DELETE adds a marker version instead of removing */
-    ENTRY_FLAG_NULL_VERSION = 1 << 1,  /* the version is the bucket's "null" version */
+    ENTRY_FLAG_NULL_VERSION = 1 << 1,  /* the version is the name's "null" version; with a target:
+                                          that was it */
     ENTRY_FLAG_KEEP_OLDER = 1 << 2,    /* bucket has versions on: older ones stay */
     ENTRY_FLAG_DIGEST_KNOWN = 1 << 3,  /* body_digest is set (multipart: null until read) */
-    ENTRY_FLAG_ALL_VERSIONS = 1 << 4,  /* OP_DELETE removes every version of the file */
+    ENTRY_FLAG_ALL_VERSIONS = 1 << 4,  /* OP_DELETE removes every version of the file, with a target
+                                          none newer; OP_CREATE takes the place of all there are */
 };
 
 /* A stretch of a body in its own blob file: blobs/ab/cd/BODY.EXTENT. `body` may be another body's
@@ -90,6 +92,21 @@ void entry_encode_head(const Entry *entry, Enc *enc);
 MUST_USE ErrCode entry_decode(Str data, bool check_body, Entry *out, Err *err);
 /* The same without looking at checksum and digest, for bytes that entry_decode() has verified. */
 MUST_USE ErrCode entry_parse(Str data, Entry *out, Err *err);
+/* Does entry, a later change of the same name, end its version of that id? The one rule of what a
+ * name holds, for whoever applies, looks up, counts or checks:
+ *
+ *   CREATE, UPDATE            all; with KEEP_OLDER and NULL_VERSION the null version, with
+ *                             KEEP_OLDER alone none
+ *   DELETE                    all
+ *   DELETE, DELETE_MARKER     with NULL_VERSION the null version
+ *   DELETE of a target        the target; with NULL_VERSION null versions before it, too, and with
+ *                             ALL_VERSIONS all before it. Nobody holds such ones when it is
+ *                             decided, but packs may: what the target had ended stays ended when
+ *                             its own record is gone. */
+bool entry_ends(const Entry *entry, VersionId version, bool null_version);
+/* Is the version that entry makes (a write or a delete marker) the null version: what a name has
+ * one of, because versions were off or suspended? */
+bool entry_makes_null(const Entry *entry);
 /* The key, or an empty Str. */
 Str entry_key(const Entry *entry);
 /* Extent i of entry (i < extent_count). */

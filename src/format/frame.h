@@ -25,9 +25,10 @@ typedef enum {
     FRAME_ATTEST = 3,     /* no payload: only says what is durable */
     FRAME_TRUNCATE = 4,   /* payload: Truncate below */
     FRAME_STATE = 5,      /* one shard's ReplicaState: a vote, a term, a CONFIG seen */
-    FRAME_PAD = 6         /* zeros up to the next block */
+    FRAME_PAD = 6,        /* zeros up to the next block */
+    FRAME_RESET = 7 /* one shard's ReplicaState: its log begins anew behind that, incomplete */
 } FrameKind;
-#define FRAME_KIND_MAX FRAME_PAD
+#define FRAME_KIND_MAX FRAME_RESET
 
 /* A place in a root's log. Segments are numbered from 1 without gaps. */
 typedef struct {

@@ -51,9 +51,11 @@ typedef Id128 RequestId; /* all zero: none */
 typedef Id128 Uuid;
 
 /* A bucket for ever: 64 random bits, never used again, so nobody inherits a deleted bucket's
- * files. 0 is the system's own name space, in the system shard. */
+ * files. 0 is the system's own name space, in the system shard; 1 that of uploads that go on
+ * (format/upload.h), each in the shard of the file that it becomes. */
 typedef uint64_t BucketUid;
 #define BUCKET_UID_SYSTEM ((BucketUid)0)
+#define BUCKET_UID_UPLOADS ((BucketUid)1)
 
 #define BUCKET_NAME_MIN 3
 #define BUCKET_NAME_MAX 63

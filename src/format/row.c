@@ -93,6 +93,40 @@ bool row_key_name_parse(Str row_key, BucketUid *bucket, Str *key, VersionId *ver
     return true;
 }
 
+/* 'e', expires, then as the name's row behind its 'n' */
+#define EXPIRES_HEAD_LEN 9
+_Static_assert(EXPIRES_HEAD_LEN + NAME_HEAD_LEN - 1 + KEY_MAX + NAME_TAIL_LEN <= ROW_KEY_MAX,
+               "the longest row key");
+
+size_t row_key_expires(uint8_t *out, uint64_t expires_ms, BucketUid bucket, Str key,
+                       VersionId version)
+{
+    uint8_t name[ROW_KEY_MAX];
+    size_t len = row_key_name(name, bucket, key, version);
+    Enc enc = key_begin(out, 'e');
+    enc_u64_be(&enc, expires_ms);
+    enc_bytes(&enc, name + 1, len - 1);
+    return key_end(&enc);
+}
+
+bool row_key_expires_parse(Str row_key, uint64_t *expires_ms, BucketUid *bucket, Str *key,
+                           VersionId *version)
+{
+    uint8_t name[ROW_KEY_MAX];
+    if (row_key.len <= EXPIRES_HEAD_LEN || row_key.len > ROW_KEY_MAX) return false;
+    Dec dec = dec_of(row_key.ptr, row_key.len);
+    bool right = dec_u8(&dec) == 'e';
+    uint64_t expires = dec_u64_be(&dec);
+    size_t len = dec_left(&dec);
+    name[0] = 'n';
+    dec_bytes(&dec, name + 1, len);
+    Str own;
+    if (!right || !row_key_name_parse(str_of(name, len + 1), bucket, &own, version)) return false;
+    *expires_ms = expires;
+    *key = str_slice(row_key, EXPIRES_HEAD_LEN + NAME_HEAD_LEN - 1, own.len);
+    return true;
+}
+
 size_t row_key_file(uint8_t *out, FileId file)
 {
     Enc enc = key_begin(out, 'i');
@@ -539,12 +573,18 @@ void file_row_of_entry(const Entry *entry, FileRow *out)
     };
     unsigned flags = 0;
     if ((entry->flags & ENTRY_FLAG_DELETE_MARKER) != 0) flags |= ROW_FLAG_DELETE_MARKER;
-    if ((entry->flags & ENTRY_FLAG_NULL_VERSION) != 0) flags |= ROW_FLAG_NULL_VERSION;
+    if (entry_makes_null(entry)) flags |= ROW_FLAG_NULL_VERSION;
     if ((entry->flags & ENTRY_FLAG_DIGEST_KNOWN) != 0) flags |= ROW_FLAG_DIGEST_KNOWN;
     row.flags = (uint16_t)flags;
     uint64_t created_ms;
     if (attr_get_varint(entry->attrs, ATTR_CREATED_MS, &created_ms)) row.created_ms = created_ms;
     *out = row;
+}
+
+uint64_t file_row_expires(const FileRow *row)
+{
+    uint64_t expires_ms = 0;
+    return attr_get_varint(row->attrs, ATTR_EXPIRES_MS, &expires_ms) ? expires_ms : 0;
 }
 
 void file_row_etag(const FileRow *row, char out[ETAG_MAX])

@@ -6,6 +6,8 @@
  *   'a' shard be16                                     -> AppliedRow
  *   'r' request id, shard be16                         -> RequestRow
  *   'x' expiry ms be64, shard be16, request id         -> (empty)   to drop old request rows
+ *   'e' expires ms be64, bucket uid be64, key, 0, ~term be32, ~lsn be64
+ *                                                      -> (empty)   versions that end by themselves
  *   'b' body id, extent number be32                    -> varint references
  *   'g' body id, extent number be32                    -> (empty)   extent to unlink
  *   'p' pack number be64                               -> PackRow
@@ -31,7 +33,7 @@ typedef struct {
 
 enum {
     ROW_FLAG_DELETE_MARKER = 1 << 0,
-    ROW_FLAG_NULL_VERSION = 1 << 1,
+    ROW_FLAG_NULL_VERSION = 1 << 1, /* entry_makes_null() */
     ROW_FLAG_DIGEST_KNOWN = 1 << 2,
 };
 
@@ -94,6 +96,11 @@ size_t row_key_name_prefix(uint8_t *out, BucketUid bucket, Str key);
 /* The prefix of all names of bucket that start with key_prefix (any bytes, at most KEY_MAX + 1). */
 size_t row_key_bucket_prefix(uint8_t *out, BucketUid bucket, Str key_prefix);
 bool row_key_name_parse(Str row_key, BucketUid *bucket, Str *key, VersionId *version);
+/* The row of a version with ATTR_EXPIRES_MS: such rows sort by that time. */
+size_t row_key_expires(uint8_t *out, uint64_t expires_ms, BucketUid bucket, Str key,
+                       VersionId version);
+bool row_key_expires_parse(Str row_key, uint64_t *expires_ms, BucketUid *bucket, Str *key,
+                           VersionId *version);
 size_t row_key_file(uint8_t *out, FileId file);
 size_t row_key_applied(uint8_t *out, ShardId shard);
 size_t row_key_request(uint8_t *out, ShardId shard, RequestId id);
@@ -138,6 +145,8 @@ bool bucket_stat_decode(Str data, BucketStatRow *out);
 /* The row that entry (CREATE, UPDATE, delete marker) makes; created_ms from ATTR_CREATED_MS or the
  * file id. Views into entry; place is left zero. attrs still holds what encoding drops. */
 void file_row_of_entry(const Entry *entry, FileRow *out);
+/* When the version ends by itself; 0: never. */
+uint64_t file_row_expires(const FileRow *row);
 /* The request row that entry makes; false: it carries no request id. */
 bool request_row_of_entry(const Entry *entry, RequestId *id, RequestRow *out);
 /* The etag without quotes: ATTR_ETAG, else the first 40 hex digits of the digest and "-1", else the

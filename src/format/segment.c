@@ -9,15 +9,16 @@
  *    56  segment id         8
  *
  * State: varint length of the rest, then fixed fields of 90 bytes (replica_state_encode() names
- * them in order), varint length of the config and the config. Whatever follows in that length was
- * added by a later release and is passed over: what must not be passed over raises the feature
- * level. */
+ * them in order), varint length of the config and the config; if there is one before it, its lsn
+ * u64, varint length and bytes. Whatever follows in that length was added by a later release and is
+ * passed over: what must not be passed over raises the feature level. */
 #include "format/segment.h"
 
 #include "format/block_priv.h"
 #include "format/varint_priv.h"
 #include <inttypes.h>
 
+#define STATE_INCOMPLETE 1 /* of the flags, a byte that is there if it is not 0 */
 #define STATE_FIXED_LEN 90
 #define WHAT "segment header"
 
@@ -61,20 +62,29 @@ ErrCode segment_header_decode(Str data, SegmentHeader *out, Err *err)
     return OK;
 }
 
-static size_t state_len(size_t config_len)
+static size_t str_len(Str str)
 {
-    return STATE_FIXED_LEN + varint_len(config_len) + config_len;
+    return varint_len(str.len) + str.len;
 }
 
-size_t replica_state_len_max(size_t config_len)
+/* Behind its own length. */
+static size_t state_len(const ReplicaState *state)
 {
-    size_t len = state_len(config_len);
+    size_t len = STATE_FIXED_LEN + str_len(state->config);
+    if (state->before_lsn == 0 && !state->incomplete) return len;
+    len += 8 + str_len(state->before);
+    return state->incomplete ? len + 1 : len;
+}
+
+size_t replica_state_len(const ReplicaState *state)
+{
+    size_t len = state_len(state);
     return varint_len(len) + len;
 }
 
 void replica_state_encode(const ReplicaState *state, Enc *enc)
 {
-    enc_varint(enc, state_len(state->config.len));
+    enc_varint(enc, state_len(state));
     enc_u16(enc, state->shard);
     enc_u32(enc, state->max_term);
     enc_bytes(enc, state->voted_for.bytes, sizeof state->voted_for.bytes);
@@ -85,6 +95,10 @@ void replica_state_encode(const ReplicaState *state, Enc *enc)
     enc_u64(enc, state->applied_lsn);
     enc_u64(enc, state->config_lsn);
     enc_str(enc, state->config);
+    if (state->before_lsn == 0 && !state->incomplete) return;
+    enc_u64(enc, state->before_lsn);
+    enc_str(enc, state->before);
+    if (state->incomplete) enc_u8(enc, STATE_INCOMPLETE);
 }
 
 bool replica_state_decode(Dec *dec, ReplicaState *out)
@@ -102,7 +116,14 @@ bool replica_state_decode(Dec *dec, ReplicaState *out)
     state.applied_lsn = dec_u64(&in);
     state.config_lsn = dec_u64(&in);
     state.config = dec_str(&in);
-    if (in.failed) {
+    if (!in.failed && !dec_done(&in)) {
+        state.before_lsn = dec_u64(&in);
+        state.before = dec_str(&in);
+    }
+    unsigned flags = in.failed || dec_done(&in) ? 0 : dec_u8(&in);
+    state.incomplete = (flags & STATE_INCOMPLETE) != 0;
+    bool known = (flags & ~(unsigned)STATE_INCOMPLETE) == 0;
+    if (in.failed || !known || (state.before_lsn == 0 && state.before.len > 0)) {
         dec->failed = true;
         return false;
     }

@@ -44,6 +44,11 @@ typedef struct {
     Lsn applied_lsn; /* index complete *and synced* up to here */
     Lsn config_lsn;  /* entry of the last CONFIG seen; 0: none */
     Str config;      /* its encoding (format/config_entry.h), a view */
+    Lsn before_lsn;  /* entry of the CONFIG before that, which counts too as long as the last is not
+                        known to be committed, and again if it is cut; 0: none */
+    Str before;      /* its encoding, a view */
+    bool incomplete; /* a snapshot was begun, behind which the log goes on, and is not whole: what
+                        is stored of the shard may be anything */
 } ReplicaState;
 
 void replica_state_encode(const ReplicaState *state, Enc *enc);
@@ -54,8 +59,8 @@ typedef struct {
     uint64_t left;      /* states still to read */
     uint32_t shard_min; /* the next one's shard is this or higher */
 } CheckpointReader;
-/* Encoded bytes of a state, at most: with a config of that length. */
-size_t replica_state_len_max(size_t config_len);
+/* Bytes of its encoding. */
+size_t replica_state_len(const ReplicaState *state);
 MUST_USE ErrCode checkpoint_open(Str payload, CheckpointReader *out, Err *err);
 /* *found false at the end, *out then untouched. ERR_CORRUPT. */
 MUST_USE ErrCode checkpoint_next(CheckpointReader *reader, ReplicaState *out, bool *found,

@@ -10,13 +10,24 @@
 
 /* ---- telling ---- */
 
+/* Of several copies another one says what is right, not this root's files of each other: an index
+ * made of packs may bring back what was deleted. */
+static const char *mend_of(const Fsck *fsck, const FsckFinding *finding)
+{
+    bool by_view = strcmp(finding->mend, FSCK_MEND_INDEX) == 0 ||
+                   strcmp(finding->mend, FSCK_MEND_PACKS) == 0;
+    return by_view && fsck->report.copies > 1 ? FSCK_MEND_COPY : finding->mend;
+}
+
 ErrCode fsck_tell(Fsck *fsck, const FsckFinding *finding, Err *err)
 {
+    FsckFinding told = *finding;
+    told.mend = mend_of(fsck, finding);
     if (finding->level == FSCK_DAMAGE) fsck->report.damages++;
     if (finding->level == FSCK_DAMAGE && strcmp(finding->mend, FSCK_MEND_REPAIR) == 0)
         fsck->report.mendable++;
     if (finding->level == FSCK_NOTE) fsck->report.notes++;
-    return fsck->options->finding(fsck->options->ctx, finding, err);
+    return fsck->options->finding(fsck->options->ctx, &told, err);
 }
 
 ErrCode fsck_say(Fsck *fsck, FsckLevel level, const char *kind, const char *path, uint64_t offset,
@@ -67,6 +78,7 @@ Str fsck_bucket_name(const Fsck *fsck, BucketUid bucket)
     Enc enc = enc_of(key, sizeof key);
     enc_u64_be(&enc, bucket);
     if (bucket == BUCKET_UID_SYSTEM) return STR("system");
+    if (bucket == BUCKET_UID_UPLOADS) return STR("%uploads"); /* no bucket has such a name */
     return str_from_cstr(omap_get(fsck->buckets, str_of(key, sizeof key)));
 }
 
@@ -186,6 +198,8 @@ void fsck_end(Fsck *fsck)
         mem_free(omap_value(node));
     omap_free(fsck->buckets);
     mem_free(fsck->applied);
+    for (size_t i = 0; i < SHARD_COUNT_MAX && fsck->tails != NULL; i++)
+        mem_free(fsck->tails[i].doubted_path);
     mem_free(fsck->tails);
     mem_free(fsck->packs);
     mem_free(fsck->ranges);
@@ -198,6 +212,7 @@ ErrCode fsck_checks(Fsck *fsck, Err *err)
     TRY(fsck_check_index(fsck, err));
     fsck_phase(fsck, "log");
     TRY(fsck_check_log(fsck, err));
+    if (fsck->options->only_ends) return OK;
     fsck_phase(fsck, "packs");
     TRY(fsck_check_packs(fsck, err));
     fsck_phase(fsck, "blobs");
@@ -207,12 +222,37 @@ ErrCode fsck_checks(Fsck *fsck, Err *err)
     return fsck_check_strangers(fsck, err);
 }
 
+static void fill_shards(const Fsck *fsck)
+{
+    FsckShard *shards = fsck->options->shards;
+    for (size_t i = 0; shards != NULL && i < SHARD_COUNT_MAX; i++) {
+        const FsckTail *tail = &fsck->tails[i];
+        const AppliedRow *applied = &fsck->applied[i];
+        FsckShard *out = &shards[i];
+        *out = (FsckShard){.seen = tail->seen || applied->lsn > 0,
+                           .incomplete = tail->incomplete,
+                           .applied = applied->lsn,
+                           .applied_term = applied->term,
+                           .applied_hash = applied->hash,
+                           .last = tail->lsn,
+                           .last_term = tail->term,
+                           .commit = tail->commit_lsn};
+        if (tail->incomplete) continue; /* the index may be anything */
+        if (applied->lsn > out->last) {
+            out->last = applied->lsn;
+            out->last_term = applied->term;
+        }
+        out->commit = MAX(out->commit, applied->lsn);
+    }
+}
+
 ErrCode fsck_run(const FsckOptions *options, FsckReport *report, Err *err)
 {
     Fsck fsck;
     ErrCode code = fsck_begin(&fsck, options, err);
     if (code == OK) code = fsck_checks(&fsck, err);
     if (code == OK) *report = fsck.report;
+    if (code == OK) fill_shards(&fsck);
     fsck_end(&fsck);
     return code;
 }

@@ -14,6 +14,8 @@ typedef enum {
     FSCK_DAMAGE    /* not what was written, or lacking, or views that contradict each other */
 } FsckLevel;
 
+#define FSCK_KIND_LACKS "index-lacks" /* see FsckReport.lacking */
+
 /* What a place belonged to. */
 typedef struct {
     BucketUid bucket;
@@ -34,21 +36,38 @@ typedef struct {
     const char *mend; /* what mends it, "" if nothing does */
 } FsckFinding;
 
+/* What a root has of a shard, as far as it can be read. */
+typedef struct {
+    bool seen;       /* log or index tell of it */
+    bool incomplete; /* a copy from another root was begun and is not whole: it proves nothing */
+    Lsn applied;     /* in the index: committed, and here with its bodies */
+    Term applied_term;
+    Sha256 applied_hash;
+    Lsn last; /* the log's end, or the index's where that is further */
+    Term last_term;
+    Lsn commit; /* the highest that log or index say was committed */
+} FsckShard;
+
 typedef struct {
     Disk *disk;    /* the root; must be locked by the caller */
     Disk *scratch; /* an empty directory elsewhere; what is left there is the caller's to remove */
     ErrCode (*finding)(void *ctx, const FsckFinding *finding, Err *err);
     void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total); /* may be NULL */
     void *ctx;
+    bool only_ends;    /* neither packs nor blobs are read */
+    FsckShard *shards; /* SHARD_COUNT_MAX of them, filled; may be NULL */
 } FsckOptions;
 
 typedef struct {
     uint64_t damages;
     uint64_t mendable; /* damages of them that fsck_repair() mends */
+    uint64_t lacking;  /* damages of them of kind "index-lacks": none if a copy from another root
+                          took  those files away, which packs do not tell */
     uint64_t notes;
     uint64_t files;    /* versions that the index names */
     uint64_t bytes;    /* read */
     uint64_t repaired; /* by fsck_repair() */
+    unsigned copies;   /* that its store has, by its control.json; 0: that can't be read */
 } FsckReport;
 
 /* Errors: ERR_NOT_FOUND: there is no root.json nor anything of a root; ERR_IO of scratch, what

@@ -1,5 +1,5 @@
-/* index.db: every page by its checksum, then every row, in the order of keys: a b g i n p r u x.
- * Sums over rows of names are compared as the names go by (buckets), or in fsck_packs.c and
+/* index.db: every page by its checksum, then every row, in the order of keys: a b e f g i n o p r u
+ * x. Sums over rows of names are compared as the names go by (buckets), or in fsck_packs.c and
  * fsck_blobs.c (packs, extents). */
 #include <inttypes.h>
 #include <stdio.h>
@@ -165,6 +165,50 @@ static ErrCode count_extents(Rows *rows, const FsckOwner *owner, const FileRow *
     return OK;
 }
 
+/* A version that ends by itself is found by its time. */
+static ErrCode check_expires(Rows *rows, BucketUid bucket, Str name, const FileRow *row, Err *err)
+{
+    Fsck *fsck = rows->fsck;
+    uint64_t expires_ms = file_row_expires(row);
+    uint8_t bytes[ROW_KEY_MAX];
+    Str value = {NULL, 0};
+    bool found = false;
+    if (expires_ms == 0) return OK;
+    Str key = str_of(bytes, row_key_expires(bytes, expires_ms, bucket, name, row->version));
+    TRY(index_get(fsck->reader, key, &value, &found, err));
+    if (found) return OK;
+    TRY(fsck_mend_row(fsck, key, STR(""), err));
+    FsckOwner owner = fsck_owner(fsck, bucket, name, row->version, row->file);
+    FsckFinding finding = {.level = FSCK_DAMAGE,
+                           .kind = "expires-row",
+                           .path = INDEX,
+                           .owner = &owner,
+                           .text = "nothing would delete it when its time is over",
+                           .mend = FSCK_MEND_REPAIR};
+    return fsck_tell(fsck, &finding, err);
+}
+
+static ErrCode expires_row(Rows *rows, Str key, Err *err)
+{
+    Fsck *fsck = rows->fsck;
+    uint64_t expires_ms = 0;
+    BucketUid bucket = 0;
+    Str name;
+    VersionId version;
+    uint8_t bytes[ROW_KEY_MAX];
+    Str value = {NULL, 0};
+    FileRow row;
+    bool found = false;
+    if (!row_key_expires_parse(key, &expires_ms, &bucket, &name, &version))
+        return row_bad(rows, key, "the row of a version that ends is malformed", err);
+    Str row_key = str_of(bytes, row_key_name(bytes, bucket, name, version));
+    TRY(index_get(fsck->reader, row_key, &value, &found, err));
+    if (found && file_row_decode(value, &row) && file_row_expires(&row) == expires_ms) return OK;
+    TRY(fsck_mend_row(fsck, key, (Str){NULL, 0}, err));
+    return fsck_say(fsck, FSCK_DAMAGE, "expires-row", INDEX, 0, 0, FSCK_MEND_REPAIR, err,
+                    "a version is to end that is not there, or not then");
+}
+
 static ErrCode name_row(Rows *rows, Str key, Str value, Err *err)
 {
     Fsck *fsck = rows->fsck;
@@ -191,6 +235,7 @@ static ErrCode name_row(Rows *rows, Str key, Str value, Err *err)
     Str prefix = str_slice(key, 0, key.len - 12); /* without the version */
     bool same = str_eq(buf_str(&rows->name), prefix) && id128_eq(rows->file, row.file);
     if (!marker && !same) TRY(check_id(rows, bucket, name, &row, err));
+    TRY(check_expires(rows, bucket, name, &row, err));
     buf_clear(&rows->name);
     TRY(buf_append_str(&rows->name, prefix, err));
     rows->file = row.file;
@@ -315,6 +360,7 @@ static ErrCode one_row(Rows *rows, Str key, Str value, Err *err)
     switch (key.len == 0 ? '\0' : key.ptr[0]) {
     case 'a': return applied_row(rows, key, value, err);
     case 'b': return extent_row(rows, key, value, err);
+    case 'e': return expires_row(rows, key, err);
     case 'f': return names_row(rows, key, value, err);
     case 'g': return garbage_row(rows, key, err);
     case 'i': return id_row(rows, key, value, err);

@@ -65,6 +65,37 @@ static ErrCode note_extents(Fsck *fsck, const Entry *entry, Err *err)
     return OK;
 }
 
+/* end: as FsckTail has it. */
+static void doubt(FsckTail *tail, Lsn from, Lsn end, const char *path, const Frame *frame)
+{
+    if (tail->doubted_from != 0) return;
+    tail->doubted_from = from;
+    tail->doubted_end = end;
+    tail->doubted_path = mem_dup_cstr(path);
+    tail->doubted_offset = frame->pos.offset;
+    tail->doubted_len = frame_total(frame->length);
+}
+
+static void trust(FsckTail *tail)
+{
+    tail->doubted_from = 0;
+    mem_free(TAKE(tail->doubted_path));
+}
+
+static ErrCode tell_doubted(Fsck *fsck, unsigned shard, const FsckTail *tail, Err *err)
+{
+    if (tail->doubted_end == 0)
+        return fsck_say(fsck, FSCK_DAMAGE, "log-chain", tail->doubted_path, tail->doubted_offset,
+                        tail->doubted_len, "", err,
+                        "shard %u lsn %" PRIu64 " is not the entry that index.db has applied",
+                        shard, tail->doubted_from);
+    return fsck_say(fsck, FSCK_DAMAGE, "index-behind", tail->doubted_path, tail->doubted_offset,
+                    tail->doubted_len, FSCK_MEND_INDEX, err,
+                    "shard %u: the log begins behind lsn %" PRIu64
+                    ", index.db is applied only up to lsn %" PRIu64,
+                    shard, tail->doubted_end, tail->doubted_from - 1);
+}
+
 static ErrCode on_entry(Fsck *fsck, const char *path, const Frame *frame, Str payload, Err *err)
 {
     Entry entry;
@@ -78,14 +109,13 @@ static ErrCode on_entry(Fsck *fsck, const char *path, const Frame *frame, Str pa
         snprintf(text, sizeof text, "does not follow lsn %" PRIu64, tail->lsn); /* fits */
         TRY(chain_bad(fsck, path, frame, &entry, text, err));
     }
-    if (entry.lsn == applied->lsn && !sha256_eq(&entry.checksum, &applied->hash))
-        TRY(chain_bad(fsck, path, frame, &entry, "is not the entry that index.db has applied",
-                      err));
-    *tail = (FsckTail){.lsn = entry.lsn,
-                       .hash = entry.checksum,
-                       .known = true,
-                       .seen = true,
-                       .commit_lsn = tail->commit_lsn};
+    bool is_other = entry.lsn == applied->lsn && !sha256_eq(&entry.checksum, &applied->hash);
+    if (is_other && !tail->incomplete) doubt(tail, entry.lsn, 0, path, frame);
+    tail->lsn = entry.lsn;
+    tail->term = entry.term;
+    tail->hash = entry.checksum;
+    tail->known = true;
+    tail->seen = true;
     return entry.lsn > applied->lsn ? note_extents(fsck, &entry, err) : OK;
 }
 
@@ -103,18 +133,16 @@ static ErrCode on_state(Fsck *fsck, const char *path, const Frame *frame, const 
                      ", the log before it ends at lsn %" PRIu64,
                      state->shard, state->last_lsn, tail->lsn));
     }
-    if (!tail->seen && fsck->index_whole && applied->lsn < state->last_lsn) {
-        TRY(fsck_say(fsck, FSCK_DAMAGE, "index-behind", path, frame->pos.offset,
-                     frame_total(frame->length), FSCK_MEND_INDEX, err,
-                     "shard %u: the log begins behind lsn %" PRIu64
-                     ", index.db is applied only up to lsn %" PRIu64,
-                     state->shard, state->last_lsn, applied->lsn));
-    }
-    *tail = (FsckTail){.lsn = state->last_lsn,
-                       .hash = state->last_hash,
-                       .known = true,
-                       .seen = true,
-                       .commit_lsn = MAX(tail->commit_lsn, state->commit_lsn)};
+    tail->incomplete = state->incomplete;
+    if (state->incomplete) trust(tail);
+    if (!tail->seen && !state->incomplete && fsck->index_whole && applied->lsn < state->last_lsn)
+        doubt(tail, applied->lsn + 1, state->last_lsn, path, frame);
+    tail->lsn = state->last_lsn;
+    tail->term = state->last_term;
+    tail->hash = state->last_hash;
+    tail->known = true;
+    tail->seen = true;
+    tail->commit_lsn = MAX(tail->commit_lsn, state->commit_lsn);
     return OK;
 }
 
@@ -145,10 +173,46 @@ static ErrCode on_truncate(Fsck *fsck, const char *path, const Frame *frame, Str
                         frame_total(frame->length), "", err, "%s", err_text(&why));
     }
     FsckTail *tail = &fsck->tails[truncate.shard];
+    if (truncate.from <= tail->doubted_from) trust(tail);
     tail->lsn = truncate.from - 1;
+    tail->term = truncate.term;
     tail->hash = truncate.hash;
     tail->known = true;
     tail->seen = true;
+    return OK;
+}
+
+/* The shard's log begins anew; the index may be anything until its snapshot is whole. */
+static ErrCode on_reset(Fsck *fsck, const char *path, const Frame *frame, Str payload, Err *err)
+{
+    ReplicaState state;
+    Dec dec = dec_of(payload.ptr, payload.len);
+    if (!replica_state_decode(&dec, &state)) {
+        return fsck_say(fsck, FSCK_DAMAGE, "log-record", path, frame->pos.offset,
+                        frame_total(frame->length), "", err, "a RESET is malformed");
+    }
+    FsckTail *tail = &fsck->tails[state.shard];
+    trust(tail);
+    tail->incomplete = true;
+    tail->lsn = state.last_lsn;
+    tail->term = state.last_term;
+    tail->hash = state.last_hash;
+    tail->known = true;
+    tail->seen = true;
+    tail->commit_lsn = state.last_lsn;
+    return OK;
+}
+
+/* Says also when a snapshot has become whole. */
+static ErrCode on_promise(Fsck *fsck, const char *path, const Frame *frame, Str payload, Err *err)
+{
+    ReplicaState state;
+    Dec dec = dec_of(payload.ptr, payload.len);
+    if (!replica_state_decode(&dec, &state)) {
+        return fsck_say(fsck, FSCK_DAMAGE, "log-record", path, frame->pos.offset,
+                        frame_total(frame->length), "", err, "a STATE is malformed");
+    }
+    fsck->tails[state.shard].incomplete = state.incomplete;
     return OK;
 }
 
@@ -158,7 +222,8 @@ static ErrCode log_record(void *ctx, const char *path, const Frame *frame, Str p
     case FRAME_ENTRY: return on_entry(ctx, path, frame, payload, err);
     case FRAME_CHECKPOINT: return on_checkpoint(ctx, path, frame, payload, err);
     case FRAME_TRUNCATE: return on_truncate(ctx, path, frame, payload, err);
-    case FRAME_STATE:
+    case FRAME_RESET: return on_reset(ctx, path, frame, payload, err);
+    case FRAME_STATE: return on_promise(ctx, path, frame, payload, err);
     case FRAME_ATTEST:
     case FRAME_PAD: return OK;
     }
@@ -170,13 +235,20 @@ static void log_read(void *ctx, uint64_t bytes)
     fsck_read(ctx, bytes);
 }
 
-/* The log must reach as far as the index, and as far as it says that was committed. */
+/* The log must reach as far as the index, and as far as it says that was committed; where a
+ * snapshot is not whole yet, the one says nothing of the other. */
 static ErrCode check_tails(Fsck *fsck, Err *err)
 {
+    unsigned incomplete = 0;
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
-        const FsckTail *tail = &fsck->tails[i];
+        FsckTail *tail = &fsck->tails[i];
         Lsn applied = fsck->applied[i].lsn;
-        if (tail->lsn < applied) {
+        ErrCode code = tail->doubted_from == 0 ? OK : tell_doubted(fsck, i, tail, err);
+        trust(tail);
+        if (code != OK) return code;
+        if (tail->incomplete) {
+            incomplete++;
+        } else if (tail->lsn < applied) {
             TRY(fsck_say(fsck, FSCK_DAMAGE, "log-short", "wal.active", 0, 0,
                          "holdfast recover --rebuild wal", err,
                          "shard %u: index.db is applied up to lsn %" PRIu64
@@ -188,7 +260,11 @@ static ErrCode check_tails(Fsck *fsck, Err *err)
                          tail->commit_lsn, tail->lsn));
         }
     }
-    return OK;
+    if (incomplete == 0) return OK;
+    return fsck_say(fsck, FSCK_NOTE, "incomplete", "wal.active", 0, 0, "", err,
+                    "%u of its shards wait for the rest of a copy from another directory: the "
+                    "next start goes on with it; until then this one alone says nothing of them",
+                    incomplete);
 }
 
 ErrCode fsck_check_log(Fsck *fsck, Err *err)

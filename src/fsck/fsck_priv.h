@@ -25,6 +25,7 @@
 
 #define FSCK_MEND_INDEX "holdfast recover --rebuild index"
 #define FSCK_MEND_PACKS "holdfast recover --rebuild packs"
+#define FSCK_MEND_COPY "holdfast recover --from auto"
 #define FSCK_MEND_REPAIR "holdfast fsck --repair"
 #define FSCK_RANGES_MAX 65536 /* bad places of packs kept to find their owners */
 
@@ -56,10 +57,19 @@ typedef struct {
 
 typedef struct {
     Lsn lsn;
-    bool known; /* lsn and hash are those of the entry before */
-    bool seen;  /* in the log at all */
+    Term term;
+    bool known;      /* lsn and hash are those of the entry before */
+    bool seen;       /* in the log at all */
+    bool incomplete; /* a snapshot was begun and is not whole: the index may have anything of it */
     Sha256 hash;
     Lsn commit_lsn;
+    /* What the log said from here on does not join the index: damage, unless a TRUNCATE behind it
+     * voids it. 0: nothing. */
+    Lsn doubted_from;
+    Lsn doubted_end; /* it is a CHECKPOINT that says so; 0: an entry */
+    char *doubted_path;
+    uint64_t doubted_offset;
+    uint64_t doubted_len;
 } FsckTail;
 
 typedef struct {

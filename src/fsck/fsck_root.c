@@ -73,6 +73,7 @@ static ErrCode check_control(Fsck *fsck, Err *err)
     ControlLook look = {.exists = false};
     uint64_t own = fsck->root.incarnation;
     ErrCode code = control_local_look(fsck->disk, fsck->root.uuid, &look, &why);
+    fsck->report.copies = look.copies;
     fsck->in_use = look.exists ? look.shards > 0 : own > 0;
     if (code != OK) {
         return fsck_say(fsck, FSCK_DAMAGE, "control", CONTROL_FILE, 0, 0, CONTROL_MEND, err, "%s",
@@ -136,8 +137,9 @@ ErrCode fsck_check_root(Fsck *fsck, Err *err)
     TRY(disk_stat(fsck->disk, "index.db", &index, err));
     TRY(disk_stat(fsck->disk, "wal.active", &log, err));
     if (!root.exists && !packs.exists && !index.exists && !log.exists) {
-        return err_set(err, ERR_NOT_FOUND,
-                       "no data directory: neither root.json nor log, index or packs");
+        return err_set(
+            err, ERR_NOT_FOUND,
+            "this is no data directory: it has neither root.json nor log, index or packs");
     }
     sum_sizes(fsck);
     TRY(check_root_json(fsck, err));
@@ -149,9 +151,10 @@ ErrCode fsck_check_root(Fsck *fsck, Err *err)
 
 /* Names in the root that belong to it; a '*' at the end stands for anything. */
 static const char *const own_names[] = {
-    "root.json*",  "root.key*",    "control.json*", "risk.json*", "lock",      "wal.active",
-    "wal.spare.*", "wal.segments", "packs",         "blobs",      "index.db",  "index.db-wal",
-    "staging",     "quarantine",   "rebuild*",      "scrub*",     "lost+found"};
+    "root.json*",  "root.key*",    "control.json*", "risk.json*",  "lock",       "wal.active",
+    "wal.spare.*", "wal.segments", "packs",         "blobs",       "index.db",   "index.db-wal",
+    "staging",     "quarantine",   "rebuild*",      "scrub*",      "lost+found", "audit",
+    "audit.key*",  "index.mark*",  "index.remade",  "bodies.owed", "recover"};
 
 typedef struct {
     Fsck *fsck;

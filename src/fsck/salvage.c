@@ -95,7 +95,8 @@ static ErrCode put_entry(Salvage *s, const Entry *entry, const PackPlace *place,
     if (target) version = entry->target;
     Str row_key = str_of(bytes, row_key_name(bytes, entry->bucket, key, version));
     if (entry->op == OP_DELETE) {
-        SourceKind kind = target ? SOURCE_VERSION_GONE : SOURCE_NAME_GONE;
+        bool all = (entry->flags & ENTRY_FLAG_ALL_VERSIONS) != 0; /* and all before the target */
+        SourceKind kind = target && !all ? SOURCE_VERSION_GONE : SOURCE_NAME_GONE;
         return put_source(s, row_key, target ? 0 : number, kind, &row, (Str){NULL, 0}, err);
     }
     if (place != NULL) {

@@ -16,7 +16,10 @@ void http_body_begin(HttpRequest *req)
         req->body_left = req->head.content_length;
         req->body_done = req->body_left == 0;
     }
-    req->continue_due = req->head.expect_continue && !req->body_done;
+    /* Of an empty body too: there are clients that keep the status line of an answer without it for
+     * their next request on the connection, and then wait for ever. */
+    bool announced = req->head.chunked || req->head.has_length;
+    req->continue_due = req->head.expect_continue && announced;
 }
 
 /* ---- from the input ---- */
@@ -112,7 +115,8 @@ static void tell_read(HttpRequest *req, ErrCode code, bool last)
     req->buffer = NULL;
     req->ask = ASK_NONE;
     req->body_told = last;
-    if (buffer != NULL && (code != OK || buffer->len == 0)) {
+    bool dropped = code != OK && !req->keeps_partial;
+    if (buffer != NULL && (dropped || buffer->len == 0)) {
         buffer_release(buffer);
         buffer = NULL;
     }
@@ -128,20 +132,26 @@ static bool tell_failure(HttpRequest *req, ErrCode code)
     return true;
 }
 
-/* Nothing more can be done before more input comes. True if none will. */
-static bool need_input(HttpRequest *req)
+/* Tells a client that waits for it that its body is wanted. False: the connection is lost. */
+static bool say_continue(HttpRequest *req)
 {
     static const uv_buf_t interim = {.base = (char *)(uintptr_t) "HTTP/1.1 100 Continue\r\n\r\n",
                                      .len = 25};
-    if (req->conn->eof) return tell_failure(req, ERR_INCOMPLETE_BODY);
-    if (!req->continue_due) return false;
+    if (!req->continue_due) return true;
     req->continue_due = false;
     size_t sent = 0;
-    if (req->in_pos < req->in_len || req->conn->tcp.writing) return false; /* it did not wait */
+    if (req->in_pos < req->in_len || req->conn->tcp.writing) return true; /* it did not wait */
     ErrCode code = tcp_try_write(&req->conn->tcp, &interim, 1, &sent);
-    if (code == OK && sent == interim.len) return false;
+    if (code == OK && sent == interim.len) return true;
     http_conn_lost(req->conn, true);
-    return true;
+    return false;
+}
+
+/* Nothing more can be done before more input comes. True if none will. */
+static bool need_input(HttpRequest *req)
+{
+    if (req->conn->eof) return tell_failure(req, ERR_INCOMPLETE_BODY);
+    return !say_continue(req);
 }
 
 /* ---- collect ---- */
@@ -258,6 +268,35 @@ void http_body_buffers_free(void *arg)
     }
 }
 
+/* Does the input hold the end of a chunked body, or what is none? */
+static bool has_last_chunk(const HttpRequest *req)
+{
+    HttpChunked chunked = req->chunked; /* a copy: only looked at */
+    size_t at = req->in_pos;
+    for (;;) {
+        Str piece;
+        size_t used;
+        HttpRefusal refusal;
+        HttpChunk found = http_chunked_next(&chunked, (const char *)req->in + at, req->in_len - at,
+                                            &used, &piece, &refusal);
+        if (found == HTTP_CHUNK_MORE) return false;
+        if (found != HTTP_CHUNK_DATA) return true;
+        at += used;
+    }
+}
+
+/* Where buffers are scarce a client shows first that it sends: bytes wait in the input, which it
+ * has anyway. Else slow ones would hold them all, each with a few bytes in it. */
+static bool must_show(const HttpRequest *req)
+{
+    if (req->buffer != NULL || req->body_done || req->conn->eof) return false;
+    size_t there = req->in_len - req->in_pos;
+    if (there >= SHOWN_MIN || req->in_len == INPUT_SIZE) return false;
+    if (!req->head.chunked && there >= req->body_left) return false;
+    if (buffers_plenty(req->loop->server->options.buffers, BUFFERS_IN)) return false;
+    return !req->head.chunked || !has_last_chunk(req);
+}
+
 /* The clocks run from here: who has waited for a buffer in vain keeps the time it began to wait. */
 static bool hold_buffer(HttpRequest *req)
 {
@@ -273,7 +312,9 @@ static bool hold_buffer(HttpRequest *req)
 
 static bool step_read(HttpRequest *req)
 {
-    if (req->waiting || !hold_buffer(req)) return false;
+    if (req->waiting) return false;
+    if (must_show(req)) return need_input(req);
+    if (!hold_buffer(req)) return false;
     size_t got = 0;
     Take result = TAKE_DONE;
     if (req->buffer != NULL) {
@@ -294,6 +335,7 @@ bool http_body_step(HttpRequest *req)
 {
     if (req->ask == ASK_NONE) return false;
     if (req->body_code != OK) return tell_failure(req, req->body_code);
+    if (req->body_done && !say_continue(req)) return true;
     return req->ask == ASK_COLLECT ? step_collect(req) : step_read(req);
 }
 
@@ -357,6 +399,11 @@ void http_body_end(HttpRequest *req)
 }
 
 /* ---- what handlers call ---- */
+
+void http_request_keep_partial(HttpRequest *req)
+{
+    req->keeps_partial = true;
+}
 
 static void ask(HttpRequest *req, Ask what, uint64_t bytes)
 {

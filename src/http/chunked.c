@@ -5,8 +5,10 @@
  * DONE │                                     │ LF               ▲    │ name, value DATA_LF ◀─CR─
  * DATA_CR ◀─all bytes─ DATA ◀┘                  └────┘
  *
- * Stricter than the grammar where leniency was used for smuggling: no space around the size, no
- * bare LF or CR in extensions, bounds on extensions, digits and trailers. */
+ * EXT stands for ;name, ;name=token and ;name="text", any number of them.
+ *
+ * Stricter than the grammar where leniency was used for smuggling: no space around the size nor in
+ * an extension but inside quotes, no backslash there, bounds on extensions, digits and trailers. */
 #include "http/parser.h"
 
 #include <stdio.h>
@@ -14,7 +16,12 @@
 enum {
     SIZE_START,
     SIZE,
-    EXT,
+    EXT, /* behind a ';': an extension's name begins */
+    EXT_NAME,
+    EXT_VALUE, /* behind a '=' */
+    EXT_TOKEN,
+    EXT_QUOTED,
+    EXT_QUOTED_END,
     SIZE_LF,
     DATA,
     DATA_CR,
@@ -69,23 +76,59 @@ static const char *step_expect(HttpChunked *chunked, char c, char wanted, unsign
     return NULL;
 }
 
+/* One byte of the extensions. */
+static const char *step_extension(HttpChunked *chunked, char c)
+{
+    static const char wrong[] = "a chunk's extension is not ;name, ;name=token or ;name=\"text\"";
+    bool whole = chunked->state != EXT && chunked->state != EXT_VALUE &&
+                 chunked->state != EXT_QUOTED;
+    if (++chunked->line > HTTP_CHUNK_EXT_MAX + 1) return "a chunk's extensions are too long";
+    if (whole && (c == '\r' || c == ';')) {
+        chunked->state = c == '\r' ? SIZE_LF : EXT;
+        return NULL;
+    }
+    switch (chunked->state) {
+    case EXT: chunked->state = EXT_NAME; break;
+    case EXT_NAME:
+        if (c != '=') break;
+        chunked->state = EXT_VALUE;
+        return NULL;
+    case EXT_VALUE:
+        chunked->state = c == '"' ? EXT_QUOTED : EXT_TOKEN;
+        if (c == '"') return NULL;
+        break;
+    case EXT_QUOTED:
+        if (c == '"') chunked->state = EXT_QUOTED_END;
+        return c >= 0x20 && c < 0x7f && c != '\\' ? NULL : wrong;
+    case EXT_QUOTED_END: return wrong;
+    default: break;
+    }
+    return http_is_token_char(c) ? NULL : wrong;
+}
+
 /* One byte of the size line. */
 static const char *step_size(HttpChunked *chunked, char c)
 {
-    if (chunked->state == EXT) {
-        if (c == '\r') {
-            chunked->state = SIZE_LF;
-            return NULL;
-        }
-        if (!is_value_char(c)) return "a chunk's extension holds a control character";
-        return ++chunked->line > HTTP_CHUNK_EXT_MAX ? "a chunk's extensions are too long" : NULL;
-    }
     if (chunked->state == SIZE && (c == '\r' || c == ';')) {
         chunked->state = c == '\r' ? SIZE_LF : EXT;
         chunked->line = 0;
         return NULL;
     }
     return step_digit(chunked, c);
+}
+
+static void keep_name(HttpChunked *chunked, char c)
+{
+    if (chunked->digits < sizeof chunked->name) chunked->name[chunked->digits] = c;
+    chunked->digits++;
+}
+
+static bool frames_body(const HttpChunked *chunked)
+{
+    if (chunked->digits > sizeof chunked->name) return false;
+    Str name = str_of(chunked->name, chunked->digits);
+    return str_eq_nocase(name, STR("content-length")) ||
+           str_eq_nocase(name, STR("transfer-encoding"));
 }
 
 /* One byte of the trailers. */
@@ -99,12 +142,15 @@ static const char *step_trailer(HttpChunked *chunked, char c)
             return NULL;
         }
         chunked->state = TRAILER_NAME;
+        chunked->digits = 0;
+        keep_name(chunked, c);
         return http_is_token_char(c) ? NULL : "a trailer's name is not a token";
     case TRAILER_NAME:
         if (c == ':') {
             chunked->state = TRAILER_VALUE;
-            return NULL;
+            return frames_body(chunked) ? "a trailer says how long the body is" : NULL;
         }
+        keep_name(chunked, c);
         return http_is_token_char(c) ? NULL : "a trailer's name is not a token";
     case TRAILER_VALUE:
         if (c == '\r') {
@@ -123,8 +169,13 @@ static const char *step(HttpChunked *chunked, char c)
 {
     switch (chunked->state) {
     case SIZE_START:
-    case SIZE:
-    case EXT: return step_size(chunked, c);
+    case SIZE: return step_size(chunked, c);
+    case EXT:
+    case EXT_NAME:
+    case EXT_VALUE:
+    case EXT_TOKEN:
+    case EXT_QUOTED:
+    case EXT_QUOTED_END: return step_extension(chunked, c);
     case SIZE_LF:
         chunked->digits = 0;
         chunked->line = 0;

@@ -1,5 +1,7 @@
 #include "http/conditions.h"
 
+#include "text/dates.h"
+
 /* etagc of RFC 9110 section 8.8.3: visible, no quote; obs-text. */
 static bool is_etag_char(char c)
 {
@@ -73,4 +75,15 @@ ErrCode http_etag_match(Str header, HttpEtagCompare compare, bool exists, Str et
                            "a condition is not * or a list of entity tags in double quotes");
         }
     }
+}
+
+bool http_range_holds(Str validator, Str etag, uint64_t changed_ms)
+{
+    uint64_t date_ms = 0;
+    bool matches = false;
+    if (validator.ptr == NULL) return true;
+    if (date_parse_http(validator, &date_ms)) return changed_ms / 1000 == date_ms / 1000;
+    if (str_eq(validator, STR("*"))) return false; /* no validator */
+    return http_etag_match(validator, HTTP_COMPARE_STRONG, true, etag, &matches, NULL) == OK &&
+           matches;
 }

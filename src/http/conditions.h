@@ -27,4 +27,8 @@ typedef enum {
 MUST_USE ErrCode http_etag_match(Str header, HttpEtagCompare compare, bool exists, Str etag,
                                  bool *matches, Err *err);
 
+/* If-Range (RFC 9110 section 13.1.5), ptr NULL if it is not there: is the version with that etag,
+ * of changed_ms, still the one of which the client has a part? */
+bool http_range_holds(Str validator, Str etag, uint64_t changed_ms);
+
 #endif

@@ -13,9 +13,9 @@ static Conn *conn_of(Tcp *tcp)
 
 static void conn_check(const Conn *conn)
 {
-    ASSERT(
-        (conn->state == CONN_IDLE || conn->state == CONN_LINGER || conn->state == CONN_CLOSING) ||
-        conn->req != NULL);
+    ASSERT((conn->state == CONN_SECURE || conn->state == CONN_IDLE || conn->state == CONN_LINGER ||
+            conn->state == CONN_CLOSING) ||
+           conn->req != NULL);
     if (conn->req != NULL) {
         const HttpRequest *req = conn->req;
         ASSERT(req->conn == conn);
@@ -32,6 +32,7 @@ static HttpRequest *request_take(Conn *conn)
     HttpRequest *req = loop->free_requests;
     if (req != NULL) {
         loop->free_requests = req->next_free;
+        loop->free_count--;
     } else {
         req = mem_new(sizeof *req);
         arena_init(&req->arena, HTTP_REQUEST_ARENA_MAX);
@@ -61,13 +62,25 @@ static void request_reset(HttpRequest *req)
     http_head_init(&req->head);
 }
 
+static void request_free(HttpRequest *req)
+{
+    arena_deinit(&req->arena);
+    buf_deinit(&req->headers);
+    mem_free(req);
+}
+
 static void request_release(HttpRequest *req)
 {
     HttpLoop *loop = req->loop;
+    if (loop->free_count == REQUESTS_KEPT) { /* a burst is over: its memory goes back */
+        request_free(req);
+        return;
+    }
     request_reset(req);
     req->conn = NULL;
     req->next_free = loop->free_requests;
     loop->free_requests = req;
+    loop->free_count++;
 }
 
 void http_conn_free_pool(HttpLoop *loop)
@@ -75,10 +88,9 @@ void http_conn_free_pool(HttpLoop *loop)
     while (loop->free_requests != NULL) {
         HttpRequest *req = loop->free_requests;
         loop->free_requests = req->next_free;
-        arena_deinit(&req->arena);
-        buf_deinit(&req->headers);
-        mem_free(req);
+        request_free(req);
     }
+    loop->free_count = 0;
 }
 
 /* ---- the connection's life ---- */
@@ -192,6 +204,8 @@ void http_conn_answered(Conn *conn)
     req->on_gone = NULL;
     req->on_end = NULL;
     if (on_end != NULL) on_end(req, req->ctx);
+    if (req->counted) atomic_fetch_sub(&conn->loop->server->requests, 1);
+    req->counted = false;
     http_respond_free(req);
     http_body_end(req);
     if (conn->state == CONN_CLOSING) {
@@ -231,7 +245,11 @@ static void refuse_request(Conn *conn, const HttpRefusal *refusal)
     req->body_done = true;
     req->head.method = HTTP_METHOD_OTHER;
     http_count(HTTP_COUNT_REFUSED, 1);
-    http_respond_problem(req, refusal->status, refusal->code, refusal->detail);
+    const HttpServerOptions *options = &conn->loop->server->options;
+    if (options->on_refused != NULL)
+        options->on_refused(req, refusal->status, refusal->code, refusal->detail);
+    else
+        http_respond_problem(req, refusal->status, refusal->code, refusal->detail);
 }
 
 static bool step_head(Conn *conn)
@@ -252,6 +270,8 @@ static bool step_head(Conn *conn)
     begin_request(conn);
     http_body_begin(req);
     HttpServer *server = conn->loop->server;
+    atomic_fetch_add(&server->requests, 1);
+    req->counted = true;
     server->options.on_request(server->options.ctx, req);
     return true;
 }
@@ -307,6 +327,7 @@ static bool conn_step(Conn *conn)
     case CONN_REQUEST: return step_request(conn);
     case CONN_DRAIN: return step_drain(conn);
     case CONN_CLOSING: return conn->req != NULL && step_request(conn);
+    case CONN_SECURE:
     case CONN_IDLE:
     case CONN_LINGER: return false;
     }
@@ -396,6 +417,7 @@ static void on_data(Tcp *tcp, size_t len)
     if (!conn->direct) req->in_len += len;
     if (conn->state == CONN_REQUEST) {
         req->progress_ms = loop_now_ms(conn->loop->loop);
+        req->received += len;
         if (conn->direct) http_body_arrived(req, len);
     }
     http_conn_run(conn);
@@ -405,7 +427,7 @@ static void on_eof(Tcp *tcp)
 {
     Conn *conn = conn_of(tcp);
     conn->eof = true;
-    if (conn->state == CONN_IDLE || conn->state == CONN_LINGER)
+    if (conn->state <= CONN_IDLE || conn->state == CONN_LINGER)
         conn_close(conn);
     else
         http_conn_run(conn);
@@ -429,6 +451,32 @@ static void on_written(Tcp *tcp, int errno_value)
     http_conn_run(conn);
 }
 
+static void refuse_full(Conn *conn)
+{
+    static const HttpRefusal refusal = {503, ERR_BUSY, "there are too many connections; try again"};
+    conn->req = request_take(conn);
+    refuse_request(conn, &refusal);
+    http_conn_run(conn);
+}
+
+static void on_secured(Tcp *tcp)
+{
+    Conn *conn = conn_of(tcp);
+    conn->state = CONN_IDLE;
+    conn_set_deadline(conn, conn->loop->server->options.idle_timeout_ms);
+    if (conn->full) refuse_full(conn);
+}
+
+static void on_plain(Tcp *tcp)
+{
+    static const HttpRefusal refusal = {
+        400, ERR_BAD_HTTP, "this port speaks TLS: the address begins with https://, not http://"};
+    Conn *conn = conn_of(tcp);
+    conn->req = request_take(conn);
+    refuse_request(conn, &refusal);
+    http_conn_run(conn);
+}
+
 static const TcpOps conn_ops = {
     .room = on_room,
     .data = on_data,
@@ -436,6 +484,8 @@ static const TcpOps conn_ops = {
     .broken = on_broken,
     .written = on_written,
     .closed = on_tcp_closed,
+    .secured = on_secured,
+    .plain = on_plain,
 };
 
 void http_conn_accept(void *ctx, TcpListener *listener)
@@ -456,14 +506,21 @@ void http_conn_accept(void *ctx, TcpListener *listener)
         conn_close(conn);
         return;
     }
-    if (before >= server->options.connections_max) {
-        HttpRefusal refusal = {503, ERR_BUSY, "there are too many connections; try again"};
-        conn->req = request_take(conn);
-        refuse_request(conn, &refusal);
-        http_conn_run(conn);
+    conn->full = before >= server->options.connections_max;
+    if (loop->tls != NULL) {
+        conn->state = CONN_SECURE;
+        if (tcp_secure(&conn->tcp, loop->tls, NULL) != OK) {
+            conn_close(conn);
+            return;
+        }
+        conn_set_deadline(conn, server->options.header_timeout_ms);
+    } else if (conn->full) {
+        refuse_full(conn);
         return;
+    } else {
+        conn->state = CONN_IDLE;
+        conn_set_deadline(conn, server->options.idle_timeout_ms);
     }
-    conn_set_deadline(conn, server->options.idle_timeout_ms);
     tcp_read(&conn->tcp);
 }
 
@@ -482,13 +539,66 @@ static bool write_late(HttpRequest *req, uint64_t now_ms)
     return now_ms - req->unsent_ms > options->io_timeout_ms || now_ms > req->write_end_ms;
 }
 
-static void tick_conn(Conn *conn, uint64_t now_ms)
+/* What there is too little of for slow clients. */
+typedef struct {
+    bool crowded;   /* connections or requests */
+    bool exhausted; /* buffers for what is sent to us */
+} Scarcity;
+
+static Scarcity look_for_scarcity(const HttpServer *server)
 {
+    bool crowded = atomic_load(&server->requests) > server->options.requests_max / 4 * 3 ||
+                   atomic_load(&server->connections) * 16 > server->options.connections_max * 15;
+    return (Scarcity){crowded, buffers_exhausted(server->options.buffers, BUFFERS_IN)};
+}
+
+/* Is it the client that is waited for, and slower than one may be that holds what others need? */
+static bool holds_up(HttpRequest *req, uint64_t now_ms, Scarcity scarce)
+{
+    const HttpServerOptions *options = &req->loop->server->options;
+    uint64_t span_ms = MAX(options->io_timeout_ms / CROWDED_PART, 1U);
+    bool sends = req->ask != ASK_NONE && !req->body_done && !req->waiting;
+    bool matters = scarce.crowded || (scarce.exhausted && sends && req->buffer != NULL);
+    if (!matters || !(sends || req->conn->tcp.writing)) {
+        req->window_ms = 0;
+        return false;
+    }
+    uint64_t bytes = req->received + req->written - MIN(tcp_unsent(&req->conn->tcp), req->written);
+    if (req->window_ms != 0 && now_ms - req->window_ms < span_ms) return false;
+    bool slow = req->window_ms != 0 &&
+                (bytes - MIN(bytes, req->window_bytes)) * 1000 <
+                    options->rate_crowded_bytes_s * (now_ms - req->window_ms);
+    req->window_ms = now_ms;
+    req->window_bytes = bytes;
+    return slow;
+}
+
+static void tick_request(Conn *conn, uint64_t now_ms, Scarcity scarce)
+{
+    bool slow = holds_up(conn->req, now_ms, scarce);
+    if (write_late(conn->req, now_ms) || (slow && conn->tcp.writing)) {
+        http_conn_lost(conn, true);
+        return;
+    }
+    ErrCode late_code = http_body_late(conn->req, now_ms);
+    if (late_code == OK && slow) late_code = ERR_REQUEST_TIMEOUT;
+    if (late_code == OK) return;
+    http_body_fail(conn->req, late_code);
+    http_conn_run(conn);
+}
+
+static void tick_conn(Conn *conn, uint64_t now_ms, Scarcity scarce)
+{
+    uint64_t idle_ms = conn->loop->server->options.idle_timeout_ms;
     static const HttpRefusal slow_head = {408, ERR_REQUEST_TIMEOUT,
                                           "the headers did not arrive in time"};
     bool late = now_ms >= conn->deadline_ms;
     switch (conn->state) {
     case CONN_IDLE:
+        late = late || (scarce.crowded && now_ms + idle_ms - idle_ms / 10 >= conn->deadline_ms);
+        if (late) conn_close(conn);
+        break;
+    case CONN_SECURE:
     case CONN_LINGER:
     case CONN_DRAIN:
         if (late) conn_close(conn);
@@ -498,17 +608,7 @@ static void tick_conn(Conn *conn, uint64_t now_ms)
         refuse_request(conn, &slow_head);
         http_conn_run(conn);
         break;
-    case CONN_REQUEST:
-        if (write_late(conn->req, now_ms)) {
-            http_conn_lost(conn, true);
-            break;
-        }
-        ErrCode late_code = http_body_late(conn->req, now_ms);
-        if (late_code != OK) {
-            http_body_fail(conn->req, late_code);
-            http_conn_run(conn);
-        }
-        break;
+    case CONN_REQUEST: tick_request(conn, now_ms, scarce); break;
     case CONN_CLOSING: break;
     }
 }
@@ -517,10 +617,11 @@ void http_conn_tick(void *arg)
 {
     HttpLoop *loop = arg;
     uint64_t now_ms = loop_now_ms(loop->loop);
+    Scarcity scarce = look_for_scarcity(loop->server);
     Conn *next;
     for (Conn *conn = loop->conns; conn != NULL; conn = next) {
         next = conn->next; /* only conn itself may be freed by its tick */
-        tick_conn(conn, now_ms);
+        tick_conn(conn, now_ms, scarce);
     }
 }
 
@@ -529,7 +630,7 @@ void http_conn_close_all(HttpLoop *loop, bool idle_only)
     Conn *next;
     for (Conn *conn = loop->conns; conn != NULL; conn = next) {
         next = conn->next;
-        if (conn->state == CONN_IDLE)
+        if (conn->state <= CONN_IDLE)
             conn_close(conn);
         else if (!idle_only)
             http_conn_lost(conn, false);

@@ -2,6 +2,7 @@
  *
  * A connection's states; each turn of http_conn_run() makes what progress it can:
  *
+ *   SECURE (with TLS: the handshake; then IDLE)
  *   IDLE ─bytes─▶ HEAD ─parsed─▶ REQUEST ─answered─▶ IDLE, or HEAD if bytes wait (pipelining)
  *    │             │ refused       │ ├─body unread, small─▶ DRAIN ─all read─▶ IDLE or HEAD
  *    │             └──▶ REQUEST    │ └─must close─▶ LINGER (FIN sent, reads on) ─EOF, time─┐
@@ -21,17 +22,23 @@
 #define INPUT_SIZE (32 * 1024)
 #define DRAIN_MAX (64 * KIB) /* of an unread body, to keep the connection */
 #define TURN_MAX (2 * MIB)   /* bytes written before other connections get their turn */
-#define HEADERS_OUT_MAX (16 * KIB)
+/* More than a head: what came in as headers goes out again, beside what the server adds. */
+#define HEADERS_OUT_MAX (24 * KIB)
 #define SCRATCH_SIZE (16 * 1024) /* for what is read and dropped */
 #define PIECES_MAX 6
-#define TAIL_SIZE (4 * 1024) /* of a file: what waits for room in the socket is copied */
+#define TAIL_SIZE (4 * 1024)  /* of a file: what waits for room in the socket is copied */
+#define CROWDED_PART 15       /* of io_timeout_ms, over which the speed of a client is looked at */
+#define REQUESTS_KEPT 64      /* by a loop, with an arena's block; more are given back */
+#define SHOWN_MIN (16 * 1024) /* body bytes that must be there before a scarce buffer is taken */
 
 _Static_assert(INPUT_SIZE > HTTP_HEAD_MAX, "a head that is too large must be seen to be so");
+_Static_assert(HEADERS_OUT_MAX >= HTTP_HEAD_MAX + 2 * KIB, "what was taken can be given back");
 
 typedef struct HttpLoop HttpLoop;
 typedef struct Conn Conn;
 
 typedef enum {
+    CONN_SECURE,
     CONN_IDLE,
     CONN_HEAD,
     CONN_REQUEST,
@@ -61,6 +68,11 @@ struct HttpRequest {
     void (*on_gone)(HttpRequest *req, void *ctx);
     void (*on_end)(HttpRequest *req, void *ctx);
     bool gone;
+    bool counted; /* in the server's requests */
+    /* how fast the client is, while others need what it holds */
+    uint64_t received;     /* bytes, since the head */
+    uint64_t window_ms;    /* when looked at first; 0: nobody does */
+    uint64_t window_bytes; /* both ways, then */
     /* input: in[0..in_base) stays as it is, in[in_pos..in_len) is not taken yet */
     size_t in_base, in_pos, in_len;
     /* the body */
@@ -70,6 +82,7 @@ struct HttpRequest {
     size_t collect_max;
     bool body_done;        /* all of it was taken off the connection */
     bool body_told;        /* the handler heard of the end, or of a failure */
+    bool keeps_partial;    /* a failed read gives what had come */
     bool continue_due;     /* the client waits for 100 Continue */
     ErrCode body_code;     /* not OK: the body can't be had */
     char body_detail[128]; /* why, if more than the code is known */
@@ -88,13 +101,14 @@ struct HttpRequest {
     bool head_sent;
     bool close_after;
     bool chunked_out;
-    bool no_body_out;   /* HEAD, 204, 304 */
-    bool out_failed;    /* headers did not fit */
-    uint64_t announced; /* bytes; HTTP_LENGTH_UNKNOWN */
-    uint64_t written;   /* bytes of body handed to the kernel or pending */
-    Buf headers;        /* the handler's, as lines */
-    Buf body;           /* of http_respond_buf() */
-    char top[256];      /* status line and our headers */
+    bool no_body_out;      /* HEAD, 204, 304 */
+    bool out_failed;       /* headers did not fit */
+    uint64_t announced;    /* bytes; HTTP_LENGTH_UNKNOWN */
+    uint64_t written;      /* bytes of body handed to the kernel or pending */
+    Buf headers;           /* the handler's, as lines */
+    Buf body;              /* of http_respond_buf() */
+    size_t answer_charged; /* bytes by http_respond_room() */
+    char top[256];         /* status line and our headers */
     size_t top_len;
     char bottom[128]; /* framing headers and the empty line */
     size_t bottom_len;
@@ -112,12 +126,14 @@ struct HttpRequest {
 };
 
 struct Conn {
-    Tcp tcp; /* first */
+    Tcp tcp;                     /* first */
+    char peer[TCP_ADDRESS_SIZE]; /* "" until somebody asked */
     HttpLoop *loop;
     Conn *prev, *next;
     HttpRequest *req; /* NULL while idle */
     ConnState state;
     bool running; /* http_conn_run() is on the stack */
+    bool full;    /* there are too many: it is told so once the handshake is done */
     bool eof;     /* the client sends no more */
     bool direct;  /* the read under way goes into the body's own memory */
     bool tcp_closed;
@@ -127,14 +143,21 @@ struct Conn {
     uint64_t drained;     /* bytes dropped in DRAIN */
 };
 
+/* The last summand: what malloc and libuv add. */
+_Static_assert(sizeof(HttpRequest) + sizeof(Conn) + 1024 <= HTTP_CONNECTION_BYTES, "as promised");
+_Static_assert(HTTP_REQUEST_ARENA_MAX + HEADERS_OUT_MAX + TAIL_SIZE <= HTTP_REQUEST_BYTES,
+               "as promised");
+
 /* What a server has on one loop. */
 struct HttpLoop {
     HttpServer *server;
     Loop *loop;
     TcpListener *listener;
+    TlsContext *tls; /* NULL: none */
     LoopTimer *tick;
     Conn *conns;
     HttpRequest *free_requests;
+    size_t free_count;
     HttpRequest *waiting_head, *waiting_tail; /* for a body buffer, in order */
     unsigned watcher;
     LoopTask buffers_task;
@@ -150,7 +173,9 @@ struct HttpServer {
     TcpAddress address;
     HttpLoop *loops;
     _Atomic size_t connections;
+    _Atomic size_t requests;   /* in handlers' hands */
     _Atomic size_t collecting; /* bytes charged to collect_max_bytes */
+    _Atomic size_t answering;  /* and to answer_max_bytes */
     _Atomic bool draining;
     _Atomic bool closing;
     Queue *empty; /* gets an item when the last connection ends */

@@ -87,8 +87,9 @@ bool http_is_token_char(char c);
 typedef struct {
     unsigned state;
     uint64_t left;   /* bytes of the current chunk still to come */
-    unsigned digits; /* of the size being read */
+    unsigned digits; /* of the size being read; of a trailer's name: its length */
     size_t line;     /* bytes of extensions of this line, or of all trailers */
+    char name[18];   /* the beginning of a trailer's name */
 } HttpChunked;
 
 typedef enum {
@@ -99,7 +100,8 @@ typedef enum {
 } HttpChunk;
 
 void http_chunked_init(HttpChunked *chunked);
-/* Takes *used bytes off data. Trailers are checked for form and dropped. */
+/* Takes *used bytes off data. Trailers are checked for form and dropped; those that would frame the
+ * body are refused, since others take them for headers (RFC 9110 section 6.5.1). */
 MUST_USE HttpChunk http_chunked_next(HttpChunked *chunked, const char *data, size_t len,
                                      size_t *used, Str *piece, HttpRefusal *refusal);
 /* Gives the last len bytes of the piece back, which was returned by the call before. */

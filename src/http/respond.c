@@ -44,6 +44,7 @@ const char *http_status_phrase(int status)
     case 428: return "Precondition Required";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
+    case 460: return "Checksum Mismatch"; /* of tus, which made it up */
     case 500: return "Internal Server Error";
     case 501: return "Not Implemented";
     case 502: return "Bad Gateway";
@@ -170,7 +171,8 @@ static void decide_close(HttpRequest *req)
     HttpServer *server = req->loop->server;
     if (req->conn->eof || atomic_load(&server->draining) || req->body_code != OK)
         req->close_after = true;
-    if (!req->body_done && (req->head.chunked || req->continue_due || req->body_left > DRAIN_MAX))
+    if (req->continue_due) req->close_after = true; /* will its body come, or not? */
+    if (!req->body_done && (req->head.chunked || req->body_left > DRAIN_MAX))
         req->close_after = true;
 }
 
@@ -273,6 +275,9 @@ void http_respond_free(HttpRequest *req)
 {
     buf_deinit(&req->body);
     mem_free(TAKE(req->tail));
+    if (req->answer_charged > 0)
+        atomic_fetch_sub(&req->loop->server->answering, req->answer_charged);
+    req->answer_charged = 0;
 }
 
 /* ---- whole answers ---- */
@@ -311,6 +316,20 @@ static void respond_whole(HttpRequest *req, int status, uint64_t length, Str bod
 void http_respond(HttpRequest *req, int status, Str body)
 {
     respond_whole(req, status, body.len, body);
+}
+
+bool http_respond_room(HttpRequest *req, size_t size)
+{
+    HttpServer *server = req->loop->server;
+    ASSERT(req->answer == ANSWER_NONE && req->answer_charged == 0);
+    if (size <= HTTP_ANSWER_FREE) return true;
+    size_t before = atomic_fetch_add(&server->answering, size);
+    if (before + size > server->options.answer_max_bytes) {
+        atomic_fetch_sub(&server->answering, size);
+        return false;
+    }
+    req->answer_charged = size;
+    return true;
 }
 
 void http_respond_buf(HttpRequest *req, int status, Buf *body)

@@ -38,6 +38,7 @@ static void register_metrics(void)
     metric_register(&metric_connections);
     for (size_t i = 0; i < ARRAY_LEN(metric_counts); i++)
         metric_register(&metric_counts[i]);
+    tls_register_metrics();
 }
 
 void http_count(HttpCount what, uint64_t add)
@@ -52,12 +53,15 @@ HttpServerOptions http_server_options(void)
     return (HttpServerOptions){
         .name = "http",
         .connections_max = 10000,
+        .requests_max = 10000,
         .collect_max_bytes = 64 * MIB,
+        .answer_max_bytes = 256 * MIB,
         .header_timeout_ms = 10000,
         .idle_timeout_ms = 60000,
         .io_timeout_ms = 60000,
         .linger_timeout_ms = 5000,
         .rate_min_bytes_s = 1024,
+        .rate_crowded_bytes_s = 16 * 1024,
         .clock = clock_real(),
     };
 }
@@ -121,6 +125,8 @@ ErrCode http_server_open(const HttpServerOptions *options, HttpServer **out, Err
     server->options = *options;
     server->address = address;
     server->loops = mem_new_array(options->loop_count, sizeof *server->loops);
+    for (size_t i = 0; i < options->loop_count; i++)
+        server->loops[i].tls = tls_context_ref(options->tls);
     server->empty = queue_new(1);
     for (size_t i = 0; i < options->loop_count; i++) {
         OpenCall call = {.loop = &server->loops[i], .err = err};
@@ -134,8 +140,8 @@ ErrCode http_server_open(const HttpServerOptions *options, HttpServer **out, Err
     }
     char text[TCP_ADDRESS_SIZE];
     tcp_address_format(&address, text);
-    LOG(INFO, "http.listening", "door=%s address=%s loops=%zu", options->name, text,
-        options->loop_count);
+    LOG(INFO, "http.listening", "door=%s address=%s tls=%s loops=%zu", options->name, text,
+        options->tls != NULL ? "yes" : "no", options->loop_count);
     *out = server;
     return OK;
 }
@@ -148,6 +154,11 @@ uint16_t http_server_port(const HttpServer *server)
 size_t http_server_connections(const HttpServer *server)
 {
     return atomic_load(&server->connections);
+}
+
+size_t http_server_requests(const HttpServer *server)
+{
+    return atomic_load(&server->requests);
 }
 
 size_t http_conn_begun(HttpServer *server)
@@ -179,6 +190,27 @@ static void each_loop(HttpServer *server, LoopFn fn)
 {
     for (size_t i = 0; i < server->options.loop_count; i++)
         if (server->loops[i].tick != NULL) loop_call(server->loops[i].loop, fn, &server->loops[i]);
+}
+
+typedef struct {
+    HttpLoop *loop;
+    TlsContext *tls;
+} TlsCall;
+
+static void set_tls(void *arg)
+{
+    TlsCall *call = arg;
+    tls_context_unref(call->loop->tls);
+    call->loop->tls = tls_context_ref(call->tls);
+}
+
+void http_server_set_tls(HttpServer *server, TlsContext *tls)
+{
+    for (size_t i = 0; i < server->options.loop_count; i++) {
+        TlsCall call = {.loop = &server->loops[i], .tls = tls};
+        ASSERT(call.loop->tls != NULL && tls != NULL);
+        loop_call(call.loop->loop, set_tls, &call);
+    }
 }
 
 /* Waits for the last connection to end; timeout_ms -1 for ever. */
@@ -232,6 +264,8 @@ void http_server_close(HttpServer *server)
         if (server->loops[i].tick != NULL)
             buffers_unwatch(server->options.buffers, server->loops[i].watcher);
     each_loop(server, close_loop);
+    for (size_t i = 0; i < server->options.loop_count; i++)
+        tls_context_unref(server->loops[i].tls);
     queue_free(server->empty);
     mem_free(server->loops);
     mem_free(server);
@@ -286,9 +320,14 @@ HttpServer *http_request_server(const HttpRequest *req)
 
 Str http_request_peer(HttpRequest *req)
 {
-    char text[TCP_ADDRESS_SIZE];
-    tcp_peer(&req->conn->tcp, text);
-    return arena_dup(&req->arena, str_from_cstr(text));
+    Conn *conn = req->conn;
+    if (conn->peer[0] == '\0') tcp_peer(&conn->tcp, conn->peer);
+    return arena_dup(&req->arena, str_from_cstr(conn->peer));
+}
+
+bool http_request_is_secure(const HttpRequest *req)
+{
+    return req->conn->tcp.tls != NULL;
 }
 
 bool http_request_is_gone(const HttpRequest *req)

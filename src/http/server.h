@@ -20,9 +20,16 @@
  *
  * Callbacks of collect, read and write are never called from inside those functions.
  *
+ * With TLS a handshake has header_timeout_ms; who speaks HTTP without it is told so (400).
+ *
  * Limits: head 16 KiB → 431, request line 8 KiB → 414; head slower than header_timeout_ms → 408;
  * body or answer without progress for io_timeout_ms, or slower than rate_min_bytes_s → the end of
- * it; more than connections_max → 503. A body buffer's worth is the unit of rates. */
+ * it; more than connections_max → 503. A body buffer's worth is the unit of rates.
+ *
+ * Crowded, which is with more than three quarters of requests_max or 15 of 16 connections, the slow
+ * give way: a client that takes or sends less than rate_crowded_bytes_s over a fifteenth of
+ * io_timeout_ms loses its connection (an upload: 408), and connections rest for a tenth of
+ * idle_timeout_ms only. While no buffer for bodies is left, so do those uploads that hold one. */
 #ifndef HOLDFAST_HTTP_SERVER_H
 #define HOLDFAST_HTTP_SERVER_H
 
@@ -32,12 +39,16 @@
 #include "http/parser.h"
 #include "net/buffers.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 typedef struct HttpServer HttpServer;
 typedef struct HttpRequest HttpRequest;
 
 #define HTTP_REQUEST_ID_SIZE 33            /* 32 hex digits and a NUL */
 #define HTTP_REQUEST_ARENA_MAX (256 * KIB) /* bytes per request */
+#define HTTP_REQUEST_BYTES (288 * KIB)   /* of one in a handler's hands at most, beside the next */
+#define HTTP_CONNECTION_BYTES (40 * KIB) /* of one at most, its head and first bytes included */
+#define HTTP_ANSWER_FREE (64 * KIB)      /* bytes of an answer that answer_max_bytes leaves out */
 
 typedef struct {
     const char *name;    /* "rest": in metrics and log lines; static */
@@ -45,22 +56,33 @@ typedef struct {
     Loop **loops;        /* started or not; outlive the server */
     size_t loop_count;   /* 1..64 */
     Buffers *buffers;    /* for bodies; outlives the server */
+    TlsContext *tls;     /* the server has it too; NULL: no TLS */
     Clock *clock;        /* for the Date header */
     void (*on_request)(void *ctx, HttpRequest *req);
+    /* Answers, in the words of this server, what no handler ever saw (a head that can't be read,
+     * too many connections) by http_respond_buf(); NULL: problem+json. */
+    void (*on_refused)(HttpRequest *req, int status, ErrCode code, const char *detail);
     void *ctx;
     size_t connections_max;     /* all loops together */
+    size_t requests_max;        /* in the handler's hands at which it is crowded; not a limit */
     size_t collect_max_bytes;   /* memory of all collected bodies that do not fit beside a head */
+    size_t answer_max_bytes;    /* memory that http_respond_room() gives */
     uint32_t header_timeout_ms; /* first byte to last byte of a head */
     uint32_t idle_timeout_ms;   /* without a request */
     uint32_t io_timeout_ms;     /* body or answer without progress */
     uint32_t linger_timeout_ms; /* reading on after an early answer */
     uint32_t rate_min_bytes_s;  /* of bodies and answers */
+    uint32_t rate_crowded_bytes_s;
 } HttpServerOptions;
 
-/* Defaults: 10,000 connections, 64 MiB, 10 s, 60 s, 60 s, 5 s, 1 KiB/s, the real clock. */
+/* Defaults: 10,000 connections, 64 MiB, 256 MiB, 10 s, 60 s, 60 s, 5 s, 1 KiB/s, 16 KiB/s,
+ * the real clock. */
 HttpServerOptions http_server_options(void);
 /* Listens. Errors: ERR_IN_USE and ERR_SYSTEM name the address; ERR_CONFIG. Not from a loop. */
 MUST_USE ErrCode http_server_open(const HttpServerOptions *options, HttpServer **out, Err *err);
+/* New connections get another certificate; those that are there keep theirs. Only where there was a
+ * context from the beginning. Not from a loop. */
+void http_server_set_tls(HttpServer *server, TlsContext *tls);
 uint16_t http_server_port(const HttpServer *server);
 /* Stops accepting, closes idle connections, lets requests in flight finish (with Connection:
  * close), and waits up to timeout_ms for that. True if no connection is left. Not from a loop. */
@@ -69,6 +91,8 @@ bool http_server_drain(HttpServer *server, uint32_t timeout_ms);
  * frees the server. Not from a loop. NULL is fine. */
 void http_server_close(HttpServer *server);
 size_t http_server_connections(const HttpServer *server);
+/* Requests in the handler's hands, the caller's included. Any thread. */
+size_t http_server_requests(const HttpServer *server);
 
 /* ---- the request ---- */
 const HttpHead *http_request_head(const HttpRequest *req);
@@ -85,6 +109,8 @@ Loop *http_request_loop(const HttpRequest *req);
 HttpServer *http_request_server(const HttpRequest *req);
 /* "127.0.0.1:50412" into the arena. */
 Str http_request_peer(HttpRequest *req);
+/* Did it come over TLS? */
+bool http_request_is_secure(const HttpRequest *req);
 /* Did the client go away? */
 bool http_request_is_gone(const HttpRequest *req);
 /* The handler's own pointer and callbacks (each may be NULL). on_gone: see above; it may be called
@@ -111,6 +137,9 @@ typedef void (*HttpReadFn)(HttpRequest *req, void *ctx, ErrCode code, Buffer *bu
 /* Waits for a free buffer when the pool is empty (ERR_BUSY after io_timeout_ms). Ask again from fn
  * to read ahead. */
 void http_request_read(HttpRequest *req, HttpReadFn fn);
+/* From now on a failure comes with the bytes that had come of the next piece, if any had: a buffer
+ * that is the callee's as always. For who keeps the beginning of a body that broke off. */
+void http_request_keep_partial(HttpRequest *req);
 
 /* ---- the answer ---- */
 /* Adds a header; before the head is sent. name and value are copied; bytes that may not stand in a
@@ -125,6 +154,10 @@ void http_header_addf(HttpRequest *req, const char *name, const char *format, ..
 void http_respond(HttpRequest *req, int status, Str body);
 /* The same; takes body's memory over and leaves it empty. */
 void http_respond_buf(HttpRequest *req, int status, Buf *body);
+/* Before http_respond_buf() with more than HTTP_ANSWER_FREE bytes, which a slow reader would keep
+ * for long: is there memory for size more bytes of such answers? It is then the request's until its
+ * end. Once a request. */
+MUST_USE bool http_respond_room(HttpRequest *req, size_t size);
 /* An answer to HEAD that says content_length. */
 void http_respond_head(HttpRequest *req, int status, uint64_t content_length);
 /* application/problem+json (RFC 9457) with the row's status and detail (NULL: what was wrong

@@ -28,10 +28,21 @@ static void index_assert(const Index *index)
     ASSERT(index->in_batch == (sqlite3_get_autocommit(index->conn.db) == 0));
 }
 
+static int committed(void *ctx, sqlite3 *db, const char *name, int frames)
+{
+    Index *index = ctx;
+    UNUSED(db);
+    UNUSED(name);
+    index->log_frames = (uint64_t)frames;
+    return SQLITE_OK;
+}
+
 static ErrCode open_connection(Index *index, Err *err)
 {
     TRY(conn_open(&index->conn, index->vfs, true, index->options.writer_cache_bytes, err));
     TRY(index_file_verify(&index->conn, err));
+    const void *before = sqlite3_wal_hook(index->conn.db, committed, index);
+    ASSERT(before == NULL); /* autocheckpoint, which is one, is off */
     for (size_t i = 0; i < STMT_COUNT; i++) {
         TRY(conn_prepare(&index->conn, stmt_sql[i], &index->stmts[i], err));
     }
@@ -46,6 +57,7 @@ static void release(Index *index)
         conn_finalize(index->stmts[i]);
     }
     conn_close(&index->conn);
+    index_mark_close(index->mark);
     vfs_free(index->vfs);
     buf_deinit(&index->key);
     buf_deinit(&index->value);
@@ -84,6 +96,7 @@ static ErrCode verify_read(Index *index, Err *err)
 ErrCode index_open_read(Disk *disk, const IndexOptions *options, Index **out, Err *err)
 {
     TRY(index_file_look(disk, err));
+    TRY(index_mark_check(disk, err));
     Index *index = index_new(options);
     ErrCode code = vfs_new(disk, &index->vfs, err);
     if (code == OK) vfs_set_read_only(index->vfs);
@@ -105,6 +118,7 @@ ErrCode index_open(Disk *disk, const IndexOptions *options, Index **out, bool *c
         vfs_on_damage(index->vfs, index->options.damaged, index->options.damaged_ctx);
         code = index_file_ensure(disk, index->vfs, &made, err);
     }
+    if (code == OK) code = index_mark_open(disk, &index->mark, err);
     if (code == OK) code = open_connection(index, err);
     if (code != OK) {
         release(index);
@@ -288,6 +302,15 @@ void index_rollback(Index *index)
     index_assert(index);
 }
 
+/* Before pages of the log are moved, all of which are synced. */
+static ErrCode set_mark(Index *index, Err *err)
+{
+    if (vfs_wal_bytes(index->vfs) == 0) return OK;
+    ErrCode code = index_mark_set(index->mark, index->log_frames, err);
+    if (index_mark_failed(index->mark)) vfs_fail(index->vfs);
+    return code;
+}
+
 ErrCode index_checkpoint(Index *index, Err *err)
 {
     index_assert(index);
@@ -298,6 +321,7 @@ ErrCode index_checkpoint(Index *index, Err *err)
     if (vfs_is_settled(index->vfs)) return OK;
     /* From here on everything committed is durable; the rest keeps the log short. */
     TRY(vfs_sync_wal(index->vfs, err));
+    TRY(set_mark(index, err));
     sqlite3 *db = index->conn.db;
     for (unsigned tries = 0;; tries++) {
         vfs_clear_error(index->conn.file);

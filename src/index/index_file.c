@@ -6,6 +6,7 @@
 #include "index/index_file.h"
 
 #include "base/fault.h"
+#include "index/index_mark.h"
 #include "index/page_sum.h"
 #include <string.h>
 
@@ -167,6 +168,7 @@ ErrCode index_file_ensure(Disk *disk, Vfs *vfs, bool *created, Err *err)
     TRY(disk_stat(disk, VFS_MAIN_NAME, &stat, err));
     if (stat.exists) {
         TRY(index_file_look(disk, err));
+        TRY(index_mark_check(disk, err));
         TRY(settle_wal(disk, err));
     } else {
         TRY(remove_wal(disk, err));
@@ -200,5 +202,7 @@ ErrCode index_file_remove(Disk *disk, Err *err)
         TRY(disk_unlink(disk, VFS_MAIN_NAME, err));
         TRY(disk_sync_dir(disk, "", err));
     }
-    return remove_wal(disk, err);
+    TRY(remove_wal(disk, err));
+    ErrCode code = disk_unlink(disk, INDEX_MARK_NAME, err); /* of no log: it may come back */
+    return code == ERR_NOT_FOUND ? OK : code;
 }

@@ -4,6 +4,7 @@
 
 #include "index/conn.h"
 #include "index/index.h"
+#include "index/index_mark.h"
 #include "index/pending.h"
 #include <stdatomic.h>
 
@@ -20,6 +21,8 @@ typedef enum {
 struct Index {
     Vfs *vfs;
     Conn conn; /* the writer's */
+    IndexMark *mark;
+    uint64_t log_frames; /* in index.db-wal, as of the last commit; 0: none since it was opened */
     sqlite3_stmt *stmts[STMT_COUNT];
     IndexOptions options; /* without zeros */
     bool in_batch;

@@ -486,6 +486,11 @@ const char *vfs_name(const Vfs *vfs)
     return vfs->name;
 }
 
+void vfs_fail(Vfs *vfs)
+{
+    atomic_store(&vfs->failed, true);
+}
+
 bool vfs_failed(const Vfs *vfs)
 {
     return atomic_load(&vfs->failed);

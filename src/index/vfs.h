@@ -32,6 +32,8 @@ const char *vfs_name(const Vfs *vfs);
 
 /* A write or a sync has failed: nothing is written any more (reads go on). */
 bool vfs_failed(const Vfs *vfs);
+/* From here on it has: something beside it failed. */
+void vfs_fail(Vfs *vfs);
 /* Makes what was written to index.db-wal durable. ERR_IO: the Vfs has failed for good. */
 MUST_USE ErrCode vfs_sync_wal(Vfs *vfs, Err *err);
 /* Is there nothing in index.db-wal, and nothing in index.db that is not synced? */

@@ -9,6 +9,8 @@ typedef struct {
     void *ctx;
 } Watcher;
 
+#define BUFFERS_ALIGN 4096 /* so that full ones can be written past the cache (DISK_OPEN_BODY) */
+
 struct Buffers {
     Lock lock; /* guards everything below but the constants */
     size_t count;
@@ -26,7 +28,7 @@ ErrCode buffers_open(size_t count, size_t size, Buffers **out, Err *err)
 {
     ASSERT(count >= 1 && count <= 65536 && size >= 4 * KIB && size <= 16 * MIB);
     void *memory;
-    ErrCode code = mem_take(count * size, &memory, err);
+    ErrCode code = mem_take(count * size + BUFFERS_ALIGN, &memory, err);
     if (code != OK) return err_wrap(err, code, "%zu body buffers of %zu bytes", count, size);
     Buffers *pool = mem_new(sizeof *pool);
     lock_init(&pool->lock, LOCK_RANK_QUEUE);
@@ -34,9 +36,10 @@ ErrCode buffers_open(size_t count, size_t size, Buffers **out, Err *err)
     pool->size = size;
     pool->memory = memory;
     pool->all = mem_new_array(count, sizeof *pool->all);
+    uint8_t *first = (uint8_t *)ALIGN_UP((uintptr_t)memory, (uintptr_t)BUFFERS_ALIGN);
     pool->stack = mem_new_array(count, sizeof(Buffer *));
     for (size_t i = 0; i < count; i++) {
-        pool->all[i] = (Buffer){.data = pool->memory + i * size, .capacity = size, .pool = pool};
+        pool->all[i] = (Buffer){.data = first + i * size, .capacity = size, .pool = pool};
         pool->stack[count - 1 - i] = &pool->all[i];
     }
     pool->free_count = count;
@@ -63,12 +66,27 @@ static void wake_watchers(Buffers *pool)
     pool->starved = false;
 }
 
+/* How many this use may have; of a pool of one buffer all. */
+static size_t share_of(const Buffers *pool)
+{
+    return pool->count - pool->count / 2;
+}
+
+/* How many this use may still take. */
+static size_t left_of(Buffers *pool, BuffersUse use)
+{
+    lock_take(&pool->lock);
+    size_t left = MIN(share_of(pool) - pool->used[use], pool->free_count);
+    lock_give(&pool->lock);
+    return left;
+}
+
 ErrCode buffers_take(Buffers *pool, BuffersUse use, Buffer **out, Err *err)
 {
     bool refused = fault_point("pool.take") != 0;
     Buffer *buffer = NULL;
     lock_take(&pool->lock);
-    if (!refused && pool->free_count > 0 && pool->used[use] < pool->count - pool->count / 4) {
+    if (!refused && pool->free_count > 0 && pool->used[use] < share_of(pool)) {
         buffer = pool->stack[--pool->free_count];
         pool->used[use]++;
     } else {
@@ -111,9 +129,14 @@ size_t buffers_free_count(Buffers *pool)
     return count;
 }
 
-bool buffers_plenty(Buffers *pool)
+bool buffers_plenty(Buffers *pool, BuffersUse use)
 {
-    return buffers_free_count(pool) > pool->count / 2;
+    return left_of(pool, use) > share_of(pool) / 2;
+}
+
+bool buffers_exhausted(Buffers *pool, BuffersUse use)
+{
+    return left_of(pool, use) == 0;
 }
 
 unsigned buffers_watch(Buffers *pool, void (*wake)(void *ctx), void *ctx)

@@ -11,8 +11,8 @@
 
 typedef struct Buffers Buffers;
 
-/* What for: each use gets three quarters of the pool at most, so that slow clients of the one do
- * not stop the other. */
+/* What for: each use has half of the pool, so that slow clients of the one do not stop the other.
+ */
 typedef enum { BUFFERS_IN, BUFFERS_OUT, BUFFERS_USE_COUNT } BuffersUse;
 
 /* One buffer; whoever holds the pointer owns it, until buffer_release(). */
@@ -36,8 +36,10 @@ void buffer_release(Buffer *buffer);
 AUTO_DEFINE(Buffer, buffer_release);
 size_t buffers_size(const Buffers *pool); /* bytes of one */
 size_t buffers_free_count(Buffers *pool);
-/* Is more than half of it free? Who can work with one buffer takes a second only then. */
-bool buffers_plenty(Buffers *pool);
+/* Is more than half of what this use has free? */
+bool buffers_plenty(Buffers *pool, BuffersUse use);
+/* Is nothing of what this use has free? */
+bool buffers_exhausted(Buffers *pool, BuffersUse use);
 
 /* Calls wake(ctx), in the releasing thread, when a buffer comes back after a take failed. wake may
  * post to a loop and must not take a lock. Returns a number for buffers_unwatch(), after whose

@@ -14,6 +14,8 @@ struct Loop {
     uv_poll_t wake;
     int wake_fd;
     _Atomic(LoopTask *) posted; /* newest first; taken all at once */
+    void *room;                 /* NULL until it is needed */
+    size_t room_size;
     Thread thread;
     unsigned index;
     bool started;
@@ -114,7 +116,16 @@ void loop_close(Loop *loop)
     int status = uv_loop_close(&loop->uv);
     ASSERT(status == 0);
     close(loop->wake_fd);
+    mem_free(loop->room);
     mem_free(loop);
+}
+
+void *loop_room(Loop *loop, size_t size)
+{
+    ASSERT(loop_is_mine(loop) && (loop->room == NULL || loop->room_size == size));
+    if (loop->room == NULL) loop->room = mem_new(size);
+    loop->room_size = size;
+    return loop->room;
 }
 
 void loop_post(Loop *loop, LoopTask *task)

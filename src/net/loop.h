@@ -53,6 +53,9 @@ unsigned loop_index(const Loop *loop);
 bool loop_is_mine(const Loop *loop);
 /* Milliseconds of the boot clock as of this turn of the loop. */
 uint64_t loop_now_ms(const Loop *loop);
+/* Room of size bytes, at each call the same, for whoever runs on the loop, until that returns to
+ * it. For net/ only, which has one use for it. */
+void *loop_room(Loop *loop, size_t size);
 /* For net/ and http/ only. */
 uv_loop_t *loop_uv(Loop *loop);
 

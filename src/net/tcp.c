@@ -1,9 +1,12 @@
 #include "net/tcp.h"
 
+#include "base/address.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/tls_conn.h"
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -25,29 +28,24 @@ struct TcpListener {
 
 ErrCode tcp_address_parse(const char *text, TcpAddress *out, Err *err)
 {
-    const char *colon = strrchr(text, ':');
-    uint64_t port;
-    if (colon == NULL || !str_to_u64(str_from_cstr(colon + 1), 65535, &port))
-        return err_set(err, ERR_CONFIG,
-                       "the address \"%s\" is not ADDRESS:PORT, like 127.0.0.1:9001", text);
-    Str host = str_of(text, (size_t)(colon - text));
-    bool v6 = host.len == 0;
-    if (host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']') {
-        host = str_slice(host, 1, host.len - 2);
-        v6 = true;
-    }
-    if (host.len == 0) host = STR("::");
-    if (str_eq(host, STR("localhost"))) host = STR("127.0.0.1");
-    char name[INET6_ADDRSTRLEN];
+    Address parsed;
     TcpAddress address = {0};
-    bool ok = str_to_cstr(host, name, sizeof name);
-    if (ok && v6)
-        ok = uv_ip6_addr(name, (int)port, (struct sockaddr_in6 *)&address.addr) == 0;
-    else if (ok)
-        ok = uv_ip4_addr(name, (int)port, (struct sockaddr_in *)&address.addr) == 0;
-    if (!ok)
+    if (!address_parse(str_from_cstr(text), &parsed))
         return err_set(err, ERR_CONFIG,
-                       "the address \"%s\" is not like 127.0.0.1:9001 or [::1]:9001", text);
+                       "the address \"%s\" is not ADDRESS:PORT, like 127.0.0.1:9001 or [::1]:9001",
+                       text);
+    if (parsed.v6) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address.addr;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(parsed.port);
+        v6->sin6_scope_id = parsed.zone[0] == '\0' ? 0 : if_nametoindex(parsed.zone);
+        memcpy(&v6->sin6_addr, parsed.bytes, sizeof v6->sin6_addr);
+    } else {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&address.addr;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(parsed.port);
+        memcpy(&v4->sin_addr, parsed.bytes, sizeof v4->sin_addr);
+    }
     *out = address;
     return OK;
 }
@@ -87,7 +85,14 @@ static ErrCode listen_failed(const TcpAddress *address, int errno_value, Err *er
     tcp_address_format(address, text);
     if (errno_value == EADDRINUSE)
         return err_set_errno(err, ERR_IN_USE, errno_value,
-                             "listen on %s: another process is using this address", text);
+                             "listen on %s: it is in use (`ss -ltnp` names by whom); give another",
+                             text);
+    if (errno_value == EADDRNOTAVAIL)
+        return err_set_errno(err, ERR_SYSTEM, errno_value,
+                             "listen on %s: this machine has no such address", text);
+    if (errno_value == EACCES)
+        return err_set_errno(err, ERR_FORBIDDEN, errno_value,
+                             "listen on %s: this user may not; give a port from 1024 on", text);
     return err_set_errno(err, ERR_SYSTEM, errno_value, "listen on %s", text);
 }
 
@@ -189,12 +194,12 @@ static uv_stream_t *stream_of(Tcp *tcp)
 static void on_closed(uv_handle_t *handle)
 {
     Tcp *tcp = handle->data;
-    tcp->ops->closed(tcp);
+    if (tcp->tls == NULL || tls_conn_free(tcp->tls)) tcp->ops->closed(tcp);
 }
 
 ErrCode tcp_accept(TcpListener *listener, const TcpOps *ops, Tcp *tcp, Err *err)
 {
-    *tcp = (Tcp){.ops = ops};
+    *tcp = (Tcp){.ops = ops, .loop = listener->loop};
     int status = uv_tcp_init(loop_uv(listener->loop), &tcp->uv);
     ASSERT(status == 0);
     tcp->uv.data = tcp;
@@ -207,6 +212,12 @@ ErrCode tcp_accept(TcpListener *listener, const TcpOps *ops, Tcp *tcp, Err *err)
     }
     (void)uv_tcp_nodelay(&tcp->uv, 1); /* slower without, nothing worse */
     return OK;
+}
+
+ErrCode tcp_secure(Tcp *tcp, TlsContext *context, Err *err)
+{
+    ASSERT(tcp->tls == NULL && !tcp->reading && !tcp->writing);
+    return tls_conn_new(tcp, context, &tcp->tls, err);
 }
 
 void tcp_peer(const Tcp *tcp, char out[TCP_ADDRESS_SIZE])
@@ -223,6 +234,10 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     UNUSED(suggested);
     Tcp *tcp = handle->data;
+    if (tcp->tls != NULL) { /* OpenSSL reads by itself: on_read() is told that there is no room */
+        *buf = uv_buf_init(NULL, 0);
+        return;
+    }
     uint8_t *data = NULL;
     size_t capacity = 0;
     tcp->ops->room(tcp, &data, &capacity);
@@ -239,6 +254,8 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
             tcp->ops->broken(tcp, fault);
         else
             tcp->ops->data(tcp, (size_t)got);
+    } else if (got == UV_ENOBUFS && tcp->tls != NULL) {
+        tls_conn_readable(tcp->tls);
     } else if (got == UV_ENOBUFS) {
         tcp_pause(tcp);
     } else if (got == UV_EOF) {
@@ -250,24 +267,32 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     }
 }
 
+void tcp_watch(Tcp *tcp, bool on)
+{
+    int status = on ? uv_read_start(stream_of(tcp), on_room, on_read)
+                    : uv_read_stop(stream_of(tcp));
+    ASSERT(status == 0 || status == UV_EALREADY);
+}
+
 void tcp_read(Tcp *tcp)
 {
     if (tcp->reading || tcp->closing) return;
     tcp->reading = true;
-    int status = uv_read_start(stream_of(tcp), on_room, on_read);
-    ASSERT(status == 0);
+    tcp_watch(tcp, true);
+    if (tcp->tls != NULL) tls_conn_resume(tcp->tls);
 }
 
 void tcp_pause(Tcp *tcp)
 {
     if (!tcp->reading) return;
     tcp->reading = false;
-    (void)uv_read_stop(stream_of(tcp)); /* always 0 */
+    tcp_watch(tcp, false);
 }
 
 ErrCode tcp_try_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count, size_t *sent)
 {
     ASSERT(!tcp->writing && !tcp->closing);
+    if (tcp->tls != NULL) return tls_conn_try_write(tcp->tls, pieces, count, sent);
     int fault = fault_point("net.write");
     int got = fault != 0 ? -fault : uv_try_write(stream_of(tcp), pieces, count);
     if (got == UV_EAGAIN) got = 0;
@@ -286,6 +311,7 @@ static bool of_socket(int errno_value)
 ErrCode tcp_send_file(Tcp *tcp, int fd, uint64_t offset, size_t len, size_t *sent, Err *err)
 {
     ASSERT(!tcp->writing && !tcp->closing && len > 0);
+    if (tcp->tls != NULL) return tls_conn_send_file(tcp->tls, fd, offset, len, sent, err);
     uv_os_fd_t out;
     int status = uv_fileno((const uv_handle_t *)&tcp->uv, &out);
     ASSERT(status == 0);
@@ -333,6 +359,10 @@ void tcp_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count)
 {
     ASSERT(!tcp->writing && !tcp->closing);
     tcp->writing = true;
+    if (tcp->tls != NULL) {
+        tls_conn_write(tcp->tls, pieces, count);
+        return;
+    }
     tcp->write_req.data = tcp;
     int status = uv_write(&tcp->write_req, stream_of(tcp), pieces, count, on_written);
     ASSERT(status == 0); /* errors of the connection come through on_written() */
@@ -340,6 +370,7 @@ void tcp_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count)
 
 size_t tcp_unsent(const Tcp *tcp)
 {
+    if (tcp->tls != NULL) return tls_conn_unsent(tcp->tls);
     return uv_stream_get_write_queue_size((const uv_stream_t *)&tcp->uv);
 }
 
@@ -349,16 +380,25 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     UNUSED(status); /* broken or not, reading finds out */
 }
 
+void tcp_finish(Tcp *tcp)
+{
+    /* Fails only if the connection is broken, which reading finds out. */
+    (void)uv_shutdown(&tcp->shutdown_req, stream_of(tcp), on_shutdown);
+}
+
 void tcp_shutdown(Tcp *tcp)
 {
     if (tcp->closing) return;
-    /* Fails only if the connection is broken, which reading finds out. */
-    (void)uv_shutdown(&tcp->shutdown_req, stream_of(tcp), on_shutdown);
+    if (tcp->tls != NULL)
+        tls_conn_shutdown(tcp->tls);
+    else
+        tcp_finish(tcp);
 }
 
 void tcp_close(Tcp *tcp)
 {
     if (tcp->closing) return;
+    if (tcp->tls != NULL) tls_conn_bye(tcp->tls);
     tcp->closing = true;
     tcp->reading = false;
     uv_close((uv_handle_t *)&tcp->uv, on_closed);

@@ -1,13 +1,16 @@
 /* TCP on a Loop: listening sockets with clear errors, connections with reads, writes, an orderly
- * close and a reset. Thin over libuv; where TLS will go in. All on the loop's thread. */
+ * close and a reset; with TLS or without, which makes no other difference. Thin over libuv. All on
+ * the loop's thread. */
 #ifndef HOLDFAST_NET_TCP_H
 #define HOLDFAST_NET_TCP_H
 
 #include "base/str.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include <netinet/in.h>
 
 #define TCP_ADDRESS_SIZE 64 /* "[v6]:port" and a NUL */
+#define TCP_PIECES_MAX 8    /* of one write */
 
 typedef struct {
     struct sockaddr_storage addr;
@@ -49,6 +52,11 @@ typedef struct {
     void (*written)(Tcp *tcp, int errno_value);
     /* After tcp_close() or tcp_reset(): the memory is the owner's again. */
     void (*closed)(Tcp *tcp);
+    /* After tcp_secure() only. The handshake is done: from here on there is data. */
+    void (*secured)(Tcp *tcp);
+    /* The client has begun to speak HTTP without TLS. Nothing of that was taken: from here on the
+     * connection is one without. NULL: it is broken. */
+    void (*plain)(Tcp *tcp);
 } TcpOps;
 
 struct Tcp {
@@ -56,23 +64,31 @@ struct Tcp {
     uv_write_t write_req;
     uv_shutdown_t shutdown_req;
     const TcpOps *ops;
-    bool reading; /* asked to read; false again after the end */
-    bool writing; /* a write is pending */
+    Loop *loop;
+    struct TlsConn *tls; /* NULL: without */
+    bool reading;        /* asked to read; false again after the end */
+    bool writing;        /* a write is pending */
     bool closing;
 };
 
 /* Takes one connection off listener; no delay (Nagle off), nothing is read yet. Errors: ERR_SYSTEM
  * (too many open files, ...); then only ops->closed() follows. Fault point: net.accept. */
 MUST_USE ErrCode tcp_accept(TcpListener *listener, const TcpOps *ops, Tcp *tcp, Err *err);
+/* Right after tcp_accept(): from now on it is a TLS connection. Nothing is to be written before
+ * ops->secured. Errors: ERR_NO_MEMORY. */
+MUST_USE ErrCode tcp_secure(Tcp *tcp, TlsContext *context, Err *err);
 void tcp_peer(const Tcp *tcp, char out[TCP_ADDRESS_SIZE]);
 /* Reads whenever there is something, through ops->room and ops->data. Fault point: net.read. */
 void tcp_read(Tcp *tcp);
 void tcp_pause(Tcp *tcp);
-/* Sends what the kernel takes now, without waiting: *sent bytes of the count pieces. ErrCode is
- * ERR_SYSTEM if the connection is broken. Not while a write is pending. Fault point: net.write. */
+/* Sends what the kernel takes now, without waiting: *sent bytes of the count pieces (at most
+ * TCP_PIECES_MAX). ErrCode is ERR_SYSTEM if the connection is broken. If not all was sent, the rest
+ * follows by tcp_write(): with TLS some of it may be encrypted already. Not while a write is
+ * pending. Fault point: net.write. */
 MUST_USE ErrCode tcp_try_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count, size_t *sent);
-/* Sends len bytes of the file fd from offset on without copying them, as many as the kernel takes
- * now: *sent, 0 if there is no room. Not while a write is pending. Errors: ERR_SYSTEM: the
+/* Sends len bytes of the file fd from offset on, without copying them where there is no TLS, as
+ * many as the kernel takes now: *sent, 0 if there is no room. What is left of len follows by
+ * tcp_write_file(). Not while a write is pending. Errors: ERR_SYSTEM: the
  * connection is broken; ERR_IO: the file can't be read, or ends before. The process must
  * ignore SIGPIPE. Fault point: net.sendfile. */
 MUST_USE ErrCode tcp_send_file(Tcp *tcp, int fd, uint64_t offset, size_t len, size_t *sent,
@@ -85,10 +101,11 @@ MUST_USE ErrCode tcp_write_file(Tcp *tcp, int fd, uint64_t offset, uint8_t *room
 void tcp_write(Tcp *tcp, const uv_buf_t *pieces, unsigned count);
 /* Bytes of the pending write that the kernel has not taken. */
 size_t tcp_unsent(const Tcp *tcp);
-/* Says that we send no more (FIN); reading goes on. */
+/* Says that we send no more (close_notify, FIN); reading goes on. */
 void tcp_shutdown(Tcp *tcp);
-/* Ends it: a pending write is given up, its bytes are no longer looked at; of the callbacks only
- * ops->closed follows, in a later turn of the loop. Does nothing the second time. */
+/* Ends it (with TLS by close_notify, unless a write is pending): a pending write is given up, its
+ * bytes are no longer looked at; of the callbacks only ops->closed follows, in a later turn of the
+ * loop. Does nothing the second time. */
 void tcp_close(Tcp *tcp);
 /* The same with a reset, so that the other side sees that something is missing. */
 void tcp_reset(Tcp *tcp);

@@ -8,8 +8,10 @@
 
 #define ROOT_KEY_FILE "root.key"
 
-/* Reads the key, or makes it: *made tells. Errors: ERR_CONFIG: the file holds something else;
- * ERR_IO, ERR_NO_SPACE, ERR_SYSTEM. */
-MUST_USE ErrCode root_key_open(Disk *disk, AccessKey *out, bool *made, Err *err);
+/* Reads the key of the directories of a process, of which each that lacks it gets it; or makes one:
+ * *made tells. Errors: ERR_CONFIG: a file holds something else, or two hold different keys; ERR_IO,
+ * ERR_NO_SPACE, ERR_SYSTEM. */
+MUST_USE ErrCode root_key_open(Disk *const *disks, unsigned count, AccessKey *out, bool *made,
+                               Err *err);
 
 #endif

@@ -2,132 +2,98 @@
 
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/log.h"
-#include "base/queue.h"
-#include "base/thread.h"
-#include "base/wake.h"
+#include "node/root_end.h"
+#include "node/workers_priv.h"
+#include "service/confirm.h"
 
-#define POP_MAX 1024       /* items taken from a queue at once */
-#define ATTEST_AFTER_MS 10 /* of silence */
-#define LOG_RETRY_MS 200   /* between two tries of a log without room */
-#define SPACE_EVERY_MS 1000
+#define TOLD_MAX 4096
+#define POP_MAX 1024           /* items taken from a queue at once */
+#define LOOK_BYTES (256 * KIB) /* of log between two looks at the space */
 #define NS_PER_MS 1000000ULL
-#define QUIET_ROUNDS 60 /* of SPACE_EVERY_MS */
-#define SNAPSHOT_EVERY_NS (100ULL * 1000 * 1000)
-/* Index rows per batch that are worth no more waiting. */
-#define APPLY_ENOUGH STORE_APPLY_BATCH
-
-struct Workers {
-    WorkersOptions options;
-    Store *store;
-    Engine *engine; /* the core's */
-    Queue *mutations;
-    Queue *logged;    /* LogItems back from the writer */
-    Queue *to_log;    /* LogItems for the writer */
-    void **log_batch; /* the core's: LogItems of this turn, at most POP_MAX */
-    size_t log_count;
-    Wake core_wake;
-    Wake writer_wake;
-    Wake applier_wake;
-    Thread core;
-    Thread writer;
-    Thread applier;
-    _Atomic bool ready;
-    _Atomic bool full;
-    _Atomic uint64_t room; /* bytes */
-    _Atomic bool failed;
-    _Atomic bool log_waits; /* the log has no room for what it is to take */
-    unsigned quiet_rounds;  /* the applier's: seconds since it was woken */
-    bool apply_waits;       /* the applier's: it could not go on for want of room, and said so */
-    _Atomic bool refusing;  /* packs, index or a body failed: the engine is to refuse writes */
-    _Atomic bool stopping;  /* core: drain and end */
-    _Atomic bool gathering; /* the applier waits for more */
-    _Atomic bool applier_stopping; /* later: what holds writers back ends by the applier's work */
-    _Atomic size_t in_flight;
-    void (*job)(void *ctx); /* of workers_run_on_applier() */
-    void *job_ctx;
-    _Atomic bool job_posted;
-    Wake job_done;
-    Lock lock; /* LOCK_RANK_STORE: the snapshot, the cause */
-    Err cause; /* why the root failed, first of all reasons; code OK: it has not */
-    EngineShardStatus *shards;
-    size_t shard_count;
-    uint64_t shards_ns; /* when the snapshot was made; the core's */
-};
-
-/* Before the root is said to have failed. */
-static void set_cause(Workers *workers, const Err *err)
-{
-    lock_take(&workers->lock);
-    if (workers->cause.code == OK) workers->cause = *err;
-    lock_give(&workers->lock);
-}
+#define IDLE_MS 1000
+#define JOB_NS (5000 * NS_PER_MS) /* that what an administrator asked for may take */
+#define EARLY_TICK_MS 20          /* between two ticks that can't wait */
 
 void workers_cause(Workers *workers, Err *out)
 {
     lock_take(&workers->lock);
-    *out = workers->cause;
+    *out = workers->start_failure;
     lock_give(&workers->lock);
+    for (unsigned r = 0; r < workers->options.root_count && out->code == OK; r++)
+        storage_root_cause(workers->roots[r], out);
 }
 
-/* --- core --- */
-
-/* Gives the writer what this turn has gathered, at once, so that it becomes one batch. */
-static void flush_log(Workers *workers)
-{
-    if (workers->log_count == 0) return;
-    ErrCode code = queue_push_all(workers->to_log, workers->log_batch, workers->log_count);
-    ASSERT(code == OK); /* the engine keeps to ENGINE_LOG_MAX, and the queue closes after it */
-    workers->log_count = 0;
-}
+/* --- core: what the engine wants --- */
 
 static void io_log(void *ctx, LogItem *item)
 {
-    Workers *workers = ctx;
-    if (workers->log_count == POP_MAX) flush_log(workers);
-    workers->log_batch[workers->log_count++] = item;
+    storage_root_log(((Workers *)ctx)->roots[item->root], item);
 }
 
-/* An applier that gathers is only woken when it has enough. If it stops gathering right after that
- * look, it takes what was committed before. */
-static void io_committed(void *ctx)
+static void io_committed(void *ctx, unsigned root)
+{
+    storage_root_committed(((Workers *)ctx)->roots[root]);
+}
+
+static void io_fetch(void *ctx, FetchJob *job)
+{
+    storage_root_fetch(((Workers *)ctx)->roots[job->root], job);
+}
+
+/* Whoever reads it back may have too much to do: nobody waits for that. */
+static void io_told(void *ctx, const Record *record)
 {
     Workers *workers = ctx;
-    if (atomic_load(&workers->gathering) && store_backlog(workers->store) < APPLY_ENOUGH) return;
-    wake_set(&workers->applier_wake);
+    Told *told = told_new(record);
+    if (told == NULL || queue_push(workers->told, told) == OK) return;
+    atomic_fetch_add(&workers->told_missed, 1);
+    mem_free(told);
 }
 
-static void take_snapshot(Workers *workers)
+static void io_seed(void *ctx, SeedJob *job)
 {
-    uint64_t now = clock_boot_ns(workers->options.clock);
-    if (workers->ready && now - workers->shards_ns < SNAPSHOT_EVERY_NS) return;
-    workers->shards_ns = now;
-    lock_take(&workers->lock);
-    workers->shard_count = engine_shards(workers->engine, workers->shards, PLACE_SHARDS_MAX + 1);
-    lock_give(&workers->lock);
+    storage_root_seed(((Workers *)ctx)->roots[job->root], job);
 }
 
-static void publish(Workers *workers)
+static void io_control(void *ctx, ControlJob *job)
 {
-    atomic_store(&workers->in_flight, engine_in_flight(workers->engine));
-    if (engine_failed(workers->engine) && !atomic_exchange(&workers->failed, true)) {
-        Err cause;
-        workers_cause(workers, &cause);
-        LOG(ERROR, "root.failed", "error=" LOG_STR, LOG_CSTR(err_text(&cause)));
-    }
-    take_snapshot(workers);
-    if (!workers->ready && engine_ready(workers->engine)) {
-        LOG(INFO, "node.ready", "shards=%zu", workers->shard_count);
-        atomic_store(&workers->ready, true);
-    }
+    asker_ask(((Workers *)ctx)->asker, job);
 }
+
+/* --- core: what comes in --- */
 
 static size_t take_logged(Workers *workers, void **items)
 {
     size_t count = queue_pop(workers->logged, items, POP_MAX);
     for (size_t i = 0; i < count; i++)
         engine_logged(workers->engine, items[i]);
+    return count;
+}
+
+static size_t take_fetched(Workers *workers, void **items)
+{
+    size_t count = workers->fetched == NULL ? 0 : queue_pop(workers->fetched, items, POP_MAX);
+    for (size_t i = 0; i < count; i++)
+        engine_fetched(workers->engine, items[i]);
+    return count;
+}
+
+static size_t take_seeded(Workers *workers, void **items)
+{
+    size_t count = workers->seeded == NULL ? 0 : queue_pop(workers->seeded, items, POP_MAX);
+    for (size_t i = 0; i < count; i++)
+        engine_seeded(workers->engine, items[i]);
+    return count;
+}
+
+static size_t take_swapped(Workers *workers, void **items)
+{
+    size_t count = workers->swapped == NULL ? 0 : queue_pop(workers->swapped, items, POP_MAX);
+    for (size_t i = 0; i < count; i++)
+        engine_controlled(workers->engine, items[i]);
     return count;
 }
 
@@ -139,332 +105,223 @@ static size_t take_mutations(Workers *workers, void **items)
     return count;
 }
 
+/* What the log took since somebody measured is in no measure: now and then it is done here, since
+ * the applier may get no time. */
+static void set_room(Workers *workers)
+{
+    uint64_t appended = engine_appended(workers->engine);
+    if (appended - workers->looked_at >= LOOK_BYTES) {
+        workers->looked_at = appended;
+        workers_look_at_space(workers);
+    }
+    engine_set_room(workers->engine, PLACE_CLASS_STANDARD, atomic_load(&workers->room));
+}
+
+/* Of one root the engine learns here; of several each by itself. */
+static void take_failures(Workers *workers)
+{
+    for (unsigned r = 0; r < workers->options.root_count; r++) {
+        if (storage_root_refuses(workers->roots[r])) engine_root_refuses(workers->engine, r);
+    }
+}
+
+static void tick(Workers *workers, bool now_too)
+{
+    EngineHealth health[ENGINE_ROOTS_MAX];
+    uint64_t now = clock_boot_ns(workers->options.clock);
+    bool due = now >= workers->tick_ns;
+    if (!due && now + (ENGINE_TICK_MS - EARLY_TICK_MS) * NS_PER_MS >= workers->tick_ns)
+        due = engine_wants_tick(workers->engine);
+    if (!due && !now_too) return;
+    workers->tick_ns = now + ENGINE_TICK_MS * NS_PER_MS;
+    for (unsigned r = 0; r < workers->options.root_count; r++)
+        health[r] = storage_root_health(workers->roots[r]);
+    engine_tick(workers->engine, health);
+}
+
+static ErrCode begin_job(Workers *workers, CoreJob *job)
+{
+    Err evicted = {0};
+    if (job->action == WORKERS_HAND_OVER)
+        return engine_hand_over(workers->engine, job->root, &job->err);
+    TRY(engine_evict(workers->engine, job->root, &job->err));
+    ErrCode code = err_set(&evicted, ERR_ROOT_FAILED, "left out by an administrator");
+    ASSERT(code == ERR_ROOT_FAILED);
+    storage_root_set_cause(workers->roots[job->root], &evicted);
+    return OK;
+}
+
+/* Is it as it was asked for? */
+static bool is_done(const Workers *workers, const CoreJob *job)
+{
+    if (job->action == WORKERS_EVICT) return engine_root_is_out(workers->engine, job->root);
+    return engine_lead(workers->engine) == job->root;
+}
+
+static void end_job(Workers *workers, CoreJob *job, ErrCode code)
+{
+    if (code == OK && job->action == WORKERS_EVICT && !job->was_out) {
+        lock_take(&workers->lock);
+        workers->evicted[job->root] = true;
+        lock_give(&workers->lock);
+    }
+    job->code = code;
+    atomic_store(&workers->job, NULL);
+    wake_set(&job->done); /* job is gone from here on */
+}
+
+/* Before the turn that carries it out. */
+static void take_job(Workers *workers)
+{
+    CoreJob *job = atomic_load(&workers->job);
+    if (job == NULL || job->begun) return;
+    job->begun = true;
+    job->was_out = engine_root_is_out(workers->engine, job->root);
+    job->until_ns = clock_boot_ns(workers->options.clock) + JOB_NS;
+    ErrCode code = begin_job(workers, job);
+    if (code != OK) end_job(workers, job, code);
+}
+
+/* Behind the turn, and what it changed was published. */
+static void finish_job(Workers *workers)
+{
+    CoreJob *job = atomic_load(&workers->job);
+    if (job == NULL || !job->begun || engine_is_moving(workers->engine)) return;
+    workers->tick_ns = 0; /* shards follow the lead by a tick */
+    if (is_done(workers, job)) {
+        bool late = clock_boot_ns(workers->options.clock) >= job->until_ns;
+        if (!late && !engine_may_read(workers->engine) && !engine_failed(workers->engine)) return;
+        end_job(workers, job, OK);
+        return;
+    }
+    end_job(workers, job,
+            err_set(&job->err, ERR_BUSY,
+                    "what is under way was not committed in time; the lead is what it was"));
+}
+
+static void start_engine(Workers *workers)
+{
+    Err err = {0};
+    if (engine_start(workers->engine, &err) == OK) return;
+    LOG_TO(OPERATIONS, ERROR, "node.start_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+    lock_take(&workers->lock);
+    workers->start_failure = err;
+    lock_give(&workers->lock);
+    atomic_store(&workers->failed, true);
+}
+
+static void flush_logs(Workers *workers)
+{
+    for (unsigned r = 0; r < workers->options.root_count; r++)
+        storage_root_flush(workers->roots[r]);
+}
+
 /* Ends when it is stopping and every mutation was answered. */
 static void core_run(void *arg)
 {
     Workers *workers = arg;
     void **items = mem_new_array(POP_MAX, sizeof *items);
-    Err err = {0};
-    if (engine_start(workers->engine, &err) != OK) {
-        LOG(ERROR, "node.start_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-        set_cause(workers, &err);
-        atomic_store(&workers->failed, true);
-    }
+    int idle_ms = workers->options.root_count == 1 ? IDLE_MS : ENGINE_TICK_MS;
+    bool told = workers->options.root_count == 1;
+    start_engine(workers);
     for (;;) {
         /* Read before the queue, which is closed by then: nothing comes behind what is taken. */
         bool stopping = atomic_load(&workers->stopping);
-        size_t work = take_logged(workers, items);
-        engine_set_full(workers->engine, atomic_load(&workers->full));
-        if (atomic_load(&workers->refusing)) engine_refuse_writes(workers->engine);
+        size_t work = take_logged(workers, items) + take_fetched(workers, items) +
+                      take_seeded(workers, items) + take_swapped(workers, items);
+        set_room(workers);
+        take_failures(workers);
+        if (atomic_load(&workers->giving_up)) engine_give_up(workers->engine);
         work += take_mutations(workers, items);
+        take_job(workers);
+        tick(workers, false);
         engine_turn(workers->engine);
-        flush_log(workers);
-        publish(workers);
+        flush_logs(workers);
+        workers_publish(workers);
+        finish_job(workers);
         if (work > 0) continue;
         if (stopping) {
             engine_drain(workers->engine);
-            if (engine_idle(workers->engine)) break;
-        }
-        /* While writers are held back, what lets them on is the applier's work. */
-        wake_wait(&workers->core_wake, 1000); /* either way there may be work */
-    }
-    mem_free(items);
-}
-
-/* --- writer --- */
-
-static void log_failed(Workers *workers, const Err *err)
-{
-    LOG(ERROR, "wal.failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
-    set_cause(workers, err);
-}
-
-static ErrCode append_item(Workers *workers, LogItem *item, Err *err)
-{
-    if (item->record != NULL) return store_log_append(workers->store, item->record, err);
-    return store_log_state(workers->store, &item->state, err);
-}
-
-static void give_back(Workers *workers, void **items, size_t count, ErrCode code)
-{
-    if (count == 0) return;
-    for (size_t i = 0; i < count; i++)
-        ((LogItem *)items[i])->code = code;
-    ErrCode pushed = queue_push_all(workers->logged, items, count);
-    ASSERT(pushed == OK); /* as large as to_log: there is room */
-}
-
-/* The log has no room, or has it again: uploads are refused meanwhile. */
-static void set_log_waits(Workers *workers, bool waits, const Err *err)
-{
-    if (atomic_exchange(&workers->log_waits, waits) == waits) return;
-    if (waits)
-        LOG(WARN, "wal.waits", "error=" LOG_STR, LOG_CSTR(err_text(err)));
-    else
-        LOG(INFO, "wal.goes_on", "spares=%d", (int)!wal_needs_spare(store_wal(workers->store)));
-    workers_look_at_space(workers);
-    wake_set(&workers->core_wake);
-}
-
-/* After code of a call of the log: true when that call is to be made again, some time later: there
- * was no room, and what the applier frees, or somebody else, may help. A stop ends the wait. */
-static bool wait_for_log(Workers *workers, ErrCode code, const Err *err)
-{
-    if (!store_log_waits(workers->store, code)) return false;
-    set_log_waits(workers, true, err);
-    if (atomic_load(&workers->stopping)) return false;
-    wake_set(&workers->applier_wake);
-    bool woken = wake_wait(&workers->writer_wake, LOG_RETRY_MS);
-    UNUSED(woken); /* either way it is tried again */
-    return true;
-}
-
-/* Syncs and gives back what was appended of items, as many as that, while the next one waits. */
-static size_t give_back_appended(Workers *workers, void **items, size_t count)
-{
-    if (count == 0 || store_log_sync(workers->store, NULL) != OK) return 0;
-    give_back(workers, items, count, OK);
-    return count;
-}
-
-/* One batch: everything that waited. */
-static void write_batch(Workers *workers, void **items, size_t count)
-{
-    Err err = {0};
-    ErrCode code = OK;
-    size_t from = 0; /* those before are given back */
-    for (size_t i = 0; i < count && code == OK; i++) {
-        do {
-            code = append_item(workers, items[i], &err);
-            if (store_log_waits(workers->store, code)) {
-                from += give_back_appended(workers, items + from, i - from);
+            if (engine_idle(workers->engine) && told) break;
+            if (engine_idle(workers->engine)) { /* the others learn what is committed */
+                tick(workers, true);
+                flush_logs(workers);
+                told = true;
+                continue;
             }
-        } while (wait_for_log(workers, code, &err));
-    }
-    while (code == OK) {
-        code = store_log_sync(workers->store, &err);
-        if (code == OK) break;
-        if (wait_for_log(workers, code, &err)) code = OK;
-    }
-    if (code != OK) log_failed(workers, &err);
-    if (code == OK) set_log_waits(workers, false, NULL);
-    give_back(workers, items + from, count - from, code);
-}
-
-static void write_idle(Workers *workers)
-{
-    Err err = {0};
-    if (!store_log_needs_idle(workers->store)) return;
-    ErrCode code = store_log_idle(workers->store, &err);
-    if (code == OK)
-        set_log_waits(workers, false, NULL);
-    else if (store_log_waits(workers->store, code))
-        set_log_waits(workers, true, &err);
-    else
-        log_failed(workers, &err);
-}
-
-/* Ends when its queue is closed and empty. */
-static void writer_run(void *arg)
-{
-    Workers *workers = arg;
-    void **items = mem_new_array(POP_MAX, sizeof *items);
-    for (;;) {
-        bool closed = queue_is_closed(workers->to_log);
-        size_t count = queue_pop(workers->to_log, items, POP_MAX);
-        int wait_ms = !store_log_needs_idle(workers->store) ? -1
-                      : atomic_load(&workers->log_waits)    ? LOG_RETRY_MS
-                                                            : ATTEST_AFTER_MS;
-        if (count > 0)
-            write_batch(workers, items, count);
-        else if (closed)
-            break;
-        else if (!wake_wait(&workers->writer_wake, wait_ms))
-            write_idle(workers);
+        }
+        /* While writers are held back, what lets them on is the appliers' work. */
+        wake_wait(&workers->core_wake, idle_ms); /* either way there may be work */
     }
     mem_free(items);
+    CoreJob *job = atomic_load(&workers->job);
+    if (job != NULL) end_job(workers, job, ERR_SHUTTING_DOWN);
 }
 
-/* --- applier --- */
+/* --- from other threads --- */
 
-/* Enough of each file system stays free for deletes, repairs and control. */
-static uint64_t space_reserve(uint64_t total)
+ErrCode workers_act(Workers *workers, WorkersAction action, unsigned root, Err *err)
 {
-    return MAX(16 * MIB, MIN(total / 20, 1 * GIB));
+    CoreJob job = {.action = action, .root = root};
+    CoreJob *none = NULL;
+    ASSERT(root < workers->options.root_count);
+    wake_init(&job.done);
+    if (!atomic_compare_exchange_strong(&workers->job, &none, &job)) {
+        wake_deinit(&job.done);
+        return err_set(err, ERR_BUSY, "another action is under way; try again");
+    }
+    wake_set(&workers->core_wake);
+    while (!wake_wait(&job.done, -1)) {}
+    wake_deinit(&job.done);
+    if (job.code != OK) *err = job.err;
+    return job.code;
+}
+
+/* Enough roots must have room; the others are left behind until they have it. */
+static void sum_up_space(Workers *workers)
+{
+    unsigned count = workers->options.root_count;
+    unsigned needed = place_min_isr_default((uint8_t)count);
+    uint64_t best[ENGINE_ROOTS_MAX] = {0}; /* falling */
+    unsigned not_full = 0;
+    for (unsigned r = 0; r < count; r++) {
+        uint64_t room = storage_root_room(workers->roots[r]);
+        not_full += !atomic_load(storage_root_full(workers->roots[r]));
+        unsigned at = r;
+        for (; at > 0 && best[at - 1] < room; at--)
+            best[at] = best[at - 1];
+        best[at] = room;
+    }
+    atomic_store(&workers->room, best[needed - 1]);
+    atomic_store(&workers->full, not_full < needed);
+}
+
+/* A root has looked. */
+static void looked(void *ctx)
+{
+    if (atomic_load(&((Workers *)ctx)->opened)) sum_up_space(ctx);
 }
 
 void workers_look_at_space(void *arg)
 {
     Workers *workers = arg;
-    DiskSpace space;
-    Err err = {0};
-    if (disk_space(store_disk(workers->store), &space, &err) != OK) {
-        LOG(WARN, "disk.space_unknown", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-        return;
-    }
-    uint64_t reserve = space_reserve(space.total);
-    bool full = space.free < reserve || atomic_load(&workers->log_waits);
-    atomic_store(&workers->room, full ? 0 : space.free - reserve);
-    if (atomic_exchange(&workers->full, full) == full) return;
-    if (full)
-        LOG(WARN, "disk.full", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
-    else
-        LOG(INFO, "disk.room", "free=%" PRIu64 " reserve=%" PRIu64, space.free, reserve);
-}
-
-static void prepare_spares(Workers *workers)
-{
-    Err err = {0};
-    Wal *wal = store_wal(workers->store);
-    while (wal_needs_spare(wal)) {
-        ErrCode code = wal_prepare_spare(wal, &err);
-        if (code == OK) continue;
-        if (code != ERR_BUSY) {
-            LOG(WARN, "wal.spare_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-        }
-        return;
-    }
-}
-
-/* The applier's work failed: for good (no more writes), or until there is room again. */
-static void apply_trouble(Workers *workers, const Err *err)
-{
-    if (!store_failed(workers->store)) {
-        if (!workers->apply_waits) {
-            LOG(WARN, "store.apply_waits", "error=" LOG_STR, LOG_CSTR(err_text(err)));
-        }
-        workers->apply_waits = true;
-        return;
-    }
-    if (atomic_exchange(&workers->refusing, true)) return;
-    LOG(ERROR, "store.apply_failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
-    set_cause(workers, err);
-    wake_set(&workers->core_wake);
-}
-
-static void checkpoint(Workers *workers)
-{
-    Err err = {0};
-    if (store_checkpoint(workers->store, &err) != OK)
-        apply_trouble(workers, &err);
-    else if (store_backlog(workers->store) == 0)
-        workers->apply_waits = false;
-}
-
-/* Does what another thread has handed over; true if there was something. */
-static bool run_job(Workers *workers)
-{
-    if (!atomic_load(&workers->job_posted)) return false;
-    workers->job(workers->job_ctx);
-    atomic_store(&workers->job_posted, false);
-    wake_set(&workers->job_done);
-    if (store_wants_checkpoint(workers->store)) checkpoint(workers);
-    return true;
-}
-
-/* Waits until there is enough for a batch, but not longer than apply_delay_ms: a row of a small
- * batch costs twice what a row of a large one does. */
-static void gather(Workers *workers)
-{
-    atomic_store(&workers->gathering, true);
-    uint64_t end = clock_boot_ns(workers->options.clock) +
-                   workers->options.apply_delay_ms * NS_PER_MS;
-    while (store_backlog(workers->store) < APPLY_ENOUGH) {
-        uint64_t now = clock_boot_ns(workers->options.clock);
-        if (now >= end) break;
-        bool woken = wake_wait(&workers->applier_wake, (int)((end - now) / NS_PER_MS) + 1);
-        if (!woken || !run_job(workers)) break; /* it was the time, or there is enough */
-    }
-    atomic_store(&workers->gathering, false);
-}
-
-/* Applies what is committed. Returns how much: 0 when there was nothing, or when it failed. */
-static size_t apply(Workers *workers)
-{
-    Err err = {0};
-    size_t applied = 0;
-    if (store_apply(workers->store, STORE_APPLY_BATCH, &applied, &err) != OK) {
-        apply_trouble(workers, &err);
-        return 0;
-    }
-    if (applied == 0) return 0;
-    workers->apply_waits = false;
-    wake_set(&workers->core_wake);
-    return applied;
-}
-
-/* The list of damage. A sync that failed ends the root, wherever it was (rule 1 of TESTING.md). */
-static void save_risk(Workers *workers)
-{
-    Err err = {0};
-    ErrCode code = store_save_risk(workers->store, &err);
-    if (code == OK) return;
-    if (code == ERR_IO)
-        workers_fail(workers, &err);
-    else
-        LOG(WARN, "risk.not_saved", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-}
-
-/* After a minute in which nothing was written, the disk has no use for the spares of a burst. */
-static void trim_spares(Workers *workers, bool woken)
-{
-    Err err = {0};
-    workers->quiet_rounds = woken ? 0 : workers->quiet_rounds + 1;
-    if (workers->quiet_rounds != QUIET_ROUNDS) return;
-    ErrCode code = wal_trim_spares(store_wal(workers->store), &err);
-    if (code == OK || code == ERR_BUSY) return;
-    LOG(WARN, "wal.spare_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-}
-
-static void applier_run(void *arg)
-{
-    Workers *workers = arg;
-    while (!atomic_load(&workers->applier_stopping)) {
-        workers_look_at_space(workers);
-        prepare_spares(workers);
-        bool woken = wake_wait(&workers->applier_wake, SPACE_EVERY_MS);
-        bool worked = run_job(workers);
-        if (woken && (!worked || store_backlog(workers->store) > 0)) gather(workers);
-        size_t applied;
-        do { /* after a full batch more waits already */
-            applied = apply(workers);
-            if (applied == 0) break;
-            workers_look_at_space(workers);
-            prepare_spares(workers);
-            if (store_wants_checkpoint(workers->store)) checkpoint(workers);
-        } while (applied == STORE_APPLY_BATCH);
-        if (!woken) checkpoint(workers); /* a second of silence */
-        trim_spares(workers, woken);
-        save_risk(workers);
-    }
-}
-
-/* --- from other threads --- */
-
-bool workers_run_on_applier(Workers *workers, void (*fn)(void *ctx), void *ctx)
-{
-    if (atomic_load(&workers->applier_stopping)) return false;
-    ASSERT(!atomic_load(&workers->job_posted));
-    workers->job = fn;
-    workers->job_ctx = ctx;
-    atomic_store(&workers->job_posted, true);
-    wake_set(&workers->applier_wake);
-    while (atomic_load(&workers->job_posted)) {
-        bool woken = wake_wait(&workers->job_done, 1000);
-        UNUSED(woken); /* the flag tells */
-    }
-    return true;
+    for (unsigned r = 0; r < workers->options.root_count; r++)
+        storage_root_look_at_space(workers->roots[r]); /* it calls looked() */
 }
 
 ErrCode workers_submit(void *ctx, Mutation *mutation)
 {
-    Workers *workers = ctx;
-    return queue_push(workers->mutations, mutation);
+    return queue_push(((Workers *)ctx)->mutations, mutation);
 }
 
 const _Atomic bool *workers_ready(const Workers *workers)
 {
     return &workers->ready;
+}
+
+const _Atomic unsigned *workers_spared(const Workers *workers)
+{
+    return &workers->spared;
 }
 
 const _Atomic bool *workers_full(const Workers *workers)
@@ -477,32 +334,15 @@ const _Atomic uint64_t *workers_room(const Workers *workers)
     return &workers->room;
 }
 
-void workers_fail(Workers *workers, const Err *err)
+const ClassState *workers_states(const Workers *workers)
 {
-    if (atomic_exchange(&workers->refusing, true)) return;
-    LOG(ERROR, "root.body_failed", "error=" LOG_STR, LOG_CSTR(err_text(err)));
-    set_cause(workers, err);
-    wake_set(&workers->core_wake);
+    return workers->states;
 }
 
-bool workers_failed(const Workers *workers)
+void workers_fail_root(void *ctx, unsigned root, const Err *err)
 {
-    return atomic_load(&workers->failed);
-}
-
-size_t workers_in_flight(const Workers *workers)
-{
-    return atomic_load(&workers->in_flight);
-}
-
-size_t workers_shards(Workers *workers, EngineShardStatus *out, size_t max)
-{
-    lock_take(&workers->lock);
-    for (size_t i = 0; i < MIN(max, workers->shard_count); i++)
-        out[i] = workers->shards[i];
-    size_t count = workers->shard_count;
-    lock_give(&workers->lock);
-    return count;
+    const Workers *workers = ctx;
+    storage_root_fail(workers->roots[root], err);
 }
 
 /* --- life --- */
@@ -511,39 +351,83 @@ static ErrCode open_engine(Workers *workers, Err *err)
 {
     const WorkersOptions *o = &workers->options;
     EngineOptions engine = {
-        .store = o->store,
+        .root_count = o->root_count,
+        .roots_max = o->roots_max,
+        .copies = o->copies,
         .control = o->control,
         .buckets = o->buckets,
+        .keys = o->keys,
+        .classes = o->classes,
         .clock = o->clock,
         .seed = o->seed,
         .standard = o->standard,
-        .io = {.ctx = workers, .log = io_log, .committed = io_committed},
+        .backlog_max = o->backlog_max,
+        .async_lag = o->async_lag,
+        .backlog_bytes_max = o->backlog_bytes_max,
+        .io = {.ctx = workers,
+               .log = io_log,
+               .committed = io_committed,
+               .seed = io_seed,
+               .fetch = io_fetch,
+               .told = workers->told == NULL ? NULL : io_told,
+               .control = o->root_count > 1 ? io_control : NULL},
     };
+    for (unsigned r = 0; r < o->root_count; r++) {
+        engine.stores[r] = o->stores[r];
+        engine.devices[r] = o->devices[r];
+    }
     return engine_open(&engine, &workers->engine, err);
+}
+
+static ErrCode open_roots(Workers *workers, Err *err)
+{
+    const WorkersOptions *o = &workers->options;
+    for (unsigned r = 0; r < o->root_count; r++) {
+        StorageRootOptions root = {.number = r,
+                                   .store = o->stores[r],
+                                   .reads = o->root_count > 1,
+                                   .clock = o->clock,
+                                   .apply_delay_ms = o->apply_delay_ms,
+                                   .looked = looked,
+                                   .looked_ctx = workers,
+                                   .logged = workers->logged,
+                                   .fetched = workers->fetched,
+                                   .seeded = workers->seeded,
+                                   .core_wake = &workers->core_wake};
+        for (unsigned i = 1; i < o->root_count; i++)
+            root.others[root.other_count++] = o->stores[(r + i) % o->root_count];
+        TRY(storage_root_open(&root, &workers->roots[r], err));
+    }
+    atomic_store(&workers->opened, true);
+    sum_up_space(workers);
+    return OK;
 }
 
 ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
 {
+    ASSERT(options->root_count >= 1 && options->root_count <= ENGINE_ROOTS_MAX);
     Workers *workers = mem_new(sizeof *workers);
     workers->options = *options;
-    workers->store = options->store;
     workers->mutations = queue_new(options->queue_max);
-    workers->to_log = queue_new(2 * ENGINE_LOG_MAX);
     workers->logged = queue_new(2 * ENGINE_LOG_MAX);
-    workers->log_batch = mem_new_array(POP_MAX, sizeof *workers->log_batch);
-    workers->shards = mem_new_array(PLACE_SHARDS_MAX + 1, sizeof *workers->shards);
+    if (options->root_count > 1) {
+        workers->told = queue_new(TOLD_MAX);
+        workers->fetched = queue_new(ENGINE_ROOTS_MAX * ENGINE_SHARDS_MAX);
+        workers->seeded = queue_new(2 * ENGINE_ROOTS_MAX);
+        workers->swapped = queue_new(1);
+        queue_on_wake(workers->swapped, wake_set, &workers->core_wake);
+        queue_on_wake(workers->fetched, wake_set, &workers->core_wake);
+        queue_on_wake(workers->seeded, wake_set, &workers->core_wake);
+    }
+    workers->shards = mem_new_array(ENGINE_SHARDS_MAX, sizeof *workers->shards);
     lock_init(&workers->lock, LOCK_RANK_STORE);
     wake_init(&workers->core_wake);
-    wake_init(&workers->writer_wake);
-    wake_init(&workers->applier_wake);
-    queue_on_wake(workers->to_log, wake_set, &workers->writer_wake);
     queue_on_wake(workers->mutations, wake_set, &workers->core_wake);
     queue_on_wake(workers->logged, wake_set, &workers->core_wake);
-    wake_init(&workers->job_done);
-    workers_look_at_space(workers);
     ErrCode code = open_engine(workers, err);
-    if (code == OK) code = thread_start(&workers->writer, "wal-writer", writer_run, workers, err);
-    if (code == OK) code = thread_start(&workers->applier, "applier", applier_run, workers, err);
+    if (code == OK) code = open_roots(workers, err);
+    if (code == OK && workers->swapped != NULL)
+        code = asker_open(options->control, workers->swapped, &workers->asker, err);
     if (code == OK) code = thread_start(&workers->core, "core", core_run, workers, err);
     if (code != OK) {
         workers_free(workers);
@@ -553,12 +437,36 @@ ErrCode workers_open(const WorkersOptions *options, Workers **out, Err *err)
     return OK;
 }
 
-/* Answers of the log that came when nobody waited for them any more (an opening that failed). */
-static void drop_logged(Workers *workers)
+/* What came back when nobody waited for it any more. */
+static void drop_answers(Workers *workers)
 {
     void *item = NULL;
     while (queue_pop(workers->logged, &item, 1) == 1)
         mem_free(item);
+    while (workers->told != NULL && queue_pop(workers->told, &item, 1) == 1)
+        mem_free(item);
+    while (workers->fetched != NULL && queue_pop(workers->fetched, &item, 1) == 1)
+        fetch_job_free(item);
+    while (workers->seeded != NULL && queue_pop(workers->seeded, &item, 1) == 1)
+        seed_job_free(item);
+    while (workers->swapped != NULL && queue_pop(workers->swapped, &item, 1) == 1)
+        control_job_free(item);
+}
+
+static void tell_stuck(Workers *workers)
+{
+    for (unsigned r = 0; r < workers->options.root_count; r++) {
+        if (!workers->stuck[r] || workers->told_stuck[r]) continue;
+        workers->told_stuck[r] = true;
+        LOG_TO(OPERATIONS, ERROR, "root.stands_still", "root=%u directory=" LOG_STR, r,
+               LOG_CSTR(workers_dir(workers, r)));
+    }
+}
+
+void workers_set_stuck(Workers *workers, unsigned root)
+{
+    workers->stuck[root] = true;
+    tell_stuck(workers);
 }
 
 static void stop_threads(Workers *workers)
@@ -566,21 +474,40 @@ static void stop_threads(Workers *workers)
     queue_close(workers->mutations);
     atomic_store(&workers->stopping, true);
     wake_set(&workers->core_wake);
-    thread_join(&workers->core); /* first: it still gives the writer work */
-    queue_close(workers->to_log);
-    wake_set(&workers->writer_wake);
-    thread_join(&workers->writer);
-    drop_logged(workers);
-    atomic_store(&workers->applier_stopping, true);
-    wake_set(&workers->applier_wake);
-    thread_join(&workers->applier);
+    for (unsigned r = 0; r < workers->options.root_count; r++) {
+        if (workers->roots[r] != NULL) storage_root_give_up(workers->roots[r]);
+    }
+    thread_join(&workers->core); /* first: it still gives the writers work */
+    asker_close(TAKE(workers->asker));
+    root_end_threads(workers->roots, workers->options.root_count, workers->stuck);
+    tell_stuck(workers);
+    drop_answers(workers);
+}
+
+void workers_give_up(Workers *workers)
+{
+    atomic_store(&workers->giving_up, true);
+    for (unsigned r = 0; r < workers->options.root_count; r++)
+        storage_root_give_up(workers->roots[r]);
+    wake_set(&workers->core_wake);
 }
 
 ErrCode workers_close(Workers *workers, Err *err)
 {
+    bool out[ENGINE_ROOTS_MAX];
     stop_threads(workers);
+    for (unsigned r = 0; r < workers->options.root_count; r++)
+        out[r] = workers->options.root_count > 1 && engine_root_is_out(workers->engine, r);
     engine_free(TAKE(workers->engine));
-    return store_close(workers->store, err);
+    unsigned count = workers->options.root_count;
+    ErrCode code = root_end_close(workers->roots, count, out, workers->stuck, err);
+    tell_stuck(workers);
+    return code;
+}
+
+bool workers_stuck(const Workers *workers, unsigned root)
+{
+    return workers->stuck[root];
 }
 
 void workers_free(Workers *workers)
@@ -588,15 +515,19 @@ void workers_free(Workers *workers)
     if (workers == NULL) return;
     stop_threads(workers);
     engine_free(workers->engine);
+    for (unsigned r = 0; r < workers->options.root_count; r++) {
+        if (workers->stuck[r]) return; /* its threads still use all of it */
+    }
+    for (unsigned r = 0; r < workers->options.root_count; r++)
+        storage_root_free(workers->roots[r]);
     queue_free(workers->mutations);
-    queue_free(workers->to_log);
     queue_free(workers->logged);
-    mem_free(workers->log_batch);
+    queue_free(workers->told);
+    queue_free(workers->fetched);
+    queue_free(workers->seeded);
+    queue_free(workers->swapped);
     mem_free(workers->shards);
     wake_deinit(&workers->core_wake);
-    wake_deinit(&workers->writer_wake);
-    wake_deinit(&workers->applier_wake);
-    wake_deinit(&workers->job_done);
     lock_deinit(&workers->lock);
     mem_free(workers);
 }

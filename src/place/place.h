@@ -5,6 +5,7 @@
 #ifndef HOLDFAST_PLACE_PLACE_H
 #define HOLDFAST_PLACE_PLACE_H
 
+#include "format/bucket.h"
 #include "format/config_entry.h"
 #include "format/ids.h"
 
@@ -15,24 +16,12 @@
 #define PLACE_SHARDS_MAX (SHARD_NUMBER_MAX + 1)
 #define PLACE_COPIES_MAX MEMBERS_MAX
 
-/* When a write is acknowledged. */
-typedef enum {
-    PLACE_SYNC = 1, /* committed: synced by every in-sync copy that `require` means */
-    PLACE_ASYNC = 2 /* synced by the primary alone; the reply says so */
-} PlaceMode;
-
-/* Which copies a synchronous write waits for. */
-typedef enum {
-    PLACE_REQUIRE_IN_SYNC = 1, /* the in-sync set, at least min_isr */
-    PLACE_REQUIRE_ALL = 2      /* every member: no writes while one is missing */
-} PlaceRequire;
-
 typedef struct {
     uint8_t number;       /* 0..15; PLACE_CLASS_… */
     uint16_t shard_count; /* 1..4096, one for the system's; never changes: keys hash to it */
     uint8_t copies;       /* members of each shard, 1..9 */
     uint8_t min_isr;      /* copies that must have a write before it counts, 1..copies */
-    PlaceMode mode;
+    PlaceMode mode;       /* of new buckets; each can be told otherwise, like */
     PlaceRequire require;
 } PlacementClass;
 

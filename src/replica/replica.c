@@ -5,40 +5,10 @@
 
 #include "replica/replica_priv.h"
 
-#define TERM_LAST UINT32_MAX /* no term: an election above it would wrap */
-
-/* The checks hold before and after every step; the invariant they belong to is named. */
-static void check_log(const Replica *r)
-{
-    ASSERT(r->commit_lsn <= r->durable_lsn); /* I2: what this replica calls committed, it keeps */
-    ASSERT(r->durable_lsn <= r->last_lsn);
-    ASSERT(r->matched_lsn <= r->last_lsn);
-    ASSERT(r->acked_lsn <= MIN(r->durable_lsn, r->matched_lsn));
-    ASSERT(r->last_term <= r->term); /* I8 */
-    ASSERT(r->window_first >= 1 && r->window_first <= r->last_lsn + 1);
-    ASSERT(r->last_lsn + 1 - r->window_first <= REPLICA_WINDOW);
-}
-
-static void replica_check(const Replica *r)
-{
-    if (!r->restarted) return;
-    check_log(r);
-    ASSERT((r->self == MEMBERS_MAX) == (r->role == ROLE_LEARNER) || r->role == ROLE_INCOMPLETE ||
-           r->role == ROLE_QUARANTINED); /* I9 */
-    if (r->fence_owed) {
-        ASSERT(!id128_is_zero(r->voted_for) && !replica_vote_durable(r, r->voted_for)); /* I1 */
-    }
-    if (replica_is_leading(r)) {
-        ASSERT(replica_vote_durable(r, r->root) && r->config.term == r->term); /* I1, I8 */
-        ASSERT((r->required >> r->self & 1) != 0);
-    } else {
-        ASSERT(r->start_lsn == 0 && !r->start_wanted); /* I8 */
-    }
-    if (r->role == ROLE_PRIMARY) {
-        ASSERT(r->start_lsn != 0 && r->start_lsn <= r->commit_lsn); /* I3: own START committed */
-        ASSERT((uint32_t)__builtin_popcount(r->required) >= r->config.min_isr); /* I2 */
-    }
-}
+/* A tick of a primary gives most: it knows no fence's members, and of each other peer it has a
+ * heartbeat, a snapshot with its announcement, and a HAND_OVER to send. */
+_Static_assert(REPLICA_EFFECTS_MAX >= 4 * (PEERS_MAX - 1 - MEMBERS_MAX) + 8, "a tick must fit");
+_Static_assert(PEERS_MAX <= sizeof(PeerMask) * 8, "a bit for each");
 
 size_t replica_size(void)
 {
@@ -55,19 +25,17 @@ Replica *replica_init(void *memory, ShardId shard, Uuid root, uint64_t incarnati
     r->root = root;
     r->incarnation = incarnation;
     r->role = ROLE_FOLLOWER;
-    r->self = MEMBERS_MAX;
     r->window_first = 1;
     return r;
 }
 
-static void replica_on_message(Replica *r, const Message *in, Effects *effects)
+void replica_plant(Replica *r, uint64_t bugs)
 {
-    bool ours = in->shard == r->shard && id128_eq(in->to, r->root) && !id128_eq(in->from, r->root);
-    /* Meant for another life of this root, or from a term behind which there is none. */
-    if (!ours || in->to_incarnation != r->incarnation || in->term >= TERM_LAST) {
-        r->ignored_messages++;
-        return;
-    }
+    r->bugs = bugs;
+}
+
+static void deliver(Replica *r, const Message *in, Effects *effects)
+{
     switch (in->type) {
     case MSG_APPEND: replica_on_append_msg(r, in, effects); break;
     case MSG_APPENDED: replica_on_appended(r, in, effects); break;
@@ -76,22 +44,42 @@ static void replica_on_message(Replica *r, const Message *in, Effects *effects)
     case MSG_POLLED: replica_on_polled(r, in, effects); break;
     case MSG_FENCE: replica_on_fence(r, in, effects); break;
     case MSG_FENCED: replica_on_fenced(r, in, effects); break;
-    case MSG_HEARTBEAT:
-    case MSG_PROMISE:
-    case MSG_FETCH:
-    case MSG_FETCHED:
-    case MSG_SNAPSHOT:
-    case MSG_HAND_OVER:
+    case MSG_HEARTBEAT: replica_on_heartbeat(r, in, effects); break;
+    case MSG_PROMISE: replica_on_promise(r, in, effects); break;
+    case MSG_SNAPSHOT: replica_on_snapshot(r, in, effects); break;
+    case MSG_HAND_OVER: replica_on_hand_over(r, in, effects); break;
     default: r->ignored_messages++; break;
     }
 }
 
-static void replica_on_tick(Replica *r, Effects *effects)
+static void replica_on_message(Replica *r, const Message *in, Effects *effects)
 {
+    bool ours = in->shard == r->shard && id128_eq(in->to, r->root) && !id128_eq(in->from, r->root);
+    if (!ours || in->to_incarnation > r->incarnation || !replica_message_sane(in)) {
+        r->ignored_messages++;
+        return;
+    }
+    if (replica_is_leading(r)) replica_note_life(r, in->from, in->from_incarnation);
+    if (r->role == ROLE_CANDIDATE) replica_meet(r, in->from, in->from_incarnation);
+    if (in->to_incarnation == r->incarnation || replica_bug(r, REPLICA_BUG_NO_INCARNATION)) {
+        deliver(r, in, effects);
+        return;
+    }
+    /* Meant for an earlier life of this root: whoever leads, or wants to, is told of this one. */
+    r->ignored_messages++;
+    if (in->type == MSG_HEARTBEAT || in->type == MSG_POLL || in->type == MSG_FENCE) {
+        message_tell(r, effects, MSG_MISMATCH, in); /* all is set */
+    }
+}
+
+static void replica_on_tick(Replica *r, const Event *event, Effects *effects)
+{
+    r->sync_age_ns = event->sync_age_ns;
+    r->sync_p99_ns = event->sync_p99_ns;
     if (r->role == ROLE_CANDIDATE)
         replica_tick_candidate(r, effects);
     else if (replica_is_leading(r))
-        replica_tick_primary(r, effects);
+        replica_tick_primary(r, event, effects);
 }
 
 void replica_step(Replica *r, const Event *event, Effects *effects)
@@ -99,6 +87,7 @@ void replica_step(Replica *r, const Event *event, Effects *effects)
     replica_check(r);
     effects->count = 0;
     ASSERT(r->restarted != (event->type == EVENT_RESTART));
+    r->now_ns = event->now_ns;
     if (r->role != ROLE_QUARANTINED) {
         switch (event->type) {
         case EVENT_RESTART: replica_on_restart(r, event, effects); break;
@@ -110,8 +99,14 @@ void replica_step(Replica *r, const Event *event, Effects *effects)
         case EVENT_CAS_DONE:
         case EVENT_CAS_REFUSED:
         case EVENT_CAS_UNKNOWN: replica_on_cas(r, event, effects); break;
-        case EVENT_TICK: replica_on_tick(r, effects); break;
-        default: ASSERT(event->type <= EVENT_TICK); break;
+        case EVENT_TICK: replica_on_tick(r, event, effects); break;
+        case EVENT_ROW: replica_on_row(r, event, effects); break;
+        case EVENT_CHANGE: replica_on_change(r, event, effects); break;
+        case EVENT_HAND_OVER: replica_hand_over(r, event->root, effects); break;
+        case EVENT_FETCHED: replica_on_fetched(r, event, effects); break;
+        case EVENT_FORGOTTEN: r->sendable = MAX(r->sendable, event->lsn + 1); break;
+        case EVENT_SNAPSHOT_STORED: replica_on_snapshot_stored(r, event, effects); break;
+        default: ASSERT(event->type <= EVENT_SNAPSHOT_STORED); break;
         }
     }
     replica_check(r);
@@ -121,10 +116,12 @@ Effect *effect_add(Effects *effects, EffectType type)
 {
     ASSERT(effects->count < REPLICA_EFFECTS_MAX);
     Effect *effect = &effects->items[effects->count++];
-    memset(effect, 0, offsetof(Effect, message.entries));
+    if (type == EFFECT_SEND) { /* its head is filled in by message_fill() */
+        memset(&effect->message, 0, offsetof(Message, config));
+    } else {
+        memset(effect, 0, offsetof(Effect, message));
+    }
     effect->type = type;
-    effect->lsn = 0;
-    effect->message.entry_count = 0;
     return effect;
 }
 
@@ -141,16 +138,22 @@ static Message *message_fill(const Replica *r, Effects *effects, MessageType typ
     m->lsn_term = r->last_term;
     m->lsn_hash = r->last_hash;
     m->commit_lsn = r->commit_lsn;
-    m->config_lsn = r->config_lsn;
+    m->unsound = !replica_is_sound(r);
+    m->seeding = r->incomplete && r->seed_term == r->term; /* of an earlier term it never ends */
+    const LogConfig *config = replica_log_config(r);
+    if (config != NULL) {
+        m->config_lsn = config->lsn;
+        m->config_term = config->term;
+    }
     return m;
 }
 
 Message *message_add(const Replica *r, Effects *effects, MessageType type, uint32_t to)
 {
-    ASSERT(to < r->config.member_count && to != r->self);
+    ASSERT(to > 0 && to < r->peer_count);
     Message *m = message_fill(r, effects, type);
-    m->to = r->config.members[to].root;
-    m->to_incarnation = r->config.members[to].incarnation;
+    m->to = r->peers[to].root;
+    m->to_incarnation = r->peers[to].incarnation;
     return m;
 }
 
@@ -162,6 +165,18 @@ Message *message_answer(const Replica *r, Effects *effects, MessageType type, co
     return m;
 }
 
+void effect_plain(Effects *effects, EffectType type)
+{
+    const Effect *effect = effect_add(effects, type);
+    ASSERT(effect->type == type);
+}
+
+void message_tell(const Replica *r, Effects *effects, MessageType type, const Message *in)
+{
+    const Message *m = message_answer(r, effects, type, in);
+    ASSERT(m->type == type);
+}
+
 void replica_set_role(Replica *r, ReplicaRole role, Effects *effects)
 {
     if (r->role == role) return;
@@ -170,49 +185,14 @@ void replica_set_role(Replica *r, ReplicaRole role, Effects *effects)
     effect->role = role;
 }
 
-uint32_t replica_member_of(const Replica *r, Uuid root)
-{
-    for (uint32_t i = 0; i < r->config.member_count; i++) {
-        if (id128_eq(r->config.members[i].root, root)) return i;
-    }
-    return MEMBERS_MAX;
-}
-
-uint32_t replica_sender(const Replica *r, const Message *in)
-{
-    uint32_t i = replica_member_of(r, in->from);
-    if (i < MEMBERS_MAX && r->config.members[i].incarnation != in->from_incarnation) {
-        return MEMBERS_MAX;
-    }
-    return i;
-}
-
 bool replica_is_leading(const Replica *r)
 {
     return r->role == ROLE_STARTING || r->role == ROLE_PRIMARY;
 }
 
-bool replica_is_eligible(const Replica *r, uint32_t i)
+bool replica_is_sound(const Replica *r)
 {
-    return ((r->config.isr | r->config.elr) >> i & 1) != 0;
-}
-
-void replica_set_config(Replica *r, const ShardConfig *config, Effects *effects)
-{
-    ASSERT(config->member_count >= 1 && config->member_count <= MEMBERS_MAX);
-    ASSERT(config->min_isr >= 1 && config->min_isr <= config->member_count);
-    ASSERT(!replica_is_leading(r));
-    r->config = *config;
-    r->self = replica_member_of(r, r->root);
-    if (r->self < MEMBERS_MAX && config->members[r->self].incarnation != r->incarnation) {
-        r->self = MEMBERS_MAX; /* another life of this root: I6, I9 */
-    }
-    r->required = config->isr;
-    if (r->self == MEMBERS_MAX) {
-        replica_set_role(r, ROLE_LEARNER, effects);
-    } else if (r->role == ROLE_LEARNER) {
-        replica_set_role(r, ROLE_FOLLOWER, effects);
-    }
+    return (!r->incomplete && !r->suspect) || replica_bug(r, REPLICA_BUG_INCOMPLETE_COUNTS);
 }
 
 void replica_set_term(Replica *r, Term term)
@@ -226,75 +206,47 @@ void replica_set_term(Replica *r, Term term)
     r->acked_lsn = 0;
 }
 
+void replica_step_down(Replica *r, Effects *effects)
+{
+    if (!replica_is_leading(r) && r->role != ROLE_CANDIDATE) return;
+    r->start_lsn = 0;
+    r->start_wanted = false;
+    r->config_wanted = false;
+    r->config_owed = false;
+    r->change_open = false;
+    r->cas = CAS_NONE;
+    r->fence_config = (LogConfig){0};
+    replica_set_role(r, ROLE_FOLLOWER, effects);
+}
+
 void replica_see_term(Replica *r, Term term, Effects *effects)
 {
     if (term <= r->term) return;
     replica_set_term(r, term);
-    r->start_lsn = 0;
-    r->start_wanted = false;
-    if (replica_is_leading(r) || r->role == ROLE_CANDIDATE) {
-        replica_set_role(r, ROLE_FOLLOWER, effects);
-    }
+    replica_step_down(r, effects);
 }
 
 void replica_set_commit(Replica *r, Lsn lsn, Effects *effects)
 {
     if (lsn <= r->commit_lsn) return;
+    bool pending = replica_config_pending(r);
     r->commit_lsn = lsn;
     effect_add(effects, EFFECT_COMMIT)->lsn = lsn;
+    if (pending && !replica_config_pending(r)) replica_peers_rebuild(r); /* the old one is over */
 }
 
-void replica_store_state(const Replica *r, Effects *effects)
+void replica_store_state(Replica *r, Effects *effects)
 {
-    effect_add(effects, EFFECT_STORE_STATE)->state = (ReplicaState){
-        .shard = r->shard, .max_term = r->term, .voted_for = r->voted_for};
+    r->state_asked_term = r->term;
+    effect_add(effects, EFFECT_STORE_STATE)->state = (ReplicaState){.shard = r->shard,
+                                                                    .max_term = r->term,
+                                                                    .voted_for = r->voted_for,
+                                                                    .incomplete = r->incomplete};
 }
 
 bool replica_vote_durable(const Replica *r, Uuid whom)
 {
     return r->state_durable_term == r->term && id128_eq(r->state_durable_vote, whom);
-}
-
-const LogEntry *replica_window_at(const Replica *r, Lsn lsn)
-{
-    if (lsn < r->window_first || lsn > r->last_lsn) return NULL;
-    return &r->window[lsn % REPLICA_WINDOW];
-}
-
-const Sha256 *replica_hash_at(const Replica *r, Lsn lsn)
-{
-    static const Sha256 before_first = {{0}};
-    if (lsn == 0) return &before_first;
-    if (lsn == r->last_lsn) return &r->last_hash;
-    const LogEntry *entry = replica_window_at(r, lsn);
-    if (entry != NULL) return &entry->hash;
-    const LogEntry *next = replica_window_at(r, lsn + 1);
-    return next == NULL ? NULL : &next->prev_hash;
-}
-
-void replica_window_add(Replica *r, const LogEntry *entry)
-{
-    ASSERT(entry->lsn == r->last_lsn + 1);
-    ASSERT(sha256_eq(&entry->prev_hash, &r->last_hash));
-    ASSERT(entry->term >= r->last_term);
-    if (r->last_lsn + 1 - r->window_first == REPLICA_WINDOW) r->window_first++;
-    r->window[entry->lsn % REPLICA_WINDOW] = *entry;
-    r->last_lsn = entry->lsn;
-    r->last_term = entry->term;
-    r->last_hash = entry->hash;
-    if (entry->is_config) r->config_lsn = entry->lsn;
-}
-
-bool replica_up_to_date(Term a_term, Lsn a_lsn, Term b_term, Lsn b_lsn)
-{
-    if (a_term != b_term) return a_term > b_term;
-    return a_lsn >= b_lsn;
-}
-
-uint32_t replica_fence_quorum(const ShardConfig *config)
-{
-    uint32_t n = config->member_count;
-    return MAX(n - config->min_isr + 1, n / 2 + 1);
 }
 
 bool replica_can_append(const Replica *r)
@@ -311,14 +263,6 @@ void replica_next(const Replica *r, Lsn *lsn, Term *term, Sha256 *prev_hash)
     *prev_hash = r->last_hash;
 }
 
-bool replica_can_read(const Replica *r, uint64_t now_ns)
-{
-    UNUSED(now_ns);
-    /* With other members a read needs promises (REPLICATION.md section 4), which come
-     * with copies. */
-    return r->role == ROLE_PRIMARY && r->config.member_count == 1;
-}
-
 ReplicaRole replica_role(const Replica *r)
 {
     return r->role;
@@ -327,6 +271,11 @@ ReplicaRole replica_role(const Replica *r)
 Lsn replica_last_lsn(const Replica *r)
 {
     return r->last_lsn;
+}
+
+bool replica_log_reaches(const Replica *a, const Replica *b)
+{
+    return replica_up_to_date(a->last_term, a->last_lsn, b->last_term, b->last_lsn);
 }
 
 Lsn replica_durable_lsn(const Replica *r)
@@ -339,6 +288,31 @@ Lsn replica_commit_lsn(const Replica *r)
     return r->commit_lsn;
 }
 
+bool replica_is_suspect(const Replica *r)
+{
+    return r->suspect;
+}
+
+bool replica_in_sync(const Replica *r)
+{
+    uint32_t self = replica_config_index(&r->config, r->root);
+    return self < MEMBERS_MAX && (r->config.isr >> self & 1) != 0;
+}
+
+bool replica_may_stand(const Replica *r)
+{
+    return replica_is_eligible(r, 0);
+}
+
+Lsn replica_needless_lsn(const Replica *r)
+{
+    if (!replica_is_leading(r)) return r->commit_lsn;
+    Lsn lowest = r->last_lsn;
+    for (uint32_t i = 1; i < r->peer_count; i++)
+        lowest = MIN(lowest, r->peers[i].durable);
+    return lowest;
+}
+
 Term replica_term(const Replica *r)
 {
     return r->term;
@@ -349,15 +323,33 @@ const ShardConfig *replica_config(const Replica *r)
     return &r->config;
 }
 
-void replica_copies(const Replica *r, Lsn lsn, unsigned *synced, unsigned *copies)
+uint64_t replica_heard_ns(const Replica *r)
 {
-    unsigned have = 0;
+    return r->heard_ns;
+}
+
+bool replica_requires(const Replica *r, Uuid root)
+{
+    uint32_t peer = replica_peer_of(r, root);
+    return peer < PEERS_MAX && (replica_required(r) >> peer & 1) != 0;
+}
+
+bool replica_caught_up(const Replica *r, Uuid root)
+{
+    uint32_t peer = replica_peer_of(r, root);
+    return peer > 0 && peer < PEERS_MAX && r->peers[peer].caught_up_ns != 0;
+}
+
+uint16_t replica_synced(const Replica *r, Lsn lsn)
+{
+    uint16_t synced = 0;
     for (uint32_t i = 0; i < r->config.member_count; i++) {
-        Lsn durable = i == r->self ? r->durable_lsn : r->members[i].durable;
-        if (durable >= lsn) have++;
+        uint32_t peer = replica_peer_of(r, r->config.members[i].root);
+        if (peer >= PEERS_MAX) continue;
+        Lsn durable = peer == 0 ? r->durable_lsn : r->peers[peer].durable;
+        if (durable >= lsn) synced |= (uint16_t)(1u << i);
     }
-    *synced = have;
-    *copies = r->config.member_count;
+    return synced;
 }
 
 const char *replica_role_name(ReplicaRole role)

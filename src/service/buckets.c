@@ -10,6 +10,7 @@ typedef struct {
     BucketStatRow usage;  /* of what is committed */
     BucketStatRow coming; /* what changes under way make more … */
     BucketStatRow going;  /* … and less, each at least 0 */
+    uint64_t uploads;     /* bytes of unfinished ones */
 } Bucket;
 
 struct Buckets {
@@ -87,6 +88,15 @@ bool buckets_name(Buckets *buckets, BucketUid uid, char *name)
     return bucket != NULL;
 }
 
+bool buckets_by_uid(Buckets *buckets, BucketUid uid, BucketRecord *out)
+{
+    rwlock_read(&buckets->lock);
+    const Bucket *bucket = omap_get(buckets->by_uid, uid_key(&uid));
+    if (bucket != NULL) *out = bucket->record;
+    rwlock_give(&buckets->lock);
+    return bucket != NULL;
+}
+
 void buckets_put(Buckets *buckets, Str name, const BucketRecord *record)
 {
     Bucket *bucket = mem_new(sizeof *bucket);
@@ -100,6 +110,7 @@ void buckets_put(Buckets *buckets, Str name, const BucketRecord *record)
         bucket->usage = old->usage;
         bucket->coming = old->coming;
         bucket->going = old->going;
+        bucket->uploads = old->uploads;
     }
     if (old != NULL) (void)omap_remove(buckets->by_uid, uid_key(&old->record.uid)); /* = old */
     (void)omap_put(buckets->by_uid, uid_key(&record->uid), bucket); /* a uid is new or its own */
@@ -112,6 +123,19 @@ void buckets_usage(Buckets *buckets, BucketUid uid, BucketStatRow *out)
     rwlock_read(&buckets->lock);
     const Bucket *bucket = omap_get(buckets->by_uid, uid_key(&uid));
     *out = bucket != NULL ? bucket->usage : (BucketStatRow){0};
+    rwlock_give(&buckets->lock);
+}
+
+void buckets_totals(Buckets *buckets, BucketStatRow *out)
+{
+    *out = (BucketStatRow){0};
+    rwlock_read(&buckets->lock);
+    const OMapNode *node = omap_first(buckets->by_name, (Str){NULL, 0});
+    for (; node != NULL; node = omap_next(node)) {
+        const Bucket *bucket = omap_value(node);
+        out->files += bucket->usage.files;
+        out->bytes += bucket->usage.bytes;
+    }
     rwlock_give(&buckets->lock);
 }
 
@@ -166,30 +190,65 @@ static void count_one(uint64_t *coming, uint64_t *going, int64_t delta, bool don
     *sum += done ? -amount : amount;
 }
 
-void buckets_appended(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes)
+/* A change comes under way, or ends to be; done in time, it also counts. */
+static void count_change(Buckets *buckets, BucketUid uid, BucketStatRow delta, bool ends,
+                         bool counts)
 {
+    int64_t files = (int64_t)delta.files;
+    int64_t bytes = (int64_t)delta.bytes;
     if (files == 0 && bytes == 0) return;
     rwlock_write(&buckets->lock);
     Bucket *b = omap_get(buckets->by_uid, uid_key(&uid));
     if (b != NULL) {
-        count_one(&b->coming.files, &b->going.files, files, false);
-        count_one(&b->coming.bytes, &b->going.bytes, bytes, false);
+        count_one(&b->coming.files, &b->going.files, files, ends);
+        count_one(&b->coming.bytes, &b->going.bytes, bytes, ends);
+    }
+    if (b != NULL && counts) {
+        b->usage.files += delta.files;
+        b->usage.bytes += delta.bytes;
     }
     rwlock_give(&buckets->lock);
 }
 
+static BucketStatRow delta_of(int64_t files, int64_t bytes)
+{
+    return (BucketStatRow){.files = (uint64_t)files, .bytes = (uint64_t)bytes};
+}
+
+void buckets_appended(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes)
+{
+    count_change(buckets, uid, delta_of(files, bytes), false, false);
+}
+
 void buckets_committed(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes)
 {
-    if (files == 0 && bytes == 0) return;
+    count_change(buckets, uid, delta_of(files, bytes), true, true);
+}
+
+void buckets_withdrawn(Buckets *buckets, BucketUid uid, int64_t files, int64_t bytes)
+{
+    count_change(buckets, uid, delta_of(files, bytes), true, false);
+}
+
+void buckets_add_uploads(Buckets *buckets, BucketUid uid, int64_t bytes)
+{
     rwlock_write(&buckets->lock);
     Bucket *b = omap_get(buckets->by_uid, uid_key(&uid));
     if (b != NULL) {
-        count_one(&b->coming.files, &b->going.files, files, true);
-        count_one(&b->coming.bytes, &b->going.bytes, bytes, true);
-        b->usage.files += (uint64_t)files;
-        b->usage.bytes += (uint64_t)bytes;
+        ASSERT(bytes >= 0 || b->uploads >= -(uint64_t)bytes);
+        b->uploads += (uint64_t)bytes;
     }
     rwlock_give(&buckets->lock);
+}
+
+bool buckets_uploads_fit(Buckets *buckets, BucketUid uid, uint64_t bytes)
+{
+    rwlock_read(&buckets->lock);
+    const Bucket *b = omap_get(buckets->by_uid, uid_key(&uid));
+    uint64_t quota = b == NULL ? 0 : b->record.quota_bytes;
+    uint64_t used = b == NULL ? 0 : b->usage.bytes + b->coming.bytes + b->uploads;
+    rwlock_give(&buckets->lock);
+    return quota == 0 || (bytes <= quota && used <= quota - bytes);
 }
 
 void buckets_remove(Buckets *buckets, Str name)
@@ -221,4 +280,16 @@ bool buckets_next(Buckets *buckets, Str after, char name[BUCKET_NAME_MAX + 1], B
     }
     rwlock_give(&buckets->lock);
     return node != NULL;
+}
+
+bool buckets_next_seen(Buckets *buckets, const Identity *who, Str after,
+                       char name[BUCKET_NAME_MAX + 1], BucketRecord *out)
+{
+    char last[BUCKET_NAME_MAX + 1];
+    while (buckets_next(buckets, after, name, out)) {
+        if (auth_sees_bucket(who, str_from_cstr(name))) return true;
+        memcpy(last, name, sizeof last);
+        after = str_from_cstr(last);
+    }
+    return false;
 }

@@ -8,7 +8,7 @@
 #include "base/fault.h"
 #include "http/conditions.h"
 
-static void stall(Engine *engine, Mutation *m)
+void engine_stall(Engine *engine, Mutation *m)
 {
     m->next = NULL;
     if (engine->stalled_last == NULL)
@@ -18,20 +18,76 @@ static void stall(Engine *engine, Mutation *m)
     engine->stalled_last = m;
 }
 
-static StoreView deciding_view(void)
+StoreView engine_deciding_view(void)
 {
     /* The bug: two writers of one batch both see the state before, and both win. */
     return fault_planted("decide-on-committed") ? STORE_COMMITTED : STORE_PENDING;
 }
 
 /* Answers with code now, or when what the look-up rests on is committed. */
-static void refuse(Engine *engine, Mutation *m, ErrCode code, const StoreFound *found)
+void engine_refuse(Engine *engine, Mutation *m, ErrCode code, const StoreFound *found)
 {
     if (found != NULL && found->pending) {
         engine_answer_after(engine, m, code, found->shard, found->lsn);
     } else {
         engine_answer(engine, m, code);
     }
+}
+
+/* When a change of bucket's files is to be answered. */
+static void note_writes(Mutation *m, const BucketRecord *bucket)
+{
+    m->async = bucket->mode == PLACE_ASYNC || fault_planted("async-everywhere");
+    m->require_all = bucket->require == PLACE_REQUIRE_ALL;
+}
+
+void engine_note_writes(Engine *engine, Mutation *m, FileId file)
+{
+    Buckets *buckets = engine->options.buckets;
+    bool by_id = m->type == MUTATION_UPDATE || m->type == MUTATION_DELETE_FILE;
+    BucketRecord bucket = {.mode = PLACE_SYNC};
+    StoreFound found;
+    bool there = false;
+    if (m->upload) return;
+    ShardId shard = file_id_shard(file);
+    if (by_id && engine_shard(engine, shard) != NULL &&
+        store_find_id(engine_shard_reader(engine, shard), file, NULL, engine_deciding_view(),
+                      &found, &there, NULL) == OK) {
+        there = buckets_by_uid(buckets, found.bucket, &bucket);
+    } else if (!by_id) {
+        there = buckets_find(buckets, m->bucket, &bucket);
+    }
+    if (there) note_writes(m, &bucket);
+}
+
+/* Can a change of shard be had as its bucket requires? If not m is answered, or waits. */
+static bool may_decide(Engine *engine, Mutation *m, ShardId id)
+{
+    EngineShard *shard = engine_shard(engine, id);
+    bool stands = replica_role(engine_lead_replica(shard)) == ROLE_PRIMARY;
+    /* A new lead may lack what was acknowledged, and another's log bring it back. */
+    if (m->async && !stands && !fault_planted("async-decided-early")) {
+        engine_stall(engine, m);
+        return false;
+    }
+    unsigned synced = engine_synced(engine, shard);
+    if (m->require_synced > synced) {
+        ErrCode few = err_set(&m->err, ERR_TOO_FEW_COPIES,
+                              "Holdfast-Require asks for %u synced copies, and %u are in sync now; "
+                              "nothing was written",
+                              m->require_synced, synced);
+        engine_answer(engine, m, few);
+        return false;
+    }
+    if (!m->require_all || engine_all_in_sync(engine, shard)) return true;
+    if (fault_planted("all-is-in-sync")) return true;
+    ErrCode code = err_set(
+        &m->err, ERR_TOO_FEW_COPIES,
+        "the bucket requires that every copy has what is written, and not all of %u are "
+        "in sync now; nothing was written",
+        engine_group_copies(engine, shard->group));
+    engine_answer(engine, m, code);
+    return false;
 }
 
 /* Looks a bucket's record up in the system shard, pending changes included. */
@@ -46,8 +102,8 @@ static ErrCode find_bucket(Engine *engine, Str name, BucketRecord *record, Store
     char key[sizeof BUCKET_KEY_PREFIX + BUCKET_NAME_MAX];
     ASSERT(name.len <= BUCKET_NAME_MAX);
     int len = snprintf(key, sizeof key, BUCKET_KEY_PREFIX "%.*s", STR_ARG(name));
-    TRY(store_find(engine->reader, BUCKET_UID_SYSTEM, str_of(key, (size_t)len), NULL,
-                   deciding_view(), found, there, err));
+    TRY(store_find(engine_system_reader(engine), BUCKET_UID_SYSTEM, str_of(key, (size_t)len), NULL,
+                   engine_deciding_view(), found, there, err));
     if (!*there) return OK;
     Str value;
     if (!attr_get(found->row.attrs, ATTR_BUCKET_RECORD, &value)) {
@@ -56,9 +112,11 @@ static ErrCode find_bucket(Engine *engine, Str name, BucketRecord *record, Store
     return bucket_record_decode(value, record, err);
 }
 
-/* If-Match and If-None-Match against what is there. */
-static ErrCode check_conditions(const Mutation *m, const StoreFound *found, bool there, Err *err)
+/* If-Match and If-None-Match against the current version. */
+static ErrCode check_conditions(const Mutation *m, const Target *t, Err *err)
 {
+    const StoreFound *found = &t->found;
+    bool there = t->there;
     char etag[ETAG_MAX] = "";
     if (there && (m->if_match.ptr != NULL || m->if_none_match.ptr != NULL)) {
         file_row_etag(&found->row, etag);
@@ -76,7 +134,8 @@ static ErrCode check_conditions(const Mutation *m, const StoreFound *found, bool
         TRY(http_etag_match(m->if_none_match, HTTP_COMPARE_WEAK, there, current, &matches, err));
         if (matches) return err_set(err, ERR_PRECONDITION, "If-None-Match names this version");
     }
-    if (m->version.lsn != 0 && there && version_id_cmp(m->version, found->row.version) != 0) {
+    if (m->version.lsn != 0 && !target_names_version(m, t) &&
+        version_id_cmp(m->version, found->row.version) != 0) {
         return err_set(err, ERR_NOT_FOUND, "that version is not the current one");
     }
     return OK;
@@ -90,8 +149,16 @@ static ErrCode add_request(Mutation *m, Err *err)
                     err);
 }
 
+ErrCode engine_add_expires(Mutation *m, uint64_t now_ms, Err *err)
+{
+    uint64_t expires_ms = m->expires_ms + (m->expires_after ? now_ms : 0);
+    return m->expires_ms == 0 ? OK
+                              : attr_set_varint(&m->attr_buf, ATTR_EXPIRES_MS, expires_ms, err);
+}
+
 /* Attributes of the entry: the door's, the key, and the file's birth where its id does not tell. */
-static ErrCode make_attrs(Mutation *m, Str key, FileId file, uint64_t created_ms, Err *err)
+static ErrCode make_attrs(Mutation *m, Str key, FileId file, uint64_t created_ms, uint64_t now_ms,
+                          Err *err)
 {
     buf_clear(&m->attr_buf);
     ErrCode code = buf_append_str(&m->attr_buf, m->attrs, err);
@@ -100,6 +167,7 @@ static ErrCode make_attrs(Mutation *m, Str key, FileId file, uint64_t created_ms
         code = attr_set_varint(&m->attr_buf, ATTR_CREATED_MS, created_ms, err);
     }
     if (code == OK && m->has_request) code = add_request(m, err);
+    if (code == OK) code = engine_add_expires(m, now_ms, err);
     if (code == ERR_TOO_BIG) return err_wrap(err, ERR_TOO_LARGE, "too much metadata");
     return code;
 }
@@ -125,51 +193,94 @@ static ErrCode encode_extents(const Mutation *m, Buf *out, Err *err)
     return OK;
 }
 
-static ErrCode append_write(Engine *engine, Mutation *m, ShardId shard, BucketUid bucket, Str key,
-                            const StoreFound *found, bool there, Err *err)
+/* Flags of a write: what of the name's versions it keeps. */
+static unsigned write_flags(const Target *t)
+{
+    switch (t->versioning) {
+    case VERSIONING_ON: return ENTRY_FLAG_KEEP_OLDER;
+    case VERSIONING_SUSPENDED: return ENTRY_FLAG_KEEP_OLDER | ENTRY_FLAG_NULL_VERSION;
+    case VERSIONING_OFF: break;
+    }
+    return !t->there && target_has_row(t) ? ENTRY_FLAG_ALL_VERSIONS : 0;
+}
+
+static unsigned digest_flag(const Mutation *m)
+{
+    return m->digest_unknown ? 0 : ENTRY_FLAG_DIGEST_KNOWN;
+}
+
+static ErrCode append_write(Engine *engine, Mutation *m, const Target *t, Err *err)
 {
     uint64_t now_ms = clock_wall_ms(engine->options.clock);
-    Entry entry = {.op = there ? OP_UPDATE : OP_CREATE,
-                   .shard = shard,
-                   .flags = ENTRY_FLAG_DIGEST_KNOWN,
-                   .bucket = bucket,
+    if (m->expires_ms != 0 && !m->expires_after && m->expires_ms <= now_ms)
+        return err_set(err, ERR_INVALID, "Holdfast-Expires is over already");
+    Entry entry = {.op = t->there ? OP_UPDATE : OP_CREATE,
+                   .shard = t->shard,
+                   .flags = (uint16_t)(digest_flag(m) | write_flags(t)),
+                   .bucket = t->bucket,
                    .time_ms = now_ms, /* a new file is as old as its id says */
                    .body = m->body,
                    .size = m->size,
-                   .body_digest = m->digest,
+                   .body_digest = m->digest_unknown ? (Sha256){{0}} : m->digest,
                    .extent_count = m->extent_count,
                    .inline_body = m->inline_body};
-    entry.file = there ? found->row.file : file_id_make(shard, now_ms, &engine->rng);
-    uint64_t created_ms = there ? found->row.created_ms : file_id_created_ms(entry.file);
-    TRY(make_attrs(m, key, entry.file, created_ms, err));
+    /* While a name has versions they are of one file. */
+    bool same = t->there || (t->versioning != VERSIONING_OFF && target_has_row(t));
+    entry.file = same                        ? t->found.row.file
+                 : m->upload && m->part == 0 ? m->file
+                                             : file_id_make(t->shard, now_ms, &engine->rng);
+    uint64_t created_ms = same ? t->found.row.created_ms : file_id_created_ms(entry.file);
+    TRY(make_attrs(m, t->key, entry.file, created_ms, now_ms, err));
     entry.attrs = buf_str(&m->attr_buf);
     AUTO_BUF(extents, EXTENTS_MAX * EXTENT_LEN);
     TRY(encode_extents(m, &extents, err));
     entry.extents = buf_str(&extents);
     if (entry_len(&entry) > ENTRY_MAX) return err_set(err, ERR_TOO_LARGE, "too much metadata");
-    m->created = !there;
-    m->shard = shard;
+    m->created = !t->there;
+    m->shard = t->shard;
     ErrCode code = engine_append(engine, &entry, m, err);
-    if (code == OK) fill_result(m, &entry, key);
+    if (code == OK) fill_result(m, &entry, t->key);
     return code;
 }
 
-static ErrCode append_delete(Engine *engine, Mutation *m, ShardId shard, const StoreFound *found,
-                             Err *err)
+/* Flags of a DELETE; for one of a version, whatever that had ended stays ended. */
+static unsigned delete_flags(const Target *t)
 {
-    buf_clear(&m->key_buf);
-    TRY(buf_append_str(&m->key_buf, found->key, err)); /* the view ends with the next look-up */
+    if (t->has_exact) {
+        unsigned flags = 0;
+        if (fault_planted("delete-forgets-ended")) return 0;
+        if ((t->exact.row.flags & ROW_FLAG_NULL_VERSION) != 0) flags |= ENTRY_FLAG_NULL_VERSION;
+        if (!t->has_older) flags |= ENTRY_FLAG_ALL_VERSIONS;
+        return flags;
+    }
+    switch (t->versioning) {
+    case VERSIONING_ON: return ENTRY_FLAG_DELETE_MARKER;
+    case VERSIONING_SUSPENDED: return ENTRY_FLAG_DELETE_MARKER | ENTRY_FLAG_NULL_VERSION;
+    case VERSIONING_OFF: break;
+    }
+    return ENTRY_FLAG_ALL_VERSIONS;
+}
+
+ErrCode engine_append_delete(Engine *engine, Mutation *m, const Target *t, Err *err)
+{
     Entry entry = {.op = OP_DELETE,
-                   .shard = shard,
-                   .flags = ENTRY_FLAG_ALL_VERSIONS,
-                   .file = found->row.file,
-                   .bucket = found->bucket};
+                   .shard = t->shard,
+                   .flags = (uint16_t)delete_flags(t),
+                   .file = t->found.row.file,
+                   .bucket = t->bucket};
+    if (t->has_exact) {
+        entry.file = t->exact.row.file;
+        entry.target = t->exact.row.version;
+    }
     buf_clear(&m->attr_buf);
-    TRY(attr_set(&m->attr_buf, ATTR_KEY, buf_str(&m->key_buf), err));
+    TRY(attr_set(&m->attr_buf, ATTR_KEY, t->key, err));
     if (m->has_request) TRY(add_request(m, err));
     entry.attrs = buf_str(&m->attr_buf);
-    m->shard = shard;
-    return engine_append(engine, &entry, m, err);
+    m->shard = t->shard;
+    m->marked = (entry.flags & ENTRY_FLAG_DELETE_MARKER) != 0;
+    ErrCode code = engine_append(engine, &entry, m, err);
+    if (code == OK && m->marked) fill_result(m, &entry, t->key);
+    return code;
 }
 
 static bool makes_file(const Mutation *m)
@@ -180,15 +291,15 @@ static bool makes_file(const Mutation *m)
 static const char *const over_quota = "the bucket has a quota, and this would exceed it; "
                                       "GET /v1/buckets/BUCKET tells how much is used";
 
-/* What m changes of its bucket's counts, and whether its quotas allow that; a change that may fit
- * when others are committed, or not, waits for them. ERR_BUSY: it waits. */
-static ErrCode check_quota(Engine *engine, Mutation *m, BucketUid bucket, const StoreFound *found,
-                           bool there, Err *err)
+/* Do its bucket's quotas allow what m changes of its counts? A change that may fit when others are
+ * committed, or not, waits for them. ERR_BUSY: it waits. */
+static ErrCode check_quota(Engine *engine, const Mutation *m, const Target *t, Err *err)
 {
-    int64_t old_size = there ? (int64_t)found->row.size : 0;
-    m->files_delta = makes_file(m) ? !there : -1;
-    m->bytes_delta = (makes_file(m) ? (int64_t)m->size : 0) - old_size;
-    switch (buckets_fit(engine->options.buckets, bucket, m->files_delta, m->bytes_delta)) {
+    Buckets *buckets = engine->options.buckets;
+    bool more = t->charged != 0 && m->bytes_delta > 0;
+    if (more && !buckets_uploads_fit(buckets, t->charged, (uint64_t)m->bytes_delta))
+        return err_set(err, ERR_QUOTA_EXCEEDED, "%s", over_quota);
+    switch (buckets_fit(buckets, t->bucket, m->files_delta, m->bytes_delta)) {
     case BUCKET_FITS: return OK;
     case BUCKET_MAY_FILL:
         if (!fault_planted("quota-on-committed")) return ERR_BUSY;
@@ -198,33 +309,104 @@ static ErrCode check_quota(Engine *engine, Mutation *m, BucketUid bucket, const 
     return err_set(err, ERR_QUOTA_EXCEEDED, "%s", over_quota);
 }
 
-/* With the file looked up: refuse, or append. */
-static void decide_found(Engine *engine, Mutation *m, ShardId shard, BucketUid bucket, Str key,
-                         const StoreFound *found, bool there)
+/* Does m, as things are, hold? */
+static ErrCode check_target(const Mutation *m, const Target *t, Err *err)
 {
-    ErrCode code = OK;
-    if (!there && m->type != MUTATION_PUT && m->type != MUTATION_CREATE)
-        code = ERR_NOT_FOUND;
-    else if (there && m->type == MUTATION_CREATE)
-        code = ERR_EXISTS;
-    else
-        code = check_conditions(m, found, there, &m->err);
-    if (code != OK) {
-        refuse(engine, m, code, found);
-        return;
-    }
-    code = check_quota(engine, m, bucket, found, there, &m->err);
+    bool creates = m->type == MUTATION_PUT || m->type == MUTATION_CREATE;
+    if (!t->there && !creates && !target_names_version(m, t)) return ERR_NOT_FOUND;
+    if (t->there && m->type == MUTATION_CREATE) return ERR_EXISTS;
+    return check_conditions(m, t, err);
+}
+
+/* All of it holds: appends, waits, or refuses for a quota. */
+static void append_found(Engine *engine, Mutation *m, const Target *t)
+{
+    ErrCode code = target_count(engine, m, t, makes_file(m), &m->err);
+    if (code == OK) code = check_quota(engine, m, t, &m->err);
     if (code == ERR_QUOTA_EXCEEDED) {
-        refuse(engine, m, code, found);
+        engine_refuse(engine, m, code, &t->found);
         return;
     }
-    if (code == ERR_BUSY || !engine_has_room(engine, engine_shard(engine, shard))) {
-        stall(engine, m);
+    const EngineGroup *group = engine_shard(engine, t->shard)->group;
+    if (code == OK && makes_file(m) && !engine_fits_disk(engine, group, m)) {
+        code = err_set(&m->err, ERR_NO_SPACE,
+                       "the server's disk is full: what is left is kept for what is in the log");
+        engine_answer(engine, m, code);
         return;
     }
-    code = makes_file(m) ? append_write(engine, m, shard, bucket, key, found, there, &m->err)
-                         : append_delete(engine, m, shard, found, &m->err);
+    bool room = engine_has_room(engine, engine_shard(engine, t->shard));
+    if (code == ERR_BUSY || (code == OK && !room)) {
+        engine_stall(engine, m);
+        return;
+    }
+    int64_t bytes = m->bytes_delta; /* m may be answered, and gone, when it is appended */
+    if (code == OK)
+        code = makes_file(m) ? append_write(engine, m, t, &m->err)
+                             : engine_append_delete(engine, m, t, &m->err);
+    /* Not when it is committed: what is not ends this process' writes. */
+    if (code == OK && t->charged != 0)
+        buckets_add_uploads(engine->options.buckets, t->charged, bytes);
     if (code != OK) engine_answer(engine, m, code);
+}
+
+/* With the file looked up: refuse, or append. */
+void engine_decide_found(Engine *engine, Mutation *m, Target *t)
+{
+    const EngineGroup *group = engine_shard(engine, t->shard)->group;
+    if (m->extent_count > 0 && m->store != NULL && m->store != engine_group_store(engine, group)) {
+        engine_answer(
+            engine, m,
+            err_set(&m->err, ERR_BUSY,
+                    "the disk that took the body is no longer the one that leads; send it again"));
+        return;
+    }
+    m->absent = !t->there;
+    ErrCode code = check_target(m, t, &m->err);
+    if (code != OK) {
+        engine_refuse(engine, m, code, &t->found);
+        return;
+    }
+    if (target_names_version(m, t)) {
+        code = target_find_exact(engine, m, t, &m->err);
+        if (code == ERR_NOT_FOUND) {
+            engine_refuse(engine, m, code, &t->exact);
+            return;
+        }
+    }
+    if (code == OK)
+        append_found(engine, m, t);
+    else
+        engine_answer(engine, m, code);
+}
+
+/* The time of one version is over. Older ones stay deleted: a marker goes in its place, or, if it
+ * is no null version, before it. */
+static void decide_expire(Engine *engine, Mutation *m)
+{
+    BucketRecord bucket = {.placement_class = engine->options.standard.number};
+    Target t = {.bucket = m->bucket_uid, .versioning = VERSIONING_OFF, .key = m->key};
+    if (!buckets_by_uid(engine->options.buckets, t.bucket, &bucket)) {
+        engine_answer(engine, m, ERR_NOT_FOUND);
+        return;
+    }
+    if (!engine_class_takes(engine, m, bucket.placement_class)) return;
+    const EngineGroup *group = engine->groups[bucket.placement_class];
+    t.shard = place_shard_of(&group->rules, t.bucket, t.key);
+    ErrCode code = store_find(engine_group_reader(engine, group), t.bucket, t.key, NULL,
+                              engine_deciding_view(), &t.found, &t.there, &m->err);
+    if (code == OK) code = target_find_over(engine, m, &t, &m->err);
+    if (fault_planted("expiry-hits-newer") && code == ERR_NOT_FOUND && t.there) code = OK;
+    if (code != OK) {
+        engine_answer(engine, m, code);
+        return;
+    }
+    bool newest = version_id_cmp(t.found.row.version, t.exact.row.version) == 0;
+    if (newest && t.has_older) {
+        t.has_exact = false;
+        t.versioning = (t.exact.row.flags & ROW_FLAG_NULL_VERSION) != 0 ? VERSIONING_SUSPENDED
+                                                                        : VERSIONING_ON;
+    }
+    append_found(engine, m, &t);
 }
 
 static void decide_by_name(Engine *engine, Mutation *m)
@@ -235,11 +417,11 @@ static void decide_by_name(Engine *engine, Mutation *m)
     ErrCode code = bucket_name_valid(m->bucket) ? OK : ERR_NO_BUCKET;
     if (code == OK) code = find_bucket(engine, m->bucket, &bucket, &found, &there, &m->err);
     if (code == OK && !there) {
-        refuse(engine, m, ERR_NO_BUCKET, &found);
+        engine_refuse(engine, m, ERR_NO_BUCKET, &found);
         return;
     }
     if (code == OK && found.pending) {
-        stall(engine, m); /* no file may be kept in a bucket that is not itself kept yet */
+        engine_stall(engine, m); /* no file may be kept in a bucket that is not itself kept yet */
         return;
     }
     Str key = m->key;
@@ -256,42 +438,51 @@ static void decide_by_name(Engine *engine, Mutation *m)
         code = err_set(&m->err, key.len > KEY_MAX ? ERR_KEY_TOO_LONG : ERR_BAD_NAME,
                        "a key has 1 to %d bytes of UTF-8 without NUL", KEY_MAX);
     }
+    Target t = {.bucket = bucket.uid, .versioning = bucket.versioning, .key = key};
+    if (code == OK && !engine_class_takes(engine, m, bucket.placement_class)) return;
     if (code == OK) {
-        code = store_find(engine->reader, bucket.uid, key, NULL, deciding_view(), &found, &there,
-                          &m->err);
+        const EngineGroup *group = engine->groups[bucket.placement_class];
+        if (fault_planted("class-ignored")) group = engine->base;
+        t.shard = place_shard_of(&group->rules, bucket.uid, key);
+        code = store_find(engine_group_reader(engine, group), t.bucket, key, NULL,
+                          engine_deciding_view(), &t.found, &t.there, &m->err);
     }
     if (code != OK) {
         engine_answer(engine, m, code);
         return;
     }
-    ShardId shard = place_shard_of(&engine->options.standard, bucket.uid, key);
-    decide_found(engine, m, shard, bucket.uid, key, &found, there);
+    note_writes(m, &bucket);
+    if (!may_decide(engine, m, t.shard)) return;
+    if (m->type == MUTATION_TAG)
+        engine_decide_tags(engine, m, &t);
+    else
+        engine_decide_found(engine, m, &t);
 }
 
 static void decide_by_id(Engine *engine, Mutation *m)
 {
-    ShardId shard = file_id_shard(m->file);
-    StoreFound found;
-    bool there = false;
+    Target t = {.shard = file_id_shard(m->file)};
+    BucketRecord bucket = {.versioning = VERSIONING_OFF};
     ErrCode code = OK;
     /* The system's own records are not files that anybody may name. */
-    if (shard == SHARD_SYSTEM || engine_shard(engine, shard) == NULL) {
-        engine_answer(engine, m, ERR_NOT_FOUND);
-        return;
-    }
-    code = store_find_id(engine->reader, m->file, NULL, deciding_view(), &found, &there, &m->err);
-    if (code == OK && there) {
+    if (!engine_file_takes(engine, m, m->file)) return;
+    code = store_find_id(engine_shard_reader(engine, t.shard), m->file, NULL,
+                         engine_deciding_view(), &t.found, &t.there, &m->err);
+    if (code == OK && target_has_row(&t)) {
         buf_clear(&m->key_buf);
-        code = buf_append_str(&m->key_buf, found.key, &m->err);
+        code = buf_append_str(&m->key_buf, t.found.key, &m->err);
+        t.key = buf_str(&m->key_buf);
+        t.bucket = t.found.bucket;
+        if (!buckets_by_uid(engine->options.buckets, t.bucket, &bucket)) t.there = false;
+        t.versioning = bucket.versioning;
+        note_writes(m, &bucket);
     }
     if (code != OK) {
         engine_answer(engine, m, code);
         return;
     }
-    decide_found(engine, m, shard, found.bucket, buf_str(&m->key_buf), &found, there);
+    if (may_decide(engine, m, t.shard)) engine_decide_found(engine, m, &t);
 }
-
-#define BUCKET_ATTR_MAX 4096
 
 /* The record of a new bucket, or of one that is there: found. */
 static ErrCode append_bucket(Engine *engine, Mutation *m, const BucketRecord *record,
@@ -299,13 +490,17 @@ static ErrCode append_bucket(Engine *engine, Mutation *m, const BucketRecord *re
 {
     char key[sizeof BUCKET_KEY_PREFIX + BUCKET_NAME_MAX];
     int len = snprintf(key, sizeof key, BUCKET_KEY_PREFIX "%.*s", STR_ARG(m->bucket));
-    uint8_t bytes[BUCKET_ATTR_MAX];
-    Enc enc = enc_of(bytes, sizeof bytes);
+    AUTO_BUF(bytes, 2 * ATTRS_MAX);
+    TRY(buf_reserve(&bytes, record->extra.len + BUCKET_RECORD_FIXED_MAX, err));
+    Enc enc = enc_of(bytes.data, bytes.capacity);
     bucket_record_encode(record, &enc);
-    if (enc.failed) return err_set(err, ERR_TOO_LARGE, "the bucket's record");
     buf_clear(&m->attr_buf);
     TRY(attr_set(&m->attr_buf, ATTR_KEY, str_of(key, (size_t)len), err));
-    TRY(attr_set(&m->attr_buf, ATTR_BUCKET_RECORD, str_of(bytes, enc.len), err));
+    ErrCode fits = attr_set(&m->attr_buf, ATTR_BUCKET_RECORD, str_of(bytes.data, enc.len), err);
+    if (enc.failed || fits == ERR_TOO_BIG)
+        return err_set(err, ERR_TOO_LARGE, "tags and CORS rules of a bucket have %d bytes together",
+                       ATTRS_MAX - BUCKET_RECORD_FIXED_MAX);
+    TRY(fits);
     Entry entry = {.op = found == NULL ? OP_CREATE : OP_UPDATE,
                    .shard = SHARD_SYSTEM,
                    .bucket = BUCKET_UID_SYSTEM,
@@ -326,6 +521,57 @@ static void set_bucket(const Mutation *m, BucketRecord *record)
 {
     if (m->settings.has_quota_bytes) record->quota_bytes = m->settings.quota_bytes;
     if (m->settings.has_quota_files) record->quota_files = m->settings.quota_files;
+    if (m->settings.has_versioning) record->versioning = m->settings.versioning;
+    if (m->settings.has_mode) record->mode = m->settings.mode;
+    if (m->settings.has_require) record->require = m->settings.require;
+}
+
+/* The class that m names for a bucket: of one that is there, always its own. */
+static ErrCode check_class(const Engine *engine, const Mutation *m, BucketRecord *record, Err *err)
+{
+    ClassInfo info;
+    if (!m->settings.has_class) return OK;
+    if (!classes_find(engine->options.classes, m->settings.class, &info))
+        return err_set(err, ERR_INVALID, "there is no placement class %.*s",
+                       STR_ARG(m->settings.class));
+    if (record->uid != 0 && record->placement_class != info.rules.number)
+        return err_set(err, ERR_INVALID, "a bucket stays in the placement class it was made in");
+    if (record->uid != 0) return OK;
+    record->placement_class = info.rules.number;
+    record->mode = info.rules.mode;
+    record->require = info.rules.require;
+    return OK;
+}
+
+static bool has_settings(const Mutation *m)
+{
+    const BucketSettings *set = &m->settings;
+    return set->has_quota_bytes || set->has_quota_files || set->has_versioning || set->has_mode ||
+           set->has_require || set->has_class || set->attr != 0;
+}
+
+/* What is answered before other copies have it can't require them. */
+static ErrCode check_writes(const Mutation *m, const BucketRecord *record, Err *err)
+{
+    BucketRecord wanted = *record;
+    set_bucket(m, &wanted);
+    if (wanted.mode != PLACE_ASYNC || wanted.require != PLACE_REQUIRE_ALL) return OK;
+    return err_set(err, ERR_INVALID,
+                   "a bucket whose writes are asynchronous is answered before other copies have "
+                   "them: it can't require all");
+}
+
+/* Off would say that older versions go, with the next change of their file: nobody means that. */
+static ErrCode check_settings(const Engine *engine, const Mutation *m, BucketRecord *record,
+                              Err *err)
+{
+    const BucketSettings *set = &m->settings;
+    TRY(check_class(engine, m, record, err));
+    TRY(check_writes(m, record, err));
+    if (!set->has_versioning || set->versioning != VERSIONING_OFF) return OK;
+    if (record->versioning == VERSIONING_OFF) return OK;
+    return err_set(err, ERR_INVALID,
+                   "versions that were on can't be turned off any more, only suspended");
 }
 
 /* Settings for a bucket that is there. */
@@ -337,15 +583,42 @@ static ErrCode change_bucket(Engine *engine, Mutation *m, Err *err)
     bool there = false;
     BucketRecord record;
     Str value;
-    TRY(store_find(engine->reader, BUCKET_UID_SYSTEM, str_of(key, (size_t)len), NULL,
-                   deciding_view(), &found, &there, err));
+    TRY(store_find(engine_system_reader(engine), BUCKET_UID_SYSTEM, str_of(key, (size_t)len), NULL,
+                   engine_deciding_view(), &found, &there, err));
     if (!there || !attr_get(found.row.attrs, ATTR_BUCKET_RECORD, &value)) {
         return err_set(err, ERR_CORRUPT, "the record of bucket %.*s is missing",
                        STR_ARG(m->bucket));
     }
     TRY(bucket_record_decode(value, &record, err));
     set_bucket(m, &record);
+    AUTO_BUF(extra, ATTRS_MAX);
+    TRY(buf_append_str(&extra, record.extra, err));
+    if (m->settings.attr != 0) {
+        ErrCode code = attr_set(&extra, m->settings.attr, m->settings.attr_value, err);
+        if (code == ERR_TOO_BIG) return err_wrap(err, ERR_TOO_LARGE, "settings of the bucket");
+        TRY(code);
+    }
+    TRY(bucket_set_writes(&extra, record.mode, record.require, err));
+    record.extra = buf_str(&extra);
     return append_bucket(engine, m, &record, &found, err);
+}
+
+static ErrCode make_bucket(Engine *engine, Mutation *m, Err *err)
+{
+    AUTO_BUF(extra, ATTRS_MAX);
+    BucketRecord record = {.phase = BUCKET_OPEN,
+                           .placement_class = engine->options.standard.number,
+                           .mode = engine->options.standard.mode,
+                           .require = engine->options.standard.require,
+                           .created_ms = clock_wall_ms(engine->options.clock)};
+    TRY(check_class(engine, m, &record, err));
+    TRY(check_writes(m, &record, err));
+    while (record.uid <= BUCKET_UID_UPLOADS)
+        record.uid = rng_u64(&engine->rng);
+    set_bucket(m, &record);
+    TRY(bucket_set_writes(&extra, record.mode, record.require, err));
+    record.extra = buf_str(&extra);
+    return append_bucket(engine, m, &record, NULL, err);
 }
 
 static void decide_bucket_create(Engine *engine, Mutation *m)
@@ -362,29 +635,47 @@ static void decide_bucket_create(Engine *engine, Mutation *m)
     StoreFound found;
     bool there = false;
     ErrCode code = find_bucket(engine, m->bucket, &record, &found, &there, &m->err);
-    bool set = m->settings.has_quota_bytes || m->settings.has_quota_files;
-    if (code == OK && there && !set) {
+    if (code == OK && !there && m->settings.only_there) {
+        engine_refuse(engine, m, ERR_NO_BUCKET, &found);
+        return;
+    }
+    if (code == OK && there && !has_settings(m)) {
         m->bucket_record = record;
         m->bucket_record.extra = (Str){NULL, 0};
-        refuse(engine, m, ERR_BUCKET_EXISTS, &found);
+        engine_refuse(engine, m, ERR_BUCKET_EXISTS, &found);
+        return;
+    }
+    if (code == OK && there && check_settings(engine, m, &record, &m->err) != OK) {
+        engine_refuse(engine, m, ERR_INVALID, &found);
         return;
     }
     if (code == OK && !engine_has_room(engine, engine_shard(engine, SHARD_SYSTEM))) {
-        stall(engine, m);
+        engine_stall(engine, m);
         return;
     }
     if (code == OK && there) {
         code = change_bucket(engine, m, &m->err);
     } else if (code == OK) {
-        record = (BucketRecord){.phase = BUCKET_OPEN,
-                                .placement_class = engine->options.standard.number,
-                                .created_ms = clock_wall_ms(engine->options.clock)};
-        while (record.uid == BUCKET_UID_SYSTEM)
-            record.uid = rng_u64(&engine->rng);
-        set_bucket(m, &record);
-        code = append_bucket(engine, m, &record, NULL, &m->err);
+        code = make_bucket(engine, m, &m->err);
     }
     if (code != OK) engine_answer(engine, m, code);
+}
+
+static ErrCode append_bucket_delete(Engine *engine, Mutation *m, Err *err)
+{
+    char key[sizeof BUCKET_KEY_PREFIX + BUCKET_NAME_MAX];
+    int len = snprintf(key, sizeof key, BUCKET_KEY_PREFIX "%.*s", STR_ARG(m->bucket));
+    Target t = {.shard = SHARD_SYSTEM,
+                .bucket = BUCKET_UID_SYSTEM,
+                .versioning = VERSIONING_OFF,
+                .key = str_of(key, (size_t)len)};
+    TRY(store_find(engine_system_reader(engine), t.bucket, t.key, NULL, engine_deciding_view(),
+                   &t.found, &t.there, err));
+    ASSERT(t.there);
+    engine->bucket_changes++;
+    ErrCode code = engine_append_delete(engine, m, &t, err);
+    if (code != OK) engine->bucket_changes--;
+    return code;
 }
 
 static void decide_bucket_delete(Engine *engine, Mutation *m)
@@ -396,44 +687,54 @@ static void decide_bucket_delete(Engine *engine, Mutation *m)
     ErrCode code = bucket_name_valid(m->bucket) ? OK : ERR_NO_BUCKET;
     if (code == OK) code = find_bucket(engine, m->bucket, &record, &found, &there, &m->err);
     if (code == OK && !there) {
-        refuse(engine, m, ERR_NO_BUCKET, &found);
+        engine_refuse(engine, m, ERR_NO_BUCKET, &found);
         return;
     }
-    if (code == OK) code = store_bucket_empty(engine->reader, record.uid, &empty, &m->err);
+    if (code == OK && !engine_class_takes(engine, m, record.placement_class)) return;
+    /* A lead that does not stand may lack what another's log brings back. */
+    if (code == OK && !engine_lead_stands(engine, engine->groups[record.placement_class])) {
+        engine_stall(engine, m);
+        return;
+    }
+    if (code == OK)
+        code = store_bucket_empty(
+            engine_group_reader(engine, engine->groups[record.placement_class]), record.uid, &empty,
+            &m->err);
     if (code == OK && !empty) code = ERR_BUCKET_NOT_EMPTY;
     if (code == OK && !engine_has_room(engine, engine_shard(engine, SHARD_SYSTEM))) {
-        stall(engine, m);
+        engine_stall(engine, m);
         return;
     }
-    if (code == OK) {
-        char key[sizeof BUCKET_KEY_PREFIX + BUCKET_NAME_MAX];
-        int len = snprintf(key, sizeof key, BUCKET_KEY_PREFIX "%.*s", STR_ARG(m->bucket));
-        code = store_find(engine->reader, BUCKET_UID_SYSTEM, str_of(key, (size_t)len), NULL,
-                          deciding_view(), &found, &there, &m->err);
-    }
-    if (code == OK) {
-        ASSERT(there);
-        engine->bucket_changes++;
-        code = append_delete(engine, m, SHARD_SYSTEM, &found, &m->err);
-        if (code != OK) engine->bucket_changes--;
-    }
+    if (code == OK) code = append_bucket_delete(engine, m, &m->err);
     if (code != OK) engine_answer(engine, m, code);
 }
 
 void engine_decide(Engine *engine, Mutation *m)
 {
+    m->async = false;
+    m->require_all = false;
     if (m->has_request && engine_decide_repeat(engine, m)) return;
     if (m->refusal != OK) {
         engine_answer(engine, m, m->refusal);
         return;
     }
+    if (m->takes && !engine_may_take(engine, m)) return;
+    if (m->upload) {
+        engine_decide_upload(engine, m);
+        return;
+    }
     switch (m->type) {
     case MUTATION_PUT:
     case MUTATION_CREATE:
-    case MUTATION_DELETE: decide_by_name(engine, m); break;
+    case MUTATION_DELETE:
+    case MUTATION_TAG: decide_by_name(engine, m); break;
     case MUTATION_UPDATE:
     case MUTATION_DELETE_FILE: decide_by_id(engine, m); break;
     case MUTATION_BUCKET_CREATE: decide_bucket_create(engine, m); break;
     case MUTATION_BUCKET_DELETE: decide_bucket_delete(engine, m); break;
+    case MUTATION_EXPIRE: decide_expire(engine, m); break;
+    case MUTATION_KEY_CREATE:
+    case MUTATION_KEY_REVOKE: engine_decide_key(engine, m); break;
+    case MUTATION_CLASS_SET: engine_decide_class(engine, m); break;
     }
 }

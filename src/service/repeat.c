@@ -18,15 +18,21 @@ ErrCode engine_request_key(Mutation *m, Str *key, Err *err)
 static ErrCode fill_repeat(Mutation *m, const RequestRow *row, Err *err)
 {
     m->repeated = true;
-    m->created = row->op == OP_CREATE;
+    m->created = row->op == OP_CREATE; /* a file that is there again was created, too */
     m->row = (FileRow){.file = row->file,
                        .version = row->version,
-                       .flags = ROW_FLAG_DIGEST_KNOWN,
+                       .flags = m->digest_unknown ? 0 : ROW_FLAG_DIGEST_KNOWN,
                        .created_ms = file_id_created_ms(row->file),
                        .updated_ms = row->time_ms,
                        .size = m->size,
                        .digest = m->digest,
                        .attrs = m->attrs};
+    if (m->expires_ms != 0) {
+        buf_clear(&m->attr_buf);
+        TRY(buf_append_str(&m->attr_buf, m->attrs, err));
+        TRY(engine_add_expires(m, row->time_ms, err));
+        m->row.attrs = buf_str(&m->attr_buf);
+    }
     m->row_key = m->key;
     if (m->type != MUTATION_CREATE || m->key.len > 0) return OK;
     return engine_request_key(m, &m->row_key, err);
@@ -38,13 +44,21 @@ bool engine_decide_repeat(Engine *engine, Mutation *m)
     uint64_t oldest_ms = now_ms - MIN(now_ms, (uint64_t)STORE_REQUEST_KEEP_MS);
     StoreRequest first;
     bool found = false;
-    ErrCode code = store_find_request(engine->reader, m->request, oldest_ms, &first, &found,
-                                      &m->err);
+    ErrCode code = OK;
+    unsigned class = 0;
+    /* It may have been about a bucket of another class. */
+    for (const EngineGroup *group; code == OK && !found;) {
+        if ((group = engine_next_group(engine, &class)) == NULL) break;
+        code = store_find_request(engine_group_reader(engine, group), m->request, oldest_ms, &first,
+                                  &found, &m->err);
+        if (found && engine_shard(engine, first.shard)->group != group) found = false;
+    }
     if (code != OK) {
         engine_answer(engine, m, code);
         return true;
     }
     if (!found) return false;
+    engine_note_writes(engine, m, first.row.file);
     if (!sha256_eq(&first.row.request_hash, &m->request_hash)) {
         code = err_set(&m->err, ERR_IDEMPOTENCY,
                        "another request was made with this Idempotency-Key; a new request wants a "

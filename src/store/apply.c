@@ -17,7 +17,7 @@
 /* And so long what was deleted may keep its space on the disk, when changes never cease. */
 #define CHECKPOINT_AFTER_NS (10ULL * 1000 * 1000 * 1000)
 
-static PackType pack_type(const Entry *entry)
+PackType store_pack_type(const Entry *entry)
 {
     if (entry->op == OP_DELETE) return PACK_TOMBSTONE;
     return entry->inline_body.len > 0 ? PACK_BODY : PACK_META;
@@ -40,7 +40,7 @@ static ErrCode fill_pack(Store *store, const Record *record, PackPlace *place, E
     Str payload = {NULL, 0};
     TRY(wal_window_read(store->wal, &store->apply_window, record->pos, record->log_len, &payload,
                         err));
-    Str head = buf_str(&record->head);
+    Str head = sealed_head(record->sealed);
     if (!str_starts_with(payload, head)) {
         return err_set(
             err, ERR_CORRUPT,
@@ -49,7 +49,7 @@ static ErrCode fill_pack(Store *store, const Record *record, PackPlace *place, E
     }
     PackRecord pack = {.entry = record->entry};
     pack.entry.inline_body = str_slice(payload, head.len, payload.len);
-    pack.type = pack_type(&pack.entry);
+    pack.type = store_pack_type(&pack.entry);
     pack.stored_body = pack.entry.inline_body;
     return packs_append(store->packs, &pack, place, err);
 }
@@ -107,7 +107,10 @@ static ErrCode fill_index(Store *store, Record **records, size_t count, const Pa
     rows_begin(&rows, store->index, &store->value_buf);
     rows.risk = store->risk;
     for (size_t i = 0; i < count; i++) {
-        TRY(rows_apply(&rows, &records[i]->entry, &places[i], err));
+        const Entry *entry = &records[i]->entry;
+        if (compact_kind(entry) == COMPACT_KIND_BODY && fault_point("apply.lose_row") != 0)
+            continue;
+        TRY(rows_apply(&rows, entry, &places[i], err));
     }
     uint64_t now_ms = 0;
     for (size_t i = 0; i < count; i++)
@@ -117,18 +120,98 @@ static ErrCode fill_index(Store *store, Record **records, size_t count, const Pa
     return put_applied(store, &rows, records, count, err);
 }
 
-static size_t take_committed(Store *store, Record **records, size_t max)
+/* What a snapshot that was put in has already; under Store.lock. */
+static bool is_in_snapshot(const Store *store, const Record *record)
+{
+    const StoreShard *shard = store->shards[record->entry.shard];
+    return !shard->incomplete && record->entry.lsn <= shard->applied_lsn;
+}
+
+static bool is_held(const Store *store, const Record *record)
+{
+    const StoreShard *shard = store->shards[record->entry.shard];
+    return shard->incomplete;
+}
+
+/* To the others that wait for a snapshot, behind those of its shard. */
+static void hold(Store *store, Record *record)
+{
+    record->next = NULL;
+    if (store->held_last == NULL)
+        store->held_first = record;
+    else
+        store->held_last->next = record;
+    store->held_last = record;
+    atomic_fetch_add(&store->held, 1);
+}
+
+/* Those of shards that wait for a snapshot are put aside, so that nobody walks over them each time;
+ * *needless: those that one had already. */
+static size_t take_committed(Store *store, Record **records, size_t max, Record **needless)
 {
     size_t count = 0;
     lock_take(&store->lock);
-    while (count < max && store->apply_first != NULL) {
+    while (store->apply_first != NULL) {
         Record *record = store->apply_first;
+        bool drop = is_in_snapshot(store, record);
+        bool held = is_held(store, record);
+        if (!drop && !held && count == max) break;
         store->apply_first = record->next;
-        if (store->apply_first == NULL) store->apply_last = NULL;
-        records[count++] = record;
+        if (held) {
+            hold(store, record);
+        } else if (drop) {
+            record->next = *needless;
+            *needless = record;
+        } else {
+            records[count++] = record;
+        }
     }
+    if (store->apply_first == NULL) store->apply_last = NULL;
     lock_give(&store->lock);
     return count;
+}
+
+static void free_needless(Store *store, Record *record)
+{
+    while (record != NULL) {
+        Record *next = record->next;
+        table_remove(store->table, record);
+        record = next;
+    }
+}
+
+/* Those that waited go before those that were committed since; under Store.lock. apply_last is the
+ * caller's to set. */
+static void give_held(Store *store)
+{
+    if (store->held_first == NULL) return;
+    store->held_last->next = store->apply_first;
+    store->apply_first = store->held_first;
+    store->held_first = NULL;
+    store->held_last = NULL;
+    atomic_store(&store->held, 0);
+}
+
+void store_drop_needless(Store *store)
+{
+    Record *needless = NULL;
+    lock_take(&store->lock);
+    give_held(store);
+    Record **link = &store->apply_first;
+    store->apply_last = NULL;
+    while (*link != NULL) {
+        Record *record = *link;
+        if (is_in_snapshot(store, record)) {
+            *link = record->next;
+            record->next = needless;
+            needless = record;
+        } else {
+            store->apply_last = record;
+            link = &record->next;
+        }
+    }
+    lock_give(&store->lock);
+    free_needless(store, needless);
 }
 
 /* Records that could not be applied now go back to the head of the queue, in their order. */
@@ -169,7 +252,9 @@ ErrCode store_apply(Store *store, size_t max, size_t *applied, Err *err)
     if (atomic_load(&store->failed)) return err_set(err, ERR_ROOT_FAILED, "the applier has failed");
     AUTO(void, mem_free) memory = mem_new_array(MIN(max, STORE_APPLY_BATCH), sizeof(Record *));
     Record **records = memory;
-    size_t count = take_committed(store, records, MIN(max, STORE_APPLY_BATCH));
+    Record *needless = NULL;
+    size_t count = take_committed(store, records, MIN(max, STORE_APPLY_BATCH), &needless);
+    free_needless(store, needless);
     if (count == 0) return OK;
     (void)fault_point("store.apply"); /* only a place to be killed at */
     ErrCode code = apply_records(store, records, count, err);
@@ -207,37 +292,60 @@ bool store_wants_checkpoint(const Store *store)
     return stats.active_segment - stats.first_segment >= CHECKPOINT_SEGMENTS;
 }
 
+/* Unlinks the first body of the list at or behind *from, moves *from behind it. */
+static ErrCode unlink_next(Store *store, Buf *from, bool *found, Err *err)
+{
+    Str key = {NULL, 0};
+    Str value = {NULL, 0};
+    BodyId body = {{0}};
+    uint32_t number = 0;
+    TRY(index_batch_first(store->index, buf_str(from), STR("g"), &key, &value, found, err));
+    if (!*found) return OK;
+    if (!row_key_garbage_parse(key, &body, &number))
+        return err_set(err, ERR_CORRUPT, "index.db: a garbage row is malformed");
+    buf_clear(from);
+    TRY(buf_append_str(from, key, err));
+    bool pinned = blob_pinned(store->blobs, body, number);
+    if (!pinned) TRY(blob_remove(store->blobs, body, number, err));
+    if (!pinned) TRY(index_delete(store->index, buf_str(from), err));
+    return buf_append_zeros(from, 1, err);
+}
+
 /* Bodies that no row names, after the checkpoint that made that durable: some of them, so that
- * records do not wait for long. */
+ * records do not wait for long. What a download still reads stays for a later call. */
 static ErrCode unlink_garbage(Store *store, Err *err)
 {
     bool left = true;
+    ErrCode code = OK;
+    if (atomic_load(&store->seeds) > 0) return OK; /* garbage_left: later */
+    AUTO_BUF(from, ROW_KEY_MAX + 1);
+    TRY(buf_append_str(&from, STR("g"), err));
     TRY(index_begin(store->index, err));
-    for (int i = 0; i < GARBAGE_BATCH && left; i++) {
-        Str key = {NULL, 0};
-        Str value = {NULL, 0};
-        bool found = false;
-        ErrCode code = index_batch_first(store->index, STR("g"), STR("g"), &key, &value, &found,
-                                         err);
-        BodyId body = {{0}};
-        uint32_t number = 0;
-        uint8_t copy[64];
-        size_t len = MIN(key.len, sizeof copy);
-        if (code == OK && found && !row_key_garbage_parse(key, &body, &number)) {
-            code = err_set(err, ERR_CORRUPT, "index.db: a garbage row is malformed");
-        }
-        if (code == OK && found) memcpy(copy, key.ptr, len);
-        if (code == OK && found) code = blob_remove(store->blobs, body, number, err);
-        if (code == OK && found) code = index_delete(store->index, str_of(copy, len), err);
-        if (code != OK) {
-            index_rollback(store->index);
-            return code;
-        }
-        left = found;
+    for (int i = 0; i < GARBAGE_BATCH && left && code == OK; i++)
+        code = unlink_next(store, &from, &left, err);
+    if (code != OK) {
+        index_rollback(store->index);
+        return code;
     }
     TRY(index_commit(store->index, err));
     store->garbage_left = left;
     return OK;
+}
+
+/* The oldest segment of entries that are void, but not by the log's own word yet: a start before
+ * that finds them, or misses them if a CHECKPOINT tells of them. */
+static uint64_t oldest_void(Store *store)
+{
+    uint64_t oldest = UINT64_MAX;
+    if (fault_planted("log-cut-before-void")) return oldest;
+    for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
+        const StoreShard *shard = store->shards[i];
+        if (shard == NULL) continue;
+        lock_take(&store->lock);
+        if (shard->void_segment != 0) oldest = MIN(oldest, shard->void_segment);
+        lock_give(&store->lock);
+    }
+    return oldest;
 }
 
 /* The oldest segment that the views do not make dispensable. */
@@ -246,7 +354,8 @@ static uint64_t keep_from(Store *store)
     WalStats stats;
     wal_stats(store->wal, &stats);
     uint64_t keep = stats.active_segment;
-    return MIN(keep, table_oldest_segment(store->table));
+    keep = MIN(keep, table_oldest_segment(store->table)); /* first: store_cut() */
+    return MIN(keep, oldest_void(store));
 }
 
 static ErrCode checkpoint_and_cut(Store *store, Err *err)
@@ -271,11 +380,13 @@ static ErrCode checkpoint_and_cut(Store *store, Err *err)
 
 ErrCode store_checkpoint(Store *store, Err *err)
 {
-    if (!store->dirty && !store->garbage_left && !store->retired_left) return OK;
+    if (!store->dirty && !store->garbage_left && !store->retired_left && !store_has_marks(store))
+        return OK;
     if (atomic_load(&store->failed)) return err_set(err, ERR_ROOT_FAILED, "the applier has failed");
     ErrCode code = store->dirty ? checkpoint_and_cut(store, err) : OK;
     if (code == OK && store->retired_left) code = store_unlink_retired(store, err);
     if (code == OK) code = unlink_garbage(store, err);
+    if (code == OK) code = store_forget_remade(store, err);
     if (code != OK && code != ERR_BUSY && !worth_retrying(code)) {
         atomic_store(&store->failed, true);
     }

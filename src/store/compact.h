@@ -11,7 +11,7 @@
  *
  * What is kept:
  *   a body            while its row stands at exactly this place
- *   a write without   while its version has a row
+ *   a write without   while its version has a row; a delete marker, too
  *   META              while the version that it changes has a row
  *   a tombstone       while a pack with a lower number may hold a record of that name, or, where
  *                     its pack is known to hold few of them, anyway
@@ -22,8 +22,10 @@
  * what it ends was written before it; a later pack holds an older record only of an index that a
  * crash lost, and then the log has the tombstone too and it is applied again, behind that record.
  * The log is cut from its beginning, so where it still holds an older entry it holds the DELETE.
- * Versions count by the packs that hold them. Which names a pack holds is kept in the index (rows
- * 'f'; hashes, so at worst a tombstone stays); a pack without them may hold any.
+ * A write or marker that has no row any more is never a tombstone: whatever ends it ends all that
+ * it had ended (entry_ends()). Versions count by the packs that hold them. Which names a pack holds
+ * is kept in the index (rows 'f'; hashes, so at worst a tombstone stays); a pack without them may
+ * hold any.
  *
  * Crashes: records are synced in the new pack before rows move; rows move only if they still say
  * the old place; the old pack is unlinked behind the checkpoint of the index that made that

@@ -173,7 +173,6 @@ ErrCode compact_look(IndexReader *reader, const PackRecord *record, const PackPl
     if (kind == COMPACT_KIND_REQUEST || out->tombstone) return OK;
     TRY(look_row(reader, entry, &row, &found, err));
     out->needed = found && (kind != COMPACT_KIND_BODY || same_place(&row.place, place));
-    out->tombstone = kind == COMPACT_KIND_MARKER && !found;
     if (found) out->request = false; /* the record that stands elsewhere tells of it */
     return OK;
 }
@@ -201,9 +200,11 @@ ErrCode compact_outlived(Store *store, IndexReader *reader, const Entry *entry, 
     VersionId version = row.version;
     /* Whatever keeps it from being read, the tombstone is then kept. */
     if (packs_read(store->packs, &row.place, false, buf, &newer, NULL) != OK) return OK;
+    bool keeps = (newer.entry.flags & ENTRY_FLAG_KEEP_OLDER) != 0 &&
+                 !fault_planted("compact-trusts-kept");
     *outlived = newer.entry.lsn == version.lsn && newer.entry.term == version.term &&
                 newer.entry.op == OP_UPDATE && /* a CREATE relies on the DELETE before it */
-                (newer.entry.flags & ENTRY_FLAG_KEEP_OLDER) == 0;
+                !keeps;
     return OK;
 }
 

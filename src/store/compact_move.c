@@ -21,7 +21,7 @@ static ErrCode still_needed(Store *store, const Entry *entry, const PackPlace *p
     CompactKind kind = compact_kind(entry);
     Str value = {NULL, 0};
     bool found = false;
-    *needed = kind >= COMPACT_KIND_MARKER;
+    *needed = kind >= COMPACT_KIND_TOMBSTONE;
     if (*needed) return OK;
     TRY(index_batch_get(store->index, str_of(key, key_len), &value, &found, err));
     if (!found && !(fault_planted("compact-overwrites-newer") && kind == COMPACT_KIND_BODY)) {
@@ -56,9 +56,8 @@ static ErrCode keep_request(Store *store, PackRecord *record, Buf *attrs, bool *
     return *found ? compact_request_only(&old, attrs, record, err) : OK;
 }
 
-/* The same row with another place. */
-static ErrCode put_row(Store *store, const uint8_t *key, size_t key_len, const FileRow *row,
-                       Err *err)
+ErrCode store_put_row(Store *store, const uint8_t *key, size_t key_len, const FileRow *row,
+                      Err *err)
 {
     Buf *buf = &store->move_buf;
     buf_clear(buf);
@@ -81,7 +80,7 @@ static ErrCode move_record(Store *store, Rows *rows, const CompactStep *step, si
     ASSERT(total == place->length || compact_kind(entry) == COMPACT_KIND_REQUEST);
     uint8_t key[ROW_KEY_MAX];
     size_t key_len = 0;
-    if (compact_kind(entry) < COMPACT_KIND_MARKER) {
+    if (compact_kind(entry) < COMPACT_KIND_TOMBSTONE) {
         key_len = row_key_name(key, entry->bucket, entry_key(entry), compact_version(entry));
     }
     FileRow row = {0};
@@ -97,7 +96,7 @@ static ErrCode move_record(Store *store, Rows *rows, const CompactStep *step, si
     if (compact_kind(entry) != COMPACT_KIND_BODY) return OK;
     TRY(rows_pack_dead(rows, place, err));
     row.place = new_place;
-    return put_row(store, key, key_len, &row, err);
+    return store_put_row(store, key, key_len, &row, err);
 }
 
 static ErrCode move_records(Store *store, const CompactStep *step, uint64_t *moved, Err *err)
@@ -193,13 +192,12 @@ static ErrCode do_step(Store *store, const CompactStep *step, uint64_t *moved, E
     return retire(store, step, err);
 }
 
-/* Nothing was lost or half done. */
-static bool harmless(ErrCode code)
+bool store_step_harmless(ErrCode code)
 {
     return code == ERR_NO_SPACE || code == ERR_NO_MEMORY || code == ERR_SYSTEM || code == ERR_BUSY;
 }
 
-static void note_dirty(Store *store)
+void store_note_dirty(Store *store)
 {
     if (!store->dirty) store->dirty_since_ns = clock_boot_ns(store->options.clock);
     store->dirty = true;
@@ -218,10 +216,10 @@ ErrCode store_compact(Store *store, CompactStep *step, Err *err)
     else
         index_rollback(store->index);
     if (code != OK) {
-        if (!harmless(code)) atomic_store(&store->failed, true);
+        if (!store_step_harmless(code)) atomic_store(&store->failed, true);
         return err_wrap(err, code, "compact pack %" PRIu64, step->pack);
     }
-    note_dirty(store);
+    store_note_dirty(store);
     atomic_fetch_add(&store->compacted.bytes_moved, moved);
     if (step->kind != COMPACT_RETIRE) return OK;
     store->retired_left = true;
@@ -307,6 +305,7 @@ static ErrCode unlink_batch(Store *store, Err *err)
 
 ErrCode store_unlink_retired(Store *store, Err *err)
 {
+    if (atomic_load(&store->seeds) > 0) return OK; /* retired_left: later */
     TRY(index_begin(store->index, err));
     ErrCode code = unlink_batch(store, err);
     if (code != OK) {

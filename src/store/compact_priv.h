@@ -13,13 +13,13 @@ typedef enum {
     COMPACT_KIND_BODY = 1, /* its row says where it stands */
     COMPACT_KIND_WRITE,    /* a version without a body here */
     COMPACT_KIND_META,
-    COMPACT_KIND_MARKER, /* a delete marker: a version, and it may end null versions */
+    COMPACT_KIND_MARKER, /* a delete marker: a version */
     COMPACT_KIND_TOMBSTONE,
     COMPACT_KIND_REQUEST, /* what is left of a change whose file needs it no longer */
     COMPACT_KIND_CONTROL  /* of the shard, of no file */
 } CompactKind;
 CompactKind compact_kind(const Entry *entry);
-/* The version whose row decides whether entry, of a kind before MARKER, is needed; and MARKER. */
+/* The version whose row decides whether entry, of a kind before TOMBSTONE, is needed. */
 VersionId compact_version(const Entry *entry);
 
 typedef enum { COMPACT_MOVE = 1, COMPACT_NAMES, COMPACT_RETIRE } CompactStepKind;
@@ -53,7 +53,7 @@ void names_deinit(Names *names);
 
 typedef struct {
     bool needed;
-    bool tombstone; /* instead of needed: a tombstone, or a marker without a row */
+    bool tombstone; /* instead of needed */
     bool request;   /* the index has the row of its request */
 } CompactLook;
 /* Does the index still need record, which stands at place? */
@@ -77,6 +77,13 @@ MUST_USE ErrCode compact_names_of(IndexReader *reader, uint64_t pack, const Name
 MUST_USE ErrCode compact_pack_row(IndexReader *reader, uint64_t pack, PackRow *out, Err *err);
 
 /* --- compact_move.c: the applier's --- */
+/* Puts the row of a version, as it is in *row, under key. */
+MUST_USE ErrCode store_put_row(Store *store, const uint8_t *key, size_t key_len, const FileRow *row,
+                               Err *err);
+/* Was nothing lost or half done by a step that failed so? */
+bool store_step_harmless(ErrCode code);
+/* A batch was committed that a checkpoint is to make durable. */
+void store_note_dirty(Store *store);
 /* Unlinks the packs that were retired before the last checkpoint. */
 MUST_USE ErrCode store_unlink_retired(Store *store, Err *err);
 

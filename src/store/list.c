@@ -22,7 +22,15 @@ struct StoreList {
     bool index_done;
     bool index_ahead; /* index_name holds the cursor's next name */
     Buf index_name;
+    const Str *only; /* names that begin with one of these; count 0: all */
+    size_t only_count;
     bool done;
+    bool versions;  /* all of them are given … */
+    bool over;      /* … even those whose time is over */
+    bool in_name;   /* the next is of `name`, older than `last` */
+    bool told_name; /* the newest of `name` was given, or is not to be told apart */
+    Buf name;
+    VersionId last;
 };
 
 /* The list goes on behind key. */
@@ -42,6 +50,16 @@ static size_t group_len(const StoreList *list, Str key)
     return at == rest.len ? 0 : list->prefix.len + at + 1;
 }
 
+/* The cursor goes where the list does, which may be far. */
+static ErrCode seek_from(StoreList *list, Err *err)
+{
+    if (list->cursor == NULL) return OK;
+    uint8_t key[ROW_KEY_MAX];
+    size_t len = row_key_bucket_prefix(key, list->bucket, buf_str(&list->from));
+    list->index_ahead = false;
+    return list->index_done ? OK : index_seek(list->cursor, str_of(key, len), err);
+}
+
 /* The list goes on behind every name that starts with the group. */
 static ErrCode move_behind_group(StoreList *list, Err *err)
 {
@@ -50,11 +68,27 @@ static ErrCode move_behind_group(StoreList *list, Err *err)
     uint8_t *last = &list->from.data[list->from.len - 1];
     ASSERT(*last < 0xff); /* the delimiter is ASCII */
     (*last)++;
-    if (list->cursor == NULL) return OK;
-    uint8_t key[ROW_KEY_MAX];
-    size_t len = row_key_bucket_prefix(key, list->bucket, buf_str(&list->from));
-    list->index_ahead = false;
-    return list->index_done ? OK : index_seek(list->cursor, str_of(key, len), err);
+    return seek_from(list, err);
+}
+
+/* May name be given? If not, *next is where names may be again; its ptr NULL: nowhere. */
+static bool is_shown(const StoreList *list, Str name, Str *next)
+{
+    *next = (Str){NULL, 0};
+    if (list->only_count == 0) return true;
+    for (size_t i = list->only_count; i-- > 0;) {
+        if (str_starts_with(name, list->only[i])) return true;
+        if (str_cmp(list->only[i], name) < 0) break; /* so are all before */
+        *next = list->only[i];
+    }
+    return false;
+}
+
+static ErrCode move_to(StoreList *list, Str next, Err *err)
+{
+    buf_clear(&list->from);
+    TRY(buf_append_str(&list->from, next, err));
+    return seek_from(list, err);
 }
 
 ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options, StoreList **out,
@@ -68,6 +102,11 @@ ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options, St
     buf_init(&list->from, KEY_MAX + 1);
     buf_init(&list->group, KEY_MAX);
     buf_init(&list->index_name, KEY_MAX);
+    buf_init(&list->name, KEY_MAX);
+    list->only = options->only;
+    list->only_count = options->only_count;
+    list->versions = options->versions;
+    list->over = options->over;
     if (options->prefix.len > KEY_MAX || options->after.len > KEY_MAX) {
         return err_set(err, ERR_KEY_TOO_LONG, "prefix or after is longer than %d bytes", KEY_MAX);
     }
@@ -76,9 +115,11 @@ ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options, St
     }
     TRY(buf_append_str(&list->prefix, options->prefix, err));
     Str after = options->after;
-    if (after.len > 0 && group_len(list, after) == after.len) {
-        /* A page that ended with a rolled-up prefix: behind all names under it. */
-        TRY(buf_append_str(&list->group, after, err));
+    size_t group = group_len(list, after);
+    if (group > 0) {
+        /* A page that ended with a rolled-up prefix, or a place within one, as S3 has it: behind
+         * all names under it. */
+        TRY(buf_append_str(&list->group, str_slice(after, 0, group), err));
         TRY(move_behind_group(list, err));
     } else if (after.len > 0 && str_cmp(after, options->prefix) >= 0) {
         TRY(buf_append_str(&list->from, after, err));
@@ -86,6 +127,14 @@ ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options, St
         TRY(buf_append(&list->from, "\x01", 1, err));
     } else {
         TRY(buf_append_str(&list->from, options->prefix, err));
+    }
+    Str next;
+    if (options->versions && options->after_version.lsn != 0 && key_valid(after) &&
+        is_shown(list, after, &next) && str_starts_with(after, options->prefix) &&
+        group_len(list, after) == 0) {
+        TRY(buf_append_str(&list->name, after, err));
+        list->last = options->after_version;
+        list->in_name = true;
     }
     *out = TAKE(list);
     return OK;
@@ -99,6 +148,7 @@ void store_list_close(StoreList *list)
     buf_deinit(&list->from);
     buf_deinit(&list->group);
     buf_deinit(&list->index_name);
+    buf_deinit(&list->name);
     mem_free(list);
 }
 
@@ -182,12 +232,86 @@ static ErrCode next_name(StoreList *list, Buf *out, bool *found, bool *outrun, E
     return code;
 }
 
+static bool is_over(const StoreList *list, const StoreFound *file)
+{
+    return !list->over && store_is_over(list->reader->store, &file->row);
+}
+
+/* The next version of the name in hand; *found false: it is over, or there is none. */
+static ErrCode next_version(StoreList *list, StoreFound *file, bool *found, Err *err)
+{
+    Str name = buf_str(&list->name);
+    StoreFound newest = {.latest = false};
+    bool any = false;
+    if (!list->told_name) { /* the one that the list goes on behind may be gone since */
+        TRY(store_look(list->reader, list->bucket, name, STORE_NEWEST, list->last, STORE_COMMITTED,
+                       &newest, &any, err));
+    }
+    TRY(store_look(list->reader, list->bucket, name, STORE_OLDER, list->last, STORE_COMMITTED, file,
+                   found, err));
+    if (*found) {
+        file->latest = any && version_id_cmp(newest.row.version, file->row.version) == 0;
+        list->last = file->row.version;
+    }
+    list->told_name = true;
+    list->in_name = *found;
+    *found = *found && !is_over(list, file);
+    return OK;
+}
+
+/* Versions older than file, of the same name, come next. */
+static ErrCode go_into(StoreList *list, const StoreFound *file, Err *err)
+{
+    buf_clear(&list->name);
+    TRY(buf_append_str(&list->name, file->key, err));
+    list->last = file->row.version;
+    list->in_name = true;
+    list->told_name = true;
+    return OK;
+}
+
+/* What is to be given of name: its current version, or its newest. */
+static ErrCode look_at_name(StoreList *list, Str name, StoreFound *file, bool *found, Err *err)
+{
+    if (!list->versions) {
+        return store_find(list->reader, list->bucket, name, NULL, STORE_COMMITTED, file, found,
+                          err);
+    }
+    TRY(store_look(list->reader, list->bucket, name, STORE_NEWEST, (VersionId){0}, STORE_COMMITTED,
+                   file, found, err));
+    file->latest = true;
+    if (!*found || !is_over(list, file)) return OK;
+    *found = false;
+    return go_into(list, file, err);
+}
+
+/* name gives file: goes behind it, or behind all that is rolled up with it. */
+static ErrCode roll_up(StoreList *list, StoreFound *file, bool *is_prefix, Err *err)
+{
+    size_t group = group_len(list, file->key);
+    *is_prefix = group > 0;
+    if (group > 0) {
+        buf_clear(&list->group);
+        TRY(buf_append_str(&list->group, str_slice(file->key, 0, group), err));
+        TRY(move_behind_group(list, err));
+        file->key = buf_str(&list->group);
+        return OK;
+    }
+    return list->versions ? go_into(list, file, err) : OK;
+}
+
 ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool *found, Err *err)
 {
     AUTO_BUF(name, KEY_MAX);
+    *is_prefix = false;
     while (!list->done) {
         bool there = false;
         bool outrun = false;
+        if (list->in_name) {
+            TRY(next_version(list, file, found, err));
+            if (*found) return OK;
+            continue;
+        }
         buf_clear(&name);
         TRY(next_name(list, &name, &there, &outrun, err));
         if (outrun) {
@@ -195,20 +319,18 @@ ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool
             continue;
         }
         if (!there || !str_starts_with(buf_str(&name), buf_str(&list->prefix))) break;
+        Str next;
+        if (!is_shown(list, buf_str(&name), &next)) {
+            if (next.ptr == NULL) break;
+            TRY(move_to(list, next, err));
+            continue;
+        }
         StoreFound result;
         bool alive = false;
-        TRY(store_find_name(list->reader, list->bucket, buf_str(&name), NULL, STORE_COMMITTED,
-                            &result, &alive, err));
+        TRY(look_at_name(list, buf_str(&name), &result, &alive, err));
         TRY(move_behind(list, buf_str(&name), err));
         if (!alive) continue;
-        size_t group = group_len(list, result.key);
-        *is_prefix = group > 0;
-        if (group > 0) {
-            buf_clear(&list->group);
-            TRY(buf_append_str(&list->group, str_slice(result.key, 0, group), err));
-            TRY(move_behind_group(list, err));
-            result.key = buf_str(&list->group);
-        }
+        TRY(roll_up(list, &result, is_prefix, err));
         *file = result;
         *found = true;
         return OK;
@@ -220,7 +342,7 @@ ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool
 
 ErrCode store_bucket_empty(StoreReader *reader, BucketUid bucket, bool *empty, Err *err)
 {
-    StoreListOptions options = {.bucket = bucket};
+    StoreListOptions options = {.bucket = bucket, .versions = true, .over = true};
     AUTO(StoreList, store_list_close) list = NULL;
     TRY(store_list_open(reader, &options, &list, err));
     StoreFound file;

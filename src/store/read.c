@@ -1,10 +1,9 @@
 /* Look-ups: the table first, the index afterwards; see store/table.h for why nothing is missed. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/store_priv.h"
-
-#define DEAD_MAX 64 /* versions deleted one by one, un-applied, of one name */
 
 ErrCode store_reader_open(Store *store, StoreReader **out, Err *err)
 {
@@ -12,6 +11,7 @@ ErrCode store_reader_open(Store *store, StoreReader **out, Err *err)
     reader->store = store;
     buf_init(&reader->row, ROW_VALUE_MAX);
     buf_init(&reader->key, ROW_KEY_MAX);
+    buf_init(&reader->meta, ATTRS_MAX);
     buf_init(&reader->body, ENTRY_MAX + PACK_HEADER_LEN);
     TRY(index_reader_open(store->index, &reader->index, err));
     TRY(index_reader_open(store->index, &reader->scan, err));
@@ -26,24 +26,105 @@ void store_reader_free(StoreReader *reader)
     index_reader_free(reader->scan);
     buf_deinit(&reader->row);
     buf_deinit(&reader->key);
+    buf_deinit(&reader->meta);
     buf_deinit(&reader->body);
     cache_free(reader->cache);
     mem_free(reader);
 }
 
+/* Versions that have ended though the index may show them. */
+typedef struct {
+    VersionId *items; /* deleted one by one; in the order of ids once sorted */
+    size_t count;
+    size_t capacity;
+    bool sorted;
+    VersionId all_upto;    /* and all up to this one … */
+    VersionId null_before; /* … and null versions before this one */
+} Ended;
+
+/* Attributes that a version got since it was written. */
+typedef struct {
+    VersionId version;
+    Str attrs; /* heap memory: the record may be applied and gone before the index is asked */
+} Meta;
+
 /* What the table says of a name. */
 typedef struct {
     bool decided; /* the index need not be asked */
     bool found;
-    VersionId dead[DEAD_MAX]; /* versions that are deleted though the index may show them */
-    size_t dead_count;
+    Ended ended;
+    Meta *metas; /* the newest of each version */
+    size_t meta_count;
 } TableAnswer;
 
-static bool is_dead(const TableAnswer *answer, VersionId version)
+static const Meta *find_meta(const TableAnswer *answer, VersionId version)
 {
-    for (size_t i = 0; i < answer->dead_count; i++) {
-        if (version_id_cmp(answer->dead[i], version) == 0) return true;
+    for (size_t i = 0; i < answer->meta_count; i++)
+        if (version_id_cmp(answer->metas[i].version, version) == 0) return &answer->metas[i];
+    return NULL;
+}
+
+/* e is a META; the walk meets newer ones first. */
+static void note_meta(TableAnswer *answer, const Entry *e)
+{
+    if (find_meta(answer, e->target) != NULL) return;
+    answer->metas = mem_resize(answer->metas, (answer->meta_count + 1) * sizeof *answer->metas);
+    char *copy = mem_new(e->attrs.len + 1);
+    memcpy(copy, e->attrs.ptr, e->attrs.len);
+    answer->metas[answer->meta_count++] = (Meta){e->target, str_of(copy, e->attrs.len)};
+}
+
+static void answer_deinit(TableAnswer *answer)
+{
+    for (size_t i = 0; i < answer->meta_count; i++)
+        mem_free((char *)(uintptr_t)answer->metas[i].attrs.ptr);
+    mem_free(answer->metas);
+    mem_free(answer->ended.items);
+}
+
+static int ended_order(const void *a, const void *b)
+{
+    return version_id_cmp(*(const VersionId *)a, *(const VersionId *)b);
+}
+
+static bool has_ended(const Ended *ended, VersionId version, bool null_version)
+{
+    if (version_id_cmp(version, ended->all_upto) <= 0) return true;
+    if (null_version && version_id_cmp(version, ended->null_before) < 0) return true;
+    if (ended->count == 0) return false;
+    if (ended->sorted) {
+        return bsearch(&version, ended->items, ended->count, sizeof version, ended_order) != NULL;
     }
+    for (size_t i = ended->count; i-- > 0;) { /* mostly the last */
+        if (version_id_cmp(ended->items[i], version) == 0) return true;
+    }
+    return false;
+}
+
+static void raise(VersionId *to, VersionId version)
+{
+    if (version_id_cmp(version, *to) > 0) *to = version;
+}
+
+/* What e ends of the versions before it, as entry_ends() has it. True: all of them. */
+static bool note_ended(Ended *ended, const Entry *e)
+{
+    VersionId own = {.term = e->term, .lsn = e->lsn};
+    bool null_version = (e->flags & ENTRY_FLAG_NULL_VERSION) != 0;
+    bool keeps = (e->flags & (ENTRY_FLAG_KEEP_OLDER | ENTRY_FLAG_DELETE_MARKER)) != 0;
+    if (e->op == OP_META) return false;
+    if (e->target.lsn == 0) {
+        if (!keeps) return true;
+        if (null_version) raise(&ended->null_before, own);
+        return false;
+    }
+    if (ended->count == ended->capacity) {
+        ended->capacity = MAX(2 * ended->capacity, (size_t)8);
+        ended->items = mem_resize(ended->items, ended->capacity * sizeof *ended->items);
+    }
+    ended->items[ended->count++] = e->target;
+    if (null_version) raise(&ended->null_before, e->target);
+    if ((e->flags & ENTRY_FLAG_ALL_VERSIONS) != 0) raise(&ended->all_upto, e->target);
     return false;
 }
 
@@ -52,7 +133,7 @@ static ErrCode take_record(StoreReader *reader, const Record *record, StoreFound
 {
     buf_clear(&reader->row);
     buf_clear(&reader->key);
-    TRY(buf_append_str(&reader->row, buf_str(&record->head), err));
+    TRY(buf_append_str(&reader->row, buf_str(&record->sealed->head), err));
     TRY(buf_append_str(&reader->key, record->key, err));
     const Entry *e = &record->entry;
     Entry entry = *e;
@@ -67,14 +148,6 @@ static ErrCode take_record(StoreReader *reader, const Record *record, StoreFound
     return OK;
 }
 
-/* Does this record end what was before it under its name? */
-static bool ends_older(const Entry *e)
-{
-    if (e->op == OP_CREATE || e->op == OP_UPDATE) return (e->flags & ENTRY_FLAG_KEEP_OLDER) == 0;
-    if (e->op != OP_DELETE) return false;
-    return e->target.lsn == 0 && (e->flags & ENTRY_FLAG_DELETE_MARKER) == 0;
-}
-
 static void note_wait(const Record *record, StoreView view, StoreFound *out)
 {
     if (view != STORE_PENDING || record->state != RECORD_PENDING || out->pending) return;
@@ -83,34 +156,35 @@ static void note_wait(const Record *record, StoreView view, StoreFound *out)
     out->lsn = record->entry.lsn;
 }
 
+static bool wants(StoreWhich which, VersionId wanted, VersionId version)
+{
+    if (which == STORE_NEWEST) return true;
+    int order = version_id_cmp(version, wanted);
+    return which == STORE_EXACT ? order == 0 : order < 0;
+}
+
 /* Walks the chain of a name from its newest visible record. Table lock held. */
-static ErrCode ask_chain(StoreReader *reader, const Record *record, const VersionId *version,
-                         StoreView view, TableAnswer *answer, StoreFound *out, Err *err)
+static ErrCode ask_chain(StoreReader *reader, const Record *record, StoreWhich which,
+                         VersionId wanted, StoreView view, TableAnswer *answer, StoreFound *out,
+                         Err *err)
 {
     for (; record != NULL; record = record->older) {
-        if (record->failed) continue;
-        if (view == STORE_COMMITTED && record->state != RECORD_COMMITTED) continue;
+        if (view == STORE_COMMITTED && !record_is_seen(record)) continue;
         const Entry *e = &record->entry;
         note_wait(record, view, out);
         VersionId own = {.term = e->term, .lsn = e->lsn};
+        if (e->op == OP_META) note_meta(answer, e);
         bool is_version = e->op == OP_CREATE || e->op == OP_UPDATE ||
                           (e->op == OP_DELETE && (e->flags & ENTRY_FLAG_DELETE_MARKER) != 0);
-        bool wanted = version == NULL || version_id_cmp(*version, own) == 0;
-        if (is_version && wanted && !is_dead(answer, own)) {
+        if (is_version && wants(which, wanted, own) &&
+            !has_ended(&answer->ended, own, entry_makes_null(e))) {
             answer->decided = true;
             answer->found = true;
             return take_record(reader, record, out, err);
         }
-        if (ends_older(e)) {
+        if (note_ended(&answer->ended, e)) {
             answer->decided = true;
             return OK;
-        }
-        if (e->op == OP_DELETE && e->target.lsn != 0) {
-            if (answer->dead_count == DEAD_MAX) {
-                return err_set(err, ERR_BUSY, "%d versions of one file wait to be deleted",
-                               DEAD_MAX);
-            }
-            answer->dead[answer->dead_count++] = e->target;
         }
     }
     return OK;
@@ -134,68 +208,93 @@ static ErrCode take_row(StoreReader *reader, Str row_key, Str value, StoreFound 
     return OK;
 }
 
-/* The newest version that the index has. */
-static ErrCode newest_row(StoreReader *reader, BucketUid bucket, Str key, StoreFound *out,
-                          bool *found, Err *err)
+/* The one version, if the index has it. */
+static ErrCode exact_row(StoreReader *reader, BucketUid bucket, Str key, VersionId version,
+                         StoreFound *out, bool *found, Err *err)
 {
     uint8_t bytes[ROW_KEY_MAX];
-    Str prefix = str_of(bytes, row_key_name_prefix(bytes, bucket, key));
-    Str row_key = {NULL, 0};
+    Str row_key = str_of(bytes, row_key_name(bytes, bucket, key, version));
     Str value = {NULL, 0};
-    TRY(index_first(reader->index, prefix, prefix, &row_key, &value, found, err));
+    TRY(index_get(reader->index, row_key, &value, found, err));
     return *found ? take_row(reader, row_key, value, out, err) : OK;
 }
 
-static ErrCode ask_index(StoreReader *reader, BucketUid bucket, Str key, const VersionId *version,
-                         const TableAnswer *answer, StoreFound *out, bool *found, Err *err)
+/* From the newest, or the one behind wanted, to older ones: the first that has not ended. */
+static ErrCode ask_index(StoreReader *reader, BucketUid bucket, Str key, StoreWhich which,
+                         VersionId wanted, const Ended *ended, StoreFound *out, bool *found,
+                         Err *err)
 {
-    if (version == NULL && answer->dead_count == 0)
-        return newest_row(reader, bucket, key, out, found, err);
     uint8_t bytes[ROW_KEY_MAX];
-    size_t prefix_len = row_key_name_prefix(bytes, bucket, key);
     uint8_t from[ROW_KEY_MAX];
-    size_t from_len = version == NULL ? row_key_name_prefix(from, bucket, key)
-                                      : row_key_name(from, bucket, key, *version);
-    AUTO(IndexCursor, index_cursor_close) cursor = NULL;
-    TRY(index_scan(reader->index, str_of(from, from_len), &cursor, err));
+    Str prefix = str_of(bytes, row_key_name_prefix(bytes, bucket, key));
+    size_t from_len = prefix.len;
+    memcpy(from, prefix.ptr, prefix.len);
+    if (which == STORE_EXACT) {
+        TRY(exact_row(reader, bucket, key, wanted, out, found, err));
+    } else if (which == STORE_OLDER) {
+        from_len = row_key_name(from, bucket, key, wanted);
+        from[from_len++] = 0; /* the next key */
+    }
     for (;;) {
         Str row_key = {NULL, 0};
         Str value = {NULL, 0};
-        bool more = false;
-        TRY(index_next(cursor, &row_key, &value, &more, err));
-        if (!more || !str_starts_with(row_key, str_of(bytes, prefix_len))) break;
-        if (version != NULL && !str_eq(row_key, str_of(from, from_len))) break;
-        TRY(take_row(reader, row_key, value, out, err));
-        if (is_dead(answer, out->row.version)) continue;
-        *found = true;
-        return OK;
+        if (which != STORE_EXACT) {
+            TRY(index_first(reader->index, str_of(from, from_len), prefix, &row_key, &value, found,
+                            err));
+            if (*found) TRY(take_row(reader, row_key, value, out, err));
+        }
+        if (!*found) return OK;
+        bool null_version = (out->row.flags & ROW_FLAG_NULL_VERSION) != 0;
+        *found = !has_ended(ended, out->row.version, null_version);
+        if (*found || which == STORE_EXACT) return OK;
+        from_len = row_key_name(from, bucket, key, out->row.version);
+        from[from_len++] = 0;
     }
-    *found = false;
-    return OK;
 }
 
-ErrCode store_find_name(StoreReader *reader, BucketUid bucket, Str key, const VersionId *version,
-                        StoreView view, StoreFound *out, bool *found, Err *err)
+static ErrCode look(StoreReader *reader, BucketUid bucket, Str key, StoreWhich which,
+                    VersionId version, StoreView view, TableAnswer *answer, StoreFound *out,
+                    Err *err)
 {
-    ASSERT(key.len <= KEY_MAX);
-    StoreFound result = {0};
-    TableAnswer answer;
-    answer.decided = false;
-    answer.found = false;
-    answer.dead_count = 0;
     Table *table = reader->store->table;
     if (table_count(table) > 0) {
         table_read_lock(table);
         const Record *record = table_find(table, bucket, key, view == STORE_COMMITTED);
-        ErrCode code = ask_chain(reader, record, version, view, &answer, &result, err);
+        ErrCode code = ask_chain(reader, record, which, version, view, answer, out, err);
         table_unlock(table);
         if (code != OK) return code;
     }
-    if (!answer.decided) {
-        TRY(ask_index(reader, bucket, key, version, &answer, &result, &answer.found, err));
-    }
-    if (answer.found && version == NULL && (result.row.flags & ROW_FLAG_DELETE_MARKER) != 0) {
-        answer.found = false;
+    if (answer->decided) return OK;
+    Ended *ended = &answer->ended;
+    if (ended->count > 0) qsort(ended->items, ended->count, sizeof *ended->items, ended_order);
+    ended->sorted = true;
+    return ask_index(reader, bucket, key, which, version, ended, out, &answer->found, err);
+}
+
+/* Attributes of what was found, if a META says others. */
+static ErrCode take_meta(StoreReader *reader, const TableAnswer *answer, StoreFound *out, Err *err)
+{
+    const Meta *meta = find_meta(answer, out->row.version);
+    if (meta == NULL) return OK;
+    buf_clear(&reader->meta);
+    TRY(buf_append_str(&reader->meta, meta->attrs, err));
+    out->row.attrs = buf_str(&reader->meta);
+    return OK;
+}
+
+ErrCode store_look(StoreReader *reader, BucketUid bucket, Str key, StoreWhich which,
+                   VersionId version, StoreView view, StoreFound *out, bool *found, Err *err)
+{
+    ASSERT(key.len <= KEY_MAX);
+    StoreFound result = {0};
+    TableAnswer answer = {.decided = false};
+    ErrCode code = look(reader, bucket, key, which, version, view, &answer, &result, err);
+    if (code == OK && answer.found) code = take_meta(reader, &answer, &result, err);
+    answer_deinit(&answer);
+    if (code != OK) return code;
+    if (!answer.found) { /* what was looked at and has ended is nobody's */
+        result.row = (FileRow){0};
+        result.key = (Str){NULL, 0};
     }
     *out = result;
     *found = answer.found;
@@ -205,7 +304,44 @@ ErrCode store_find_name(StoreReader *reader, BucketUid bucket, Str key, const Ve
 ErrCode store_find(StoreReader *reader, BucketUid bucket, Str key, const VersionId *version,
                    StoreView view, StoreFound *out, bool *found, Err *err)
 {
-    return store_find_name(reader, bucket, key, version, view, out, found, err);
+    StoreWhich which = version == NULL ? STORE_NEWEST : STORE_EXACT;
+    VersionId wanted = version == NULL ? (VersionId){0} : *version;
+    TRY(store_look(reader, bucket, key, which, wanted, view, out, found, err));
+    bool marker = (out->row.flags & ROW_FLAG_DELETE_MARKER) != 0;
+    if (*found && version == NULL && marker) *found = false;
+    if (*found && store_is_over(reader->store, &out->row)) *found = false;
+    return OK;
+}
+
+bool store_is_over(const Store *store, const FileRow *row)
+{
+    uint64_t expires_ms = file_row_expires(row);
+    return expires_ms != 0 && expires_ms <= clock_wall_ms(store->options.clock);
+}
+
+ErrCode store_next_over(StoreReader *reader, uint64_t now_ms, Buf *cursor, StoreOver *out,
+                        bool *found, Err *err)
+{
+    Str key = {NULL, 0};
+    Str value = {NULL, 0};
+    uint64_t expires_ms = 0;
+    StoreOver over;
+    bool more = false;
+    if (cursor->len > 0) TRY(buf_append_zeros(cursor, 1, err)); /* the next key */
+    Str from = cursor->len > 0 ? buf_str(cursor) : STR("e");
+    TRY(index_first(reader->index, from, STR("e"), &key, &value, &more, err));
+    *found = false;
+    if (!more) return OK;
+    buf_clear(cursor);
+    TRY(buf_append_str(cursor, key, err));
+    if (!row_key_expires_parse(buf_str(cursor), &expires_ms, &over.bucket, &over.key,
+                               &over.version)) {
+        return err_set(err, ERR_CORRUPT, "index.db: the row of a version that ends is malformed");
+    }
+    if (expires_ms > now_ms) return OK;
+    *out = over;
+    *found = true;
+    return OK;
 }
 
 /* Where a file's name is: from the table, or from the index. */
@@ -253,13 +389,11 @@ ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version
         *found = false;
         return OK;
     }
-    StoreFound result;
-    bool there = false;
-    TRY(store_find_name(reader, bucket, str_of(key, key_len), version, view, &result, &there, err));
-    if (there && !id128_eq(result.row.file, file))
-        there = false; /* another file has the name now */
-    *out = result;
-    *found = there;
+    TRY(store_find(reader, bucket, str_of(key, key_len), version, view, out, found, err));
+    if (!id128_eq(out->row.file, file)) { /* another file has the name now, or none */
+        *found = false;
+        out->row = (FileRow){0};
+    }
     return OK;
 }
 

@@ -75,6 +75,14 @@ ErrCode rebuild_keep_orphans(Disk *disk, Err *err)
     return disk_create_durable(disk, REBUILD_KEEP_ORPHANS, (Str){NULL, 0}, err);
 }
 
+static ErrCode note_remade(Disk *disk, Err *err)
+{
+    DiskStat stat;
+    TRY(disk_stat(disk, REBUILD_REMADE, &stat, err));
+    if (stat.exists) return OK;
+    return disk_create_durable(disk, REBUILD_REMADE, (Str){NULL, 0}, err);
+}
+
 /* A place to be killed or to fail at, in test builds. */
 static ErrCode pass(const char *point, Err *err)
 {
@@ -155,7 +163,8 @@ static ErrCode apply_ref(Build *build, Rows *rows, const RebuildRef *ref, Err *e
         .pack = build->refs.packs[ref->pack], .offset = ref->offset, .length = ref->length};
     PackRecord record;
     TRY(packs_read(build->packs, &place, false, &build->record, &record, err));
-    const Entry *entry = &record.entry;
+    Entry *entry = &record.entry;
+    if (fault_planted("rebuild-forgets-versions")) entry->flags &= (uint16_t)~ENTRY_FLAG_KEEP_OLDER;
     if (entry->lsn != ref->lsn || entry->shard != ref->shard || entry->term != ref->term) {
         return err_set(err, ERR_CORRUPT, "pack %" PRIu64 " at %" PRIu64 " changed meanwhile",
                        place.pack, place.offset);
@@ -311,6 +320,7 @@ ErrCode rebuild_index_of(Disk *disk, Packs *packs, Blobs *blobs, const RebuildOp
     TRY(finish_index(&build, err));
     report->applied = build.refs.count;
     TRY(rebuild_keep_orphans(disk, err));
+    TRY(note_remade(disk, err));
     return put_in_place(&build, disk, err);
 }
 

@@ -11,6 +11,12 @@
 /* While it is there, bodies that nothing names are moved to quarantine/ instead of unlinked. */
 #define REBUILD_KEEP_ORPHANS REBUILD_QUARANTINE "/orphans.keep"
 
+/* While it is there, rows may be of files that a snapshot of another root took away, which packs
+ * don't tell: of several roots this one is to be given their rows (store/seed.h). */
+#define REBUILD_REMADE "index.remade"
+/* The same: large bodies that its log names may be missing. */
+#define REBUILD_OWED "bodies.owed"
+
 #define REBUILD_REQUEST 0 /* only what is left of a change for its request (store/compact.h) */
 
 /* One good pack record, in 32 bytes: there are as many as there were changes. */

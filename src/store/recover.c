@@ -1,8 +1,10 @@
 /* Start: the index says per shard how far it is complete; the log is read from its beginning, what
  * the index has is skipped (and compared at the joint), the rest goes into the table as pending. */
+#include "store/store_priv.h"
+
 #include <inttypes.h>
 
-#include "store/store_priv.h"
+#include "base/fault.h"
 
 ErrCode store_read_applied(Store *store, Err *err)
 {
@@ -34,16 +36,22 @@ ErrCode store_read_applied(Store *store, Err *err)
     }
 }
 
-/* The log gives a change of shard at lsn: does it join what is known? */
-static ErrCode check_joint(const StoreShard *s, const Entry *entry, const Frame *frame, Err *err)
+/* The log gives a change of shard at lsn: does it join what is known? One that is not what the
+ * index has at that lsn may be the beginning of a tail that a TRUNCATE voids later: *skip. */
+static ErrCode check_joint(StoreShard *s, const Entry *entry, const Frame *frame, bool *skip,
+                           Err *err)
 {
-    if (entry->lsn == s->applied_lsn && !sha256_eq(&entry->checksum, &s->applied_hash)) {
-        return err_set(err, ERR_CORRUPT,
-                       "segment %" PRIu64 " offset %" PRIu64 ": shard %u lsn %" PRIu64
-                       " is not the entry that index.db has applied",
-                       frame->pos.segment, frame->pos.offset, entry->shard, entry->lsn);
+    Lsn applied = s->incomplete ? 0 : s->applied_lsn;
+    *skip = entry->lsn <= applied || s->void_from != 0;
+    if (s->void_from != 0) return OK;
+    bool is_other = entry->lsn == applied && !sha256_eq(&entry->checksum, &s->applied_hash);
+    if (is_other && !fault_planted("void-tail-refused")) {
+        s->void_from = entry->lsn;
+        s->void_gap = 0;
+        s->void_pos = frame->pos;
+        return OK;
     }
-    if (entry->lsn <= s->applied_lsn) return OK;
+    if (entry->lsn <= applied && !is_other) return OK;
     if (entry->lsn != s->replay_lsn + 1 || !sha256_eq(&entry->prev_hash, &s->replay_hash)) {
         return err_set(err, ERR_CORRUPT,
                        "segment %" PRIu64 " offset %" PRIu64 ": shard %u lsn %" PRIu64
@@ -54,15 +62,38 @@ static ErrCode check_joint(const StoreShard *s, const Entry *entry, const Frame 
     return OK;
 }
 
+/* A tail that another one replaced should have been voided. */
+static ErrCode check_voided(const StoreShard *s, unsigned shard, Err *err)
+{
+    if (s->void_from == 0) return OK;
+    if (s->void_gap != 0) {
+        return err_set(err, ERR_CORRUPT,
+                       "shard %u: the log begins behind lsn %" PRIu64
+                       " but index.db is applied only up to lsn %" PRIu64
+                       "; the index is older than its log: see "
+                       "`holdfast recover --rebuild index DIR`",
+                       shard, s->void_gap, s->void_from - 1);
+    }
+    return err_set(err, ERR_CORRUPT,
+                   "segment %" PRIu64 " offset %" PRIu64 ": shard %u lsn %" PRIu64
+                   " is not the entry that index.db has applied",
+                   s->void_pos.segment, s->void_pos.offset, shard, s->void_from);
+}
+
 static ErrCode replay_entry(Store *store, const Frame *frame, Str payload, Err *err)
 {
     Entry entry;
     TRY(entry_parse(payload, &entry, err)); /* the Wal has verified it */
     StoreShard *s = store_shard(store, entry.shard);
-    TRY(check_joint(s, &entry, frame, err));
-    if (entry.lsn <= s->applied_lsn) return OK;
-    AUTO(Record, record_free) made = NULL;
-    TRY(record_new(&entry, &made, err));
+    bool skip = false;
+    TRY(check_joint(s, &entry, frame, &skip, err));
+    store_note_place(store, s, entry.lsn, frame->pos, (uint32_t)payload.len);
+    if (skip) return OK;
+    Sealed *sealed = NULL;
+    TRY(sealed_new(&entry, &sealed, err));
+    AUTO(Record, record_free) made = record_new(sealed);
+    sealed_drop_body(sealed);
+    sealed_unref(sealed);
     if (record_has_name(made) && !key_valid(made->key)) {
         return err_set(err, ERR_CORRUPT,
                        "segment %" PRIu64 " offset %" PRIu64 ": shard %u lsn %" PRIu64
@@ -82,19 +113,9 @@ static ErrCode replay_entry(Store *store, const Frame *frame, Str payload, Err *
     return OK;
 }
 
-/* Entries of a shard from `from` on are void: the newest of the replayed ones go. */
-static ErrCode replay_truncate(Store *store, Str payload, Err *err)
+/* All records from `from` on go; what is left ends there. */
+static void drop_replayed(Store *store, StoreShard *s, Lsn from)
 {
-    Truncate truncate;
-    TRY(truncate_decode(payload, &truncate, err));
-    Lsn from = truncate.from;
-    StoreShard *s = store_shard(store, truncate.shard);
-    if (from <= s->applied_lsn) {
-        return err_set(err, ERR_CORRUPT,
-                       "shard %u: TRUNCATE from lsn %" PRIu64 " reaches below lsn %" PRIu64
-                       ", which is applied",
-                       truncate.shard, from, s->applied_lsn);
-    }
     Record *keep = NULL;
     Record *record = s->replayed;
     for (; record != NULL && record->entry.lsn < from; record = record->next)
@@ -109,12 +130,85 @@ static ErrCode replay_truncate(Store *store, Str payload, Err *err)
         s->replayed = NULL;
     else
         keep->next = NULL;
-    s->replay_lsn = keep == NULL ? s->applied_lsn : keep->entry.lsn;
-    s->replay_hash = keep == NULL ? s->applied_hash : keep->entry.checksum;
+}
+
+/* Entries of a shard from `from` on are void: the newest of the replayed ones go. */
+static ErrCode replay_truncate(Store *store, Str payload, Err *err)
+{
+    Truncate truncate;
+    TRY(truncate_decode(payload, &truncate, err));
+    if (fault_planted("truncate-voids-nothing")) return OK;
+    Lsn from = truncate.from;
+    StoreShard *s = store_shard(store, truncate.shard);
+    /* Of a tail that was replaced before the index was written: nothing of it is here. */
+    if (s->void_from != 0 && from <= s->void_from) s->void_from = 0;
+    places_cut(&s->places, from - 1);
+    if (!s->incomplete && from <= s->applied_lsn) return OK;
+    if (s->incomplete && from > s->replay_lsn) return OK;
+    drop_replayed(store, s, from);
+    const Record *last = s->replayed_last;
+    s->replay_lsn = last != NULL ? last->entry.lsn : s->incomplete ? from - 1 : s->applied_lsn;
+    s->replay_hash = last != NULL    ? last->entry.checksum
+                     : s->incomplete ? truncate.hash
+                                     : s->applied_hash;
     return OK;
 }
 
-/* A shard of which the log begins later than the index reaches has lost entries. */
+/* The log of the shard begins anew behind state's last entry: of what is before it nothing counts,
+ * and nothing that is in the index. */
+static void begin_anew(Store *store, StoreShard *s, const ReplicaState *state)
+{
+    drop_replayed(store, s, 0);
+    places_cut(&s->places, 0);
+    s->void_from = 0;
+    s->incomplete = true;
+    s->base_term = state->last_term;
+    s->commit_lsn = state->last_lsn;
+    s->replay_lsn = state->last_lsn;
+    s->replay_hash = state->last_hash;
+}
+
+/* The snapshot is whole, and the index has it: records that it holds are not to be applied. */
+static ErrCode end_incomplete(Store *store, StoreShard *s, unsigned shard, Err *err)
+{
+    s->incomplete = false;
+    s->commit_lsn = s->applied_lsn;
+    if (s->replay_lsn < s->applied_lsn) { /* the index went on since */
+        s->replay_lsn = s->applied_lsn;
+        s->replay_hash = s->applied_hash;
+    }
+    while (s->replayed != NULL && s->replayed->entry.lsn <= s->applied_lsn) {
+        Record *record = s->replayed;
+        bool is_other = record->entry.lsn == s->applied_lsn &&
+                        !sha256_eq(&record->entry.checksum, &s->applied_hash);
+        s->replayed = record->next;
+        if (s->replayed == NULL) s->replayed_last = NULL;
+        table_remove(store->table, record);
+        if (is_other)
+            return err_set(err, ERR_CORRUPT,
+                           "shard %u lsn %" PRIu64 " is not the entry that index.db has applied",
+                           shard, s->applied_lsn);
+    }
+    return OK;
+}
+
+static ErrCode replay_state(Store *store, const Frame *frame, Str payload, Err *err)
+{
+    ReplicaState state;
+    Dec dec = dec_of(payload.ptr, payload.len);
+    if (!replica_state_decode(&dec, &state))
+        return err_set(err, ERR_CORRUPT, "a state record is malformed");
+    StoreShard *s = store_shard(store, state.shard);
+    if (frame->kind == FRAME_RESET)
+        begin_anew(store, s, &state);
+    else if (s->incomplete && !state.incomplete)
+        return end_incomplete(store, s, state.shard, err);
+    return OK;
+}
+
+/* A shard of which the log begins later than the index reaches has lost entries, unless they were
+ * the end of a tail that a TRUNCATE behind this CHECKPOINT voids, and what replaced it is shorter.
+ */
 static ErrCode replay_checkpoint(Store *store, Str payload, Err *err)
 {
     CheckpointReader reader;
@@ -125,14 +219,13 @@ static ErrCode replay_checkpoint(Store *store, Str payload, Err *err)
         TRY(checkpoint_next(&reader, &state, &found, err));
         if (!found) return OK;
         StoreShard *s = store_shard(store, state.shard);
-        if (s->replay_lsn < state.last_lsn) {
-            return err_set(err, ERR_CORRUPT,
-                           "shard %u: the log begins behind lsn %" PRIu64
-                           " but index.db is applied only up to lsn %" PRIu64
-                           "; the index is older than its log: see "
-                           "`holdfast recover --rebuild index DIR`",
-                           state.shard, state.last_lsn, s->replay_lsn);
-        }
+        if (state.incomplete && !s->incomplete)
+            begin_anew(store, s, &state); /* in a log cut since */
+        if (s->replay_lsn >= state.last_lsn) continue;
+        if (fault_planted("void-end-refused")) return err_set(err, ERR_CORRUPT, "an end is void");
+        if (s->void_from != 0) continue;
+        s->void_from = s->replay_lsn + 1;
+        s->void_gap = state.last_lsn;
     }
 }
 
@@ -150,7 +243,8 @@ static ErrCode on_record(void *ctx, const Frame *frame, Str payload, Err *err)
     case FRAME_ENTRY: return replay_entry(store, frame, payload, err);
     case FRAME_TRUNCATE: return replay_truncate(store, payload, err);
     case FRAME_CHECKPOINT: return replay_checkpoint(store, payload, err);
-    case FRAME_STATE:
+    case FRAME_RESET:
+    case FRAME_STATE: return replay_state(store, frame, payload, err);
     case FRAME_ATTEST:
     case FRAME_PAD: return OK; /* the Wal keeps these */
     }
@@ -163,8 +257,10 @@ static ErrCode check_tails(Store *store, Err *err)
 {
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
         if (store->shards[i] == NULL) continue;
+        TRY(check_voided(store->shards[i], i, err));
         ReplicaState state = {.shard = (ShardId)i};
         wal_replica_state(store->wal, (ShardId)i, &state);
+        if (state.incomplete) continue; /* its index may be anything */
         if (state.last_lsn < store->shards[i]->applied_lsn) {
             return err_set(err, ERR_CORRUPT,
                            "shard %u: index.db is applied up to lsn %" PRIu64

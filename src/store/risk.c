@@ -186,36 +186,37 @@ static void item_copy(const Item *item, RiskEntry *out)
 static void log_new(const RiskFound *found)
 {
     if (id128_is_zero(found->file)) {
-        LOG(ERROR, "place.at_risk", "cause=%s place=" LOG_STR " offset=%" PRIu64 " error=" LOG_STR,
-            risk_cause_name(found->cause), LOG_CSTR(found->place), found->offset,
-            LOG_CSTR(found->detail));
+        LOG_TO(OPERATIONS, ERROR, "place.at_risk",
+               "cause=%s place=" LOG_STR " offset=%" PRIu64 " error=" LOG_STR,
+               risk_cause_name(found->cause), LOG_CSTR(found->place), found->offset,
+               LOG_CSTR(found->detail));
         return;
     }
     char id[ID128_TEXT_LEN + 1];
     char version[VERSION_ID_TEXT_LEN + 1];
     id128_text(found->file, id);
     version_id_text(found->version, version);
-    LOG(ERROR, "file.at_risk",
-        "id=\"%s\" version=\"%s\" key=" LOG_STR " size=%" PRIu64 " cause=%s place=" LOG_STR
-        " offset=%" PRIu64 " error=" LOG_STR,
-        id, version, LOG_ARG(found->key), found->size, risk_cause_name(found->cause),
-        LOG_CSTR(found->place), found->offset, LOG_CSTR(found->detail));
+    LOG_TO(OPERATIONS, ERROR, "file.at_risk",
+           "id=\"%s\" version=\"%s\" key=" LOG_STR " size=%" PRIu64 " cause=%s place=" LOG_STR
+           " offset=%" PRIu64 " error=" LOG_STR,
+           id, version, LOG_ARG(found->key), found->size, risk_cause_name(found->cause),
+           LOG_CSTR(found->place), found->offset, LOG_CSTR(found->detail));
 }
 
 static void log_end(const Item *item, RiskEnd why)
 {
     const char *reason = why == RISK_WHOLE ? "whole" : "gone";
     if (id128_is_zero(item->file)) {
-        LOG(INFO, "place.risk_ended", "why=%s place=" LOG_STR " offset=%" PRIu64, reason,
-            LOG_CSTR(item_place(item)), item->offset);
+        LOG_TO(OPERATIONS, INFO, "place.risk_ended", "why=%s place=" LOG_STR " offset=%" PRIu64,
+               reason, LOG_CSTR(item_place(item)), item->offset);
         return;
     }
     char id[ID128_TEXT_LEN + 1];
     char version[VERSION_ID_TEXT_LEN + 1];
     id128_text(item->file, id);
     version_id_text(item->version, version);
-    LOG(INFO, "file.risk_ended", "why=%s id=\"%s\" version=\"%s\" key=" LOG_STR, reason, id,
-        version, LOG_ARG(str_of(item->text, item->key_len)));
+    LOG_TO(OPERATIONS, INFO, "file.risk_ended", "why=%s id=\"%s\" version=\"%s\" key=" LOG_STR,
+           reason, id, version, LOG_ARG(str_of(item->text, item->key_len)));
 }
 
 /* One more (1) or one fewer (-1) of item's kind is listed. */
@@ -264,7 +265,7 @@ void risk_add(Risk *risk, const RiskFound *found)
     lock_give(&risk->lock);
     if (!listed) {
         if (atomic_fetch_add(&risk->unlisted, 1) == 0) {
-            LOG(ERROR, "risk.list_full", "listed=%d", RISK_MAX);
+            LOG_TO(OPERATIONS, ERROR, "risk.list_full", "listed=%d", RISK_MAX);
         }
         return;
     }
@@ -363,6 +364,17 @@ size_t risk_index_places(const Risk *risk)
 uint64_t risk_unlisted(const Risk *risk)
 {
     return atomic_load_explicit(&risk->unlisted, memory_order_relaxed);
+}
+
+bool risk_has(Risk *risk, FileId file, VersionId version)
+{
+    RiskCursor key;
+    if (risk_files(risk) == 0) return false;
+    Str at = file_key(file, version, &key);
+    lock_take(&risk->lock);
+    bool listed = omap_get(risk->entries, at) != NULL;
+    lock_give(&risk->lock);
+    return listed;
 }
 
 bool risk_next(Risk *risk, RiskCursor *cursor, RiskEntry *out)

@@ -74,6 +74,9 @@ size_t risk_index_places(const Risk *risk); /* of these places those of index.db
 uint64_t risk_unlisted(const Risk *risk);   /* sightings for which there was no room; may count one
                                                file more than once */
 
+/* Is the version listed? */
+bool risk_has(Risk *risk, FileId file, VersionId version);
+
 typedef struct {
     FileId file; /* all zero: a place */
     VersionId version;

@@ -134,11 +134,23 @@ static ErrCode check_strangers(Disk *disk, Err *err)
                    strangers.name, ROOT_FILE, ROOT_FILE);
 }
 
+/* A copy from another directory that was cut off, where nothing else is or it has begun to take
+ * its place. */
+static ErrCode check_recovered(Disk *disk, bool exists, Err *err)
+{
+    DiskStat stat;
+    TRY(disk_stat(disk, exists ? ROOT_RECOVER_READY : ROOT_RECOVER_DIR, &stat, err));
+    if (!stat.exists) return OK;
+    return err_set(err, ERR_CORRUPT,
+                   "`holdfast recover --from` was cut off here: run it again, it goes on");
+}
+
 static ErrCode check_directory(Disk *disk, bool *exists, Err *err)
 {
     DiskStat stat;
     TRY(disk_stat(disk, ROOT_FILE, &stat, err));
     *exists = stat.exists;
+    TRY(check_recovered(disk, stat.exists, err));
     return stat.exists ? OK : check_strangers(disk, err);
 }
 

@@ -122,6 +122,12 @@ static ErrCode count_extent(Rows *b, const Extent *extent, bool more, Err *err)
     }
     uint8_t bytes[16];
     Enc enc = enc_of(bytes, sizeof bytes);
+    if (more && references == 0) {
+        /* The version before may have been the last to name it, in this batch or an earlier one. */
+        uint8_t garbage[ROW_KEY_MAX];
+        size_t len = row_key_garbage(garbage, extent->body, extent->number);
+        TRY(index_delete(index, str_of(garbage, len), err));
+    }
     if (more || references > 1) {
         enc_varint(&enc, more ? references + 1 : references - 1);
         return put(b, key, key_len, &enc, err);
@@ -140,9 +146,22 @@ static ErrCode count_extents(Rows *b, Str extents, uint32_t count, bool more, Er
     return OK;
 }
 
-/* Removes the version's row and what hangs on it. row_key and row are copies. */
-static ErrCode drop_version(Rows *b, BucketUid bucket, Str row_key, const FileRow *row, Err *err)
+/* The row by which a version that ends by itself is found, put or deleted. */
+static ErrCode change_expires(Rows *b, BucketUid bucket, Str key, const FileRow *row, bool more,
+                              Err *err)
 {
+    uint64_t expires_ms = file_row_expires(row);
+    uint8_t bytes[ROW_KEY_MAX];
+    if (expires_ms == 0) return OK;
+    Str own = str_of(bytes, row_key_expires(bytes, expires_ms, bucket, key, row->version));
+    return more ? index_put(b->index, own, (Str){NULL, 0}, err) : index_delete(b->index, own, err);
+}
+
+/* Removes the version's row and what hangs on it. row_key and row are copies. */
+static ErrCode drop_version(Rows *b, BucketUid bucket, Str key, Str row_key, const FileRow *row,
+                            Err *err)
+{
+    TRY(change_expires(b, bucket, key, row, false, err));
     if (row->place.pack != 0) TRY(rows_pack_dead(b, &row->place, err));
     TRY(count_extents(b, row->extents, row->extent_count, false, err));
     if ((row->flags & ROW_FLAG_DELETE_MARKER) == 0) {
@@ -152,48 +171,77 @@ static ErrCode drop_version(Rows *b, BucketUid bucket, Str row_key, const FileRo
     return index_delete(b->index, row_key, err);
 }
 
-/* Which versions of a name an entry ends. */
-typedef enum { DROP_ALL, DROP_NULL, DROP_TARGET } DropRule;
-
-/* Drops the versions of entry's name by rule; *left: does any stay; *file: id of a dropped one. */
-static ErrCode drop_versions(Rows *b, const Entry *entry, DropRule rule, bool *left, FileId *file,
-                             Err *err)
+/* The first row of entry's name that entry may end, and with it all older ones: into from. */
+static size_t first_ended(const Entry *entry, uint8_t from[ROW_KEY_MAX])
 {
-    Index *index = b->index;
+    if (entry->op == OP_DELETE && entry->target.lsn != 0)
+        return row_key_name(from, entry->bucket, entry_key(entry), entry->target);
+    return row_key_name_prefix(from, entry->bucket, entry_key(entry));
+}
+
+/* One version and nothing before it. */
+static bool ends_one(const Entry *entry)
+{
+    return entry->op == OP_DELETE && entry->target.lsn != 0 &&
+           (entry->flags & (ENTRY_FLAG_NULL_VERSION | ENTRY_FLAG_ALL_VERSIONS)) == 0;
+}
+
+/* Reads the row under key, whose copy goes to own_key, into row, with views into b->value. */
+static ErrCode take_row(Rows *b, Str key, Str value, uint8_t own_key[ROW_KEY_MAX], FileRow *row,
+                        Err *err)
+{
+    BucketUid bucket;
+    Str name;
+    buf_clear(b->value);
+    TRY(buf_append_str(b->value, value, err));
+    size_t len = MIN(key.len, (size_t)ROW_KEY_MAX - 1); /* a longer one is malformed */
+    memcpy(own_key, key.ptr, len);
+    if (len != key.len || !file_row_decode(buf_str(b->value), row) ||
+        !row_key_name_parse(str_of(own_key, len), &bucket, &name, &row->version)) {
+        return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
+    }
+    return OK;
+}
+
+/* Drops the versions that entry ends; *left: does any of those looked at stay; *file: id of a
+ * dropped one. */
+static ErrCode drop_versions(Rows *b, const Entry *entry, bool *left, FileId *file, Err *err)
+{
     uint8_t prefix[ROW_KEY_MAX];
     size_t prefix_len = row_key_name_prefix(prefix, entry->bucket, entry_key(entry));
     uint8_t from[ROW_KEY_MAX];
-    size_t from_len = row_key_name_prefix(from, entry->bucket, entry_key(entry));
+    size_t from_len = first_ended(entry, from);
     *left = false;
     for (;;) {
         Str key = {NULL, 0};
         Str value = {NULL, 0};
         bool found = false;
-        TRY(index_batch_first(index, str_of(from, from_len), str_of(prefix, prefix_len), &key,
+        FileRow row;
+        TRY(index_batch_first(b->index, str_of(from, from_len), str_of(prefix, prefix_len), &key,
                               &value, &found, err));
         if (!found) return OK;
-        BucketUid bucket;
-        Str name;
-        FileRow row;
-        buf_clear(b->value);
-        TRY(buf_append_str(b->value, value, err));
-        from_len = MIN(key.len, sizeof from - 1); /* a longer one is malformed */
-        memcpy(from, key.ptr, from_len);
-        if (from_len != key.len || !file_row_decode(buf_str(b->value), &row) ||
-            !row_key_name_parse(str_of(from, from_len), &bucket, &name, &row.version)) {
-            return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
-        }
-        bool drop = rule == DROP_ALL ||
-                    (rule == DROP_NULL && (row.flags & ROW_FLAG_NULL_VERSION) != 0) ||
-                    (rule == DROP_TARGET && version_id_cmp(row.version, entry->target) == 0);
-        if (drop) {
+        from_len = key.len;
+        TRY(take_row(b, key, value, from, &row, err));
+        bool null_version = (row.flags & ROW_FLAG_NULL_VERSION) != 0;
+        if (entry_ends(entry, row.version, null_version)) {
             *file = row.file;
-            TRY(drop_version(b, bucket, str_of(from, from_len), &row, err));
+            TRY(drop_version(b, entry->bucket, entry_key(entry), str_of(from, from_len), &row,
+                             err));
         } else {
             *left = true;
         }
+        if (ends_one(entry)) return OK;
         from[from_len++] = 0; /* the next key */
     }
+}
+
+static ErrCode has_version(Rows *b, const Entry *entry, bool *found, Err *err)
+{
+    uint8_t bytes[ROW_KEY_MAX];
+    Str prefix = str_of(bytes, row_key_name_prefix(bytes, entry->bucket, entry_key(entry)));
+    Str key = {NULL, 0};
+    Str value = {NULL, 0};
+    return index_batch_first(b->index, prefix, prefix, &key, &value, found, err);
 }
 
 static ErrCode drop_id(Rows *b, FileId file, Err *err)
@@ -201,6 +249,41 @@ static ErrCode drop_id(Rows *b, FileId file, Err *err)
     uint8_t key[ROW_KEY_MAX];
     size_t len = row_key_file(key, file);
     return index_delete(b->index, str_of(key, len), err);
+}
+
+/* Is a version of file left under the name? */
+static ErrCode has_file(Rows *b, BucketUid bucket, Str name, FileId file, bool *out, Err *err)
+{
+    uint8_t prefix[ROW_KEY_MAX];
+    uint8_t from[ROW_KEY_MAX];
+    size_t prefix_len = row_key_name_prefix(prefix, bucket, name);
+    size_t from_len = prefix_len;
+    memcpy(from, prefix, prefix_len);
+    *out = false;
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        FileRow row;
+        TRY(index_batch_first(b->index, str_of(from, from_len), str_of(prefix, prefix_len), &key,
+                              &value, &found, err));
+        if (!found) return OK;
+        from_len = key.len;
+        TRY(take_row(b, key, value, from, &row, err));
+        *out = id128_eq(row.file, file);
+        if (*out) return OK;
+        from[from_len++] = 0; /* the next key */
+    }
+}
+
+ErrCode rows_drop_version(Rows *b, BucketUid bucket, Str key, Str row_key, const FileRow *row,
+                          Err *err)
+{
+    bool left = false;
+    FileId file = row->file;
+    TRY(drop_version(b, bucket, key, row_key, row, err));
+    TRY(has_file(b, bucket, key, file, &left, err));
+    return left ? OK : drop_id(b, file, err);
 }
 
 static ErrCode put_version(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
@@ -216,23 +299,14 @@ static ErrCode put_version(Rows *b, const Entry *entry, const PackPlace *place, 
     Enc enc = enc_of(buf->data, buf->capacity);
     file_row_encode(&row, &enc);
     TRY(put(b, key, len, &enc, err));
+    TRY(change_expires(b, entry->bucket, entry_key(entry), &row, true, err));
     TRY(count_extents(b, entry->extents, entry->extent_count, true, err));
     if ((row.flags & ROW_FLAG_DELETE_MARKER) != 0) return OK;
     return count_file(b, entry->bucket, 1, (int64_t)entry->size, err);
 }
 
-static ErrCode apply_write(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
+static ErrCode put_id(Rows *b, const Entry *entry, Err *err)
 {
-    bool left = false;
-    FileId old = {{0}};
-    bool keep = (entry->flags & ENTRY_FLAG_KEEP_OLDER) != 0;
-    bool null_version = (entry->flags & ENTRY_FLAG_NULL_VERSION) != 0;
-    /* A name that is created has no version: that was decided against all entries before it. */
-    if (entry->op != OP_CREATE && (!keep || null_version)) {
-        TRY(drop_versions(b, entry, keep ? DROP_NULL : DROP_ALL, &left, &old, err));
-    }
-    if (!id128_is_zero(old) && !id128_eq(old, entry->file)) TRY(drop_id(b, old, err));
-    TRY(put_version(b, entry, place, err));
     uint8_t key[ROW_KEY_MAX];
     size_t key_len = row_key_file(key, entry->file);
     uint8_t value[KEY_MAX + 16];
@@ -241,18 +315,37 @@ static ErrCode apply_write(Rows *b, const Entry *entry, const PackPlace *place, 
     return put(b, key, key_len, &enc, err);
 }
 
+/* May a version be there that entry, a write, ends? A name that is created has none, unless the
+ * entry says so: that was decided against all entries before it. */
+static bool may_end(const Entry *entry)
+{
+    bool keep = (entry->flags & ENTRY_FLAG_KEEP_OLDER) != 0;
+    if (keep) return (entry->flags & ENTRY_FLAG_NULL_VERSION) != 0;
+    return entry->op != OP_CREATE || (entry->flags & ENTRY_FLAG_ALL_VERSIONS) != 0;
+}
+
+static ErrCode apply_write(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
+{
+    bool left = false;
+    FileId old = {{0}};
+    if (may_end(entry)) TRY(drop_versions(b, entry, &left, &old, err));
+    if (!left && !id128_is_zero(old) && !id128_eq(old, entry->file)) TRY(drop_id(b, old, err));
+    TRY(put_version(b, entry, place, err));
+    return put_id(b, entry, err);
+}
+
 static ErrCode apply_delete(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
 {
     bool left = false;
     FileId old = {{0}};
-    if ((entry->flags & ENTRY_FLAG_DELETE_MARKER) != 0) {
-        if ((entry->flags & ENTRY_FLAG_NULL_VERSION) != 0) {
-            TRY(drop_versions(b, entry, DROP_NULL, &left, &old, err));
-        }
-        return put_version(b, entry, place, err);
+    bool marker = (entry->flags & ENTRY_FLAG_DELETE_MARKER) != 0;
+    bool null_version = (entry->flags & ENTRY_FLAG_NULL_VERSION) != 0;
+    if (!marker || null_version) TRY(drop_versions(b, entry, &left, &old, err));
+    if (marker) {
+        TRY(put_version(b, entry, place, err));
+        return put_id(b, entry, err);
     }
-    DropRule rule = entry->target.lsn != 0 ? DROP_TARGET : DROP_ALL;
-    TRY(drop_versions(b, entry, rule, &left, &old, err));
+    if (!left && entry->target.lsn != 0) TRY(has_version(b, entry, &left, err));
     if (!left && !id128_is_zero(old)) TRY(drop_id(b, old, err));
     return OK;
 }
@@ -272,7 +365,10 @@ static ErrCode apply_meta(Rows *b, const Entry *entry, Err *err)
     if (!file_row_decode(buf_str(&old), &row)) {
         return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
     }
+    row.version = entry->target;
+    TRY(change_expires(b, entry->bucket, entry_key(entry), &row, false, err));
     row.attrs = entry->attrs;
+    TRY(change_expires(b, entry->bucket, entry_key(entry), &row, true, err));
     Buf *buf = b->value;
     buf_clear(buf);
     TRY(buf_reserve(buf, entry->attrs.len + row.extents.len + 512, err));
@@ -287,15 +383,26 @@ static ErrCode apply_request(Rows *b, const Entry *entry, Err *err)
     RequestId id;
     RequestRow row;
     if (!request_row_of_entry(entry, &id, &row)) return OK;
+    return rows_request(b, entry->shard, id, &row, row.time_ms, err);
+}
+
+ErrCode rows_request(Rows *b, ShardId shard, RequestId id, const RequestRow *row, uint64_t time_ms,
+                     Err *err)
+{
     uint8_t key[ROW_KEY_MAX];
-    size_t len = row_key_request(key, entry->shard, id);
+    uint8_t expiry[ROW_KEY_MAX];
     uint8_t bytes[128];
+    size_t len = row_key_request(key, shard, id);
+    size_t expiry_len = row_key_request_expiry(expiry, time_ms + STORE_REQUEST_KEEP_MS, shard, id);
     Enc enc = enc_of(bytes, sizeof bytes);
-    request_row_encode(&row, &enc);
+    if (row == NULL) {
+        TRY(index_delete(b->index, str_of(key, len), err));
+        return index_delete(b->index, str_of(expiry, expiry_len), err);
+    }
+    request_row_encode(row, &enc);
     TRY(put(b, key, len, &enc, err));
-    len = row_key_request_expiry(key, row.time_ms + STORE_REQUEST_KEEP_MS, entry->shard, id);
     enc = enc_of(bytes, sizeof bytes);
-    return put(b, key, len, &enc, err);
+    return put(b, expiry, expiry_len, &enc, err);
 }
 
 ErrCode rows_apply(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
@@ -315,6 +422,13 @@ ErrCode rows_apply(Rows *b, const Entry *entry, const PackPlace *place, Err *err
     case OP_NOOP: return OK; /* they change no row but the applied lsn */
     }
     return err_set(err, ERR_FORMAT_VERSION, "operation %d is not known", (int)entry->op);
+}
+
+ErrCode rows_put_version(Rows *b, const Entry *entry, const PackPlace *place, Err *err)
+{
+    TRY(rows_pack_filled(b, entry, place, err));
+    TRY(put_version(b, entry, place, err));
+    return put_id(b, entry, err);
 }
 
 void rows_begin(Rows *b, Index *index, Buf *value)

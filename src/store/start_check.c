@@ -149,10 +149,10 @@ static void tell(const Check *check)
 {
     for (size_t i = 0; i < check->count; i++) {
         const ShortPack *pack = &check->packs[i];
-        LOG(ERROR, "store.pack_missing",
-            "pack=%" PRIu64 " bytes=%" PRIu64 " files=%" PRIu64
-            " mend=\"holdfast recover --rebuild packs\"",
-            pack->pack, pack->size, pack->files);
+        LOG_TO(OPERATIONS, ERROR, "store.pack_missing",
+               "pack=%" PRIu64 " bytes=%" PRIu64 " files=%" PRIu64
+               " mend=\"holdfast recover --rebuild packs\"",
+               pack->pack, pack->size, pack->files);
     }
 }
 

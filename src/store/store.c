@@ -124,6 +124,7 @@ ErrCode store_open(Disk *disk, const StoreOptions *options, Store **out, StoreOp
     StoreOpened found = {0};
     TRY(open_parts(store, &found, err));
     TRY(store_recover(store, &found, err));
+    TRY(store_note_remade(store, err));
     TRY(cut_torn_pack(store, err));
     TRY(store_review_risk(store, true, err));
     TRY(store_check_packs(store, err));
@@ -141,8 +142,11 @@ void store_free(Store *store)
     blobs_free(store->blobs);
     risk_free(store->risk);
     table_free(store->table);
-    for (size_t i = 0; i < SHARD_COUNT_MAX; i++)
-        mem_free(store->shards[i]);
+    for (size_t i = 0; i < SHARD_COUNT_MAX; i++) {
+        StoreShard *shard = store->shards[i];
+        if (shard != NULL) places_deinit(&shard->places);
+        mem_free(shard);
+    }
     wal_window_deinit(&store->apply_window);
     buf_deinit(&store->value_buf);
     buf_deinit(&store->move_buf);
@@ -173,6 +177,11 @@ void store_replica_state(Store *store, ShardId shard, ReplicaState *out)
     wal_replica_state(store->wal, shard, out);
     const StoreShard *s = store->shards[shard];
     if (s == NULL) return;
+    if (out->incomplete) {
+        out->commit_lsn = MIN(out->commit_lsn, out->last_lsn);
+        out->applied_lsn = MIN(s->applied_lsn, out->commit_lsn);
+        return;
+    }
     out->applied_lsn = s->applied_lsn;
     if (out->commit_lsn < s->applied_lsn) out->commit_lsn = s->applied_lsn;
     if (out->last_lsn < s->applied_lsn) { /* the log was cut to nothing behind the index */
@@ -186,27 +195,102 @@ void store_replica_state(Store *store, ShardId shard, ReplicaState *out)
     }
 }
 
+Term store_applied_term(const Store *store, ShardId shard)
+{
+    const StoreShard *s = store->shards[shard];
+    if (s == NULL) return 0;
+    return s->incomplete ? s->base_term : s->applied_term;
+}
+
 Record *store_replayed(Store *store, ShardId shard)
 {
     return store->shards[shard] == NULL ? NULL : store->shards[shard]->replayed;
 }
 
-ErrCode store_add(Store *store, const Entry *sealed, Record **out, Err *err)
+Record *store_add(Store *store, Sealed *sealed)
 {
-    Record *record = NULL;
-    TRY(record_new(sealed, &record, err));
+    Record *record = record_new(sealed);
     record->min_segment = store->logged_segment;
     table_add(store->table, record);
-    (void)store_shard(store, sealed->shard); /* made here so that no other thread has to */
-    *out = record;
-    return OK;
+    (void)store_shard(store, sealed->entry.shard); /* made here so that no other thread has to */
+    return record;
+}
+
+void store_note_place(Store *store, StoreShard *shard, Lsn lsn, WalPos pos, uint32_t len)
+{
+    if (store->options.places) places_add(&shard->places, lsn, (Place){.pos = pos, .len = len});
+}
+
+bool store_place(const Store *store, ShardId shard, Lsn lsn, WalPos *pos, uint32_t *len)
+{
+    const StoreShard *s = store->shards[shard];
+    const Place *place = s == NULL ? NULL : places_at(&s->places, lsn);
+    if (place == NULL) return false;
+    *pos = place->pos;
+    *len = place->len;
+    return true;
+}
+
+ErrCode store_fetch(Store *store, WalPos pos, uint32_t len, Sealed **out, Err *err)
+{
+    AUTO_BUF(buf, ENTRY_MAX + FRAME_LEN);
+    Str payload = {NULL, 0};
+    Entry entry;
+    TRY(wal_read(store->wal, pos, len, &buf, &payload, err));
+    TRY(entry_decode(payload, true, &entry, err));
+    return sealed_new(&entry, out, err);
 }
 
 void store_logged(Store *store, Record *record)
 {
     ASSERT(record->log_pos.segment >= store->logged_segment);
     store->logged_segment = record->log_pos.segment;
+    if (record->state == RECORD_CUT) {
+        record_free(record);
+        return;
+    }
+    const Entry *entry = &record->entry;
     table_logged(store->table, record, record->log_pos);
+    store_note_place(store, store_shard(store, entry->shard), entry->lsn, record->log_pos,
+                     record->log_len);
+}
+
+void store_not_logged(Record *record)
+{
+    if (record->state == RECORD_CUT) record_free(record);
+}
+
+void store_cut(Store *store, Record *record)
+{
+    bool logged = record->pos.segment != 0;
+    StoreShard *s = store_shard(store, record->entry.shard);
+    uint64_t segment = logged ? record->pos.segment : record->min_segment;
+    ASSERT(segment != 0);
+    places_cut(&s->places, record->entry.lsn - 1);
+    lock_take(&store->lock); /* before the table lets it go: keep_from() asks in the other order */
+    if (s->void_segment == 0 || segment < s->void_segment) s->void_segment = segment;
+    lock_give(&store->lock);
+    table_cut(store->table, record);
+    if (logged) record_free(record);
+}
+
+void store_voided(Store *store, ShardId shard)
+{
+    StoreShard *s = store_shard(store, shard);
+    lock_take(&store->lock);
+    s->void_segment = 0;
+    lock_give(&store->lock);
+}
+
+void store_reset(Store *store, ShardId shard, Lsn lsn)
+{
+    StoreShard *s = store_shard(store, shard);
+    places_cut(&s->places, 0);
+    lock_take(&store->lock);
+    s->incomplete = true;
+    s->resets++;
+    s->commit_lsn = lsn;
+    lock_give(&store->lock);
 }
 
 void store_committed(Store *store, Record *record)
@@ -225,9 +309,21 @@ void store_committed(Store *store, Record *record)
     lock_give(&store->lock);
 }
 
+void store_told(Store *store, Record *record, uint64_t now_ns)
+{
+    table_tell(store->table, record, now_ns);
+}
+
 size_t store_backlog(const Store *store)
 {
     return table_count(store->table);
+}
+
+size_t store_to_apply(const Store *store)
+{
+    size_t held = atomic_load(&store->held);
+    size_t all = table_count(store->table);
+    return all - MIN(held, all);
 }
 
 bool store_log_waits(const Store *store, ErrCode code)
@@ -259,8 +355,9 @@ ErrCode store_log_append(Store *store, Record *record, Err *err)
 {
     TRY(log_usable(store, err));
     WalPos pos = {0};
-    TRY(log_result(store, wal_append(store->wal, &record->entry, buf_str(&record->head),
-                                     buf_str(&record->body), &pos, err)));
+    const Sealed *sealed = record->sealed;
+    TRY(log_result(store, wal_append(store->wal, &sealed->entry, sealed_head(sealed),
+                                     buf_str(&sealed->body), &pos, err)));
     record->log_pos = pos; /* the writer's field; the core takes it over in store_logged() */
     return OK;
 }
@@ -269,6 +366,18 @@ ErrCode store_log_state(Store *store, const ReplicaState *state, Err *err)
 {
     TRY(log_usable(store, err));
     return log_result(store, wal_append_state(store->wal, state, err));
+}
+
+ErrCode store_log_reset(Store *store, const ReplicaState *base, Err *err)
+{
+    TRY(log_usable(store, err));
+    return log_result(store, wal_append_reset(store->wal, base, err));
+}
+
+ErrCode store_log_truncate(Store *store, const Truncate *truncate, Err *err)
+{
+    TRY(log_usable(store, err));
+    return log_result(store, wal_append_truncate(store->wal, truncate, err));
 }
 
 ErrCode store_log_sync(Store *store, Err *err)

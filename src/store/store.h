@@ -26,6 +26,8 @@
 #define STORE_APPLY_BATCH 20000             /* records of one index batch at most */
 #define STORE_REQUEST_KEEP_MS (24ULL * 3600 * 1000)
 
+#define SEED_ROWS_DEFAULT 2048
+
 typedef struct {
     RootInfo root; /* with the incarnation of this start */
     uint64_t wal_segment_size;
@@ -33,7 +35,11 @@ typedef struct {
     unsigned wal_recycled; /* see WalOptions */
     uint32_t chunk_size;
     uint64_t pack_size;
-    unsigned verify_threads;    /* of the log, at start; see WalOptions */
+    unsigned verify_threads; /* of the log, at start; see WalOptions */
+    bool places;             /* store_place() is wanted */
+    unsigned seed_rows;      /* rows that seed_step() puts in at most; 0: SEED_ROWS_DEFAULT */
+    unsigned
+        seed_threads; /* that copy large bodies of a seed, at most SEED_THREADS_MAX; 0: who steps */
     uint64_t index_cache_bytes; /* per connection */
     uint64_t body_cache_bytes;  /* per reader that reads bodies; below CACHE_SIZE_MIN: none */
     Clock *clock;
@@ -73,28 +79,69 @@ MUST_USE ErrCode store_close(Store *store, Err *err);
 /* As kill -9 would: nothing is written. NULL is fine. */
 void store_free(Store *store);
 
+/* Was its index made of packs, and were the rows of some shard not taken from another root since
+ * (store/seed.h)? Then it may list files that were deleted: a snapshot takes rows away, and packs
+ * do not tell. Any thread. */
+bool store_is_remade(const Store *store);
+/* It is taken as it is: there is nobody to ask. At start. ERR_IO … */
+MUST_USE ErrCode store_accept_remade(Store *store, Err *err);
+/* The same of one shard, on disk with the next checkpoint at which none is left. */
+void store_accept_remade_shard(Store *store, ShardId shard);
+
 /* What the log knows of a shard (tail, term, vote, commit); all zero for an unknown one. */
 void store_replica_state(Store *store, ShardId shard, ReplicaState *out);
+/* Term of the entry before the first of store_replayed(); 0: none. At start. */
+Term store_applied_term(const Store *store, ShardId shard);
 /* Pending records of shard found at start, oldest first, linked by ->next; the caller walks them.
  */
 Record *store_replayed(Store *store, ShardId shard);
 
+/* --- WAL writer, of a root of several --- */
+/* A large body is not here that the entry to be logged next names: known on disk from here on, so
+ * that a start has the root given all that the others have. ERR_BUSY: again, in a moment;
+ * ERR_NO_SPACE … */
+MUST_USE ErrCode store_owe(Store *store, Err *err);
+/* One that was owed is here, or needed no more. */
+void store_owes_less(Store *store);
+
 /* --- core --- */
-/* Takes a record for a sealed entry in. *out stays valid until it is applied. */
-MUST_USE ErrCode store_add(Store *store, const Entry *sealed, Record **out, Err *err);
-/* The log holds record at its pos (set by store_log_append). */
+/* Takes a record for what was sealed in, which stays valid until it is applied or cut. */
+Record *store_add(Store *store, Sealed *sealed);
+/* The log holds record at its pos (set by store_log_append). One cut meanwhile is freed. */
 void store_logged(Store *store, Record *record);
+/* The same of one that the log did not take, if it was cut. */
+void store_not_logged(Record *record);
+/* Pending, and void: a TRUNCATE goes to the log behind it. Nobody sees it any more; it is freed
+ * now, or by store_logged() if the WAL writer still has it. */
+void store_cut(Store *store, Record *record);
+/* The TRUNCATE or RESET behind the last that was cut of shard is durable: until then the log keeps
+ * what was cut, since without it a start must find that again. */
+void store_voided(Store *store, ShardId shard);
+/* What is stored of shard counts no more: a snapshot comes (store/seed.h), behind lsn, where its
+ * log begins anew (store_log_reset()). All its records that are pending were cut before. */
+void store_reset(Store *store, ShardId shard, Lsn lsn);
 /* Committed: visible to readers from here on; the applier may have it. */
 void store_committed(Store *store, Record *record);
+/* Not committed, but acknowledged, at now_ns: visible to readers from here on, until it is cut. */
+void store_told(Store *store, Record *record, uint64_t now_ns);
+/* Where the entry of that lsn stands in the log, for store_fetch(); false: not known. */
+bool store_place(const Store *store, ShardId shard, Lsn lsn, WalPos *pos, uint32_t *len);
+/* Any thread: the entry that stands at a place, verified; with its body. ERR_NOT_FOUND: the log was
+ * cut there. ERR_CORRUPT: something else stands there; ERR_IO. */
+MUST_USE ErrCode store_fetch(Store *store, WalPos pos, uint32_t len, Sealed **out, Err *err);
 /* Un-applied records, for back-pressure. Any thread. */
 size_t store_backlog(const Store *store);
-/* Their bytes in the log. Any thread. */
+/* Those of them that wait for no snapshot. Any thread, may be a moment old. */
+size_t store_to_apply(const Store *store);
+/* Bytes of all in the log. Any thread. */
 uint64_t store_backlog_bytes(const Store *store);
 
 /* --- WAL writer --- */
 /* Into the batch; durable after store_log_sync(). Sets record's place for store_logged(). */
 MUST_USE ErrCode store_log_append(Store *store, Record *record, Err *err);
 MUST_USE ErrCode store_log_state(Store *store, const ReplicaState *state, Err *err);
+MUST_USE ErrCode store_log_reset(Store *store, const ReplicaState *base, Err *err);
+MUST_USE ErrCode store_log_truncate(Store *store, const Truncate *truncate, Err *err);
 MUST_USE ErrCode store_log_sync(Store *store, Err *err);
 /* Is code, of the call of this group just made, one that passes (no space, descriptors, memory)?
  * Then nothing was taken or lost, and the same call is to be made again, before any other append.
@@ -128,7 +175,7 @@ MUST_USE ErrCode store_sweep_orphans(Store *store, uint64_t *removed, Err *err);
 
 /* --- reading, any thread --- */
 typedef enum {
-    STORE_COMMITTED = 1, /* what clients may see */
+    STORE_COMMITTED = 1, /* what clients may see; store_told(), too */
     STORE_PENDING        /* core only: what will be, if everything appended commits */
 } StoreView;
 
@@ -136,6 +183,7 @@ typedef struct {
     FileRow row; /* views into the reader, until its next call */
     BucketUid bucket;
     Str key;
+    bool latest; /* in a list of versions: the newest of its name */
     bool in_log; /* the body is in the log, at pos */
     WalPos pos;
     uint32_t log_len;
@@ -146,13 +194,33 @@ typedef struct {
 
 MUST_USE ErrCode store_reader_open(Store *store, StoreReader **out, Err *err);
 void store_reader_free(StoreReader *reader);
-/* The newest version of a name (or file), or with version != NULL that one. found=false: absent, or
- * the newest is a delete marker (then out->row.flags says so). */
+/* What is looked for under a name. */
+typedef enum {
+    STORE_NEWEST = 1, /* the newest version */
+    STORE_EXACT,      /* that one */
+    STORE_OLDER       /* the newest that is older than that one, which need not be there */
+} StoreWhich;
+/* A version of a name, be it a delete marker: out->row.flags tells. */
+MUST_USE ErrCode store_look(StoreReader *reader, BucketUid bucket, Str key, StoreWhich which,
+                            VersionId version, StoreView view, StoreFound *out, bool *found,
+                            Err *err);
+/* The current version of a name (or file), or with version != NULL that one. found=false: absent,
+ * or the newest is a delete marker or its time is over (then out->row is that one's). */
 MUST_USE ErrCode store_find(StoreReader *reader, BucketUid bucket, Str key,
                             const VersionId *version, StoreView view, StoreFound *out, bool *found,
                             Err *err);
 MUST_USE ErrCode store_find_id(StoreReader *reader, FileId file, const VersionId *version,
                                StoreView view, StoreFound *out, bool *found, Err *err);
+/* A version whose time is over. */
+typedef struct {
+    BucketUid bucket;
+    Str key; /* view into the cursor */
+    VersionId version;
+} StoreOver;
+/* The next in the order of their times, behind cursor (empty: the first), which it moves there, of
+ * those whose time was over at now_ms; in the index, and perhaps deleted since. */
+MUST_USE ErrCode store_next_over(StoreReader *reader, uint64_t now_ms, Buf *cursor, StoreOver *out,
+                                 bool *found, Err *err);
 /* What came of a request. */
 typedef struct {
     ShardId shard; /* where its change was made */
@@ -165,12 +233,20 @@ MUST_USE ErrCode store_find_request(StoreReader *reader, RequestId request, uint
 /* The whole small body of what was found, verified; view into the reader. ERR_NOT_FOUND: it moved
  * meanwhile, find again. ERR_FILE_DAMAGED. */
 MUST_USE ErrCode store_body(StoreReader *reader, const StoreFound *found, Str *body, Err *err);
-/* Lists names of bucket in byte order, newest versions, delete markers left out. */
+/* Lists names of bucket in byte order: current versions, or all of them with delete markers, the
+ * newest of a name first. */
 typedef struct {
     BucketUid bucket;
     Str prefix;
-    Str after;      /* names behind this one; empty: from the start */
-    char delimiter; /* 0: none. Names are rolled up to the first delimiter behind prefix */
+    Str after;               /* names behind this one; empty: from the start */
+    char delimiter;          /* 0: none. Names are rolled up to the first delimiter behind prefix */
+    bool versions;           /* all of them */
+    bool over;               /* … and those whose time is over, which are not deleted yet */
+    VersionId after_version; /* not zero: and first what `after` has of versions older than this */
+    /* Only names that begin with one of these: rising, none the beginning of another; they stay.
+     * 0: all. */
+    const Str *only;
+    size_t only_count;
 } StoreListOptions;
 typedef struct StoreList StoreList;
 MUST_USE ErrCode store_list_open(StoreReader *reader, const StoreListOptions *options,
@@ -180,10 +256,13 @@ MUST_USE ErrCode store_list_open(StoreReader *reader, const StoreListOptions *op
 MUST_USE ErrCode store_list_next(StoreList *list, StoreFound *file, bool *is_prefix, bool *found,
                                  Err *err);
 void store_list_close(StoreList *list);
-/* Has bucket no file at all, and is no change of one under way? (core) */
+/* Has bucket no version of any file, and is no change of one under way? (core) */
 MUST_USE ErrCode store_bucket_empty(StoreReader *reader, BucketUid bucket, bool *empty, Err *err);
 MUST_USE ErrCode store_bucket_stat(StoreReader *reader, BucketUid bucket, BucketStatRow *out,
                                    Err *err);
+
+/* Of all buckets together, the server's own too. */
+MUST_USE ErrCode store_totals(Store *store, BucketStatRow *out, Err *err);
 
 /* Calls fn for each bucket that the index knows files of, or the changes that the log has beyond
  * it: what it will hold when all of those are committed. Core only, before it commits anything. */

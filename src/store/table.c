@@ -19,40 +19,32 @@ bool record_has_name(const Record *record)
     return op == OP_CREATE || op == OP_UPDATE || op == OP_DELETE || op == OP_META;
 }
 
-ErrCode record_new(const Entry *sealed, Record **out, Err *err)
+Record *record_new(Sealed *sealed)
 {
-    ASSERT(sealed->inline_body.len <= INLINE_MAX);
-    AUTO(Record, record_free) record = mem_new(sizeof *record);
-    size_t head_len = entry_len(sealed) - sealed->inline_body.len;
-    buf_init(&record->head, ENTRY_MAX);
-    buf_init(&record->body, INLINE_MAX);
-    TRY(buf_reserve(&record->head, head_len, err));
-    TRY(buf_append_str(&record->body, sealed->inline_body, err));
-    Enc enc = enc_of(record->head.data, head_len);
-    /* The header says how long the inline body is, so encode with it and keep only the head. */
-    entry_encode_head(sealed, &enc);
-    ASSERT(!enc.failed && enc.len == head_len);
-    record->head.len = head_len;
-    record->entry = *sealed;
-    size_t fixed = ENTRY_HEADER_LEN;
-    record->entry.attrs = str_of(record->head.data + fixed, sealed->attrs.len);
-    record->entry.extents = str_of(record->head.data + fixed + sealed->attrs.len,
-                                   sealed->extents.len);
-    record->entry.inline_body = buf_str(&record->body);
-    record->key = entry_key(&record->entry);
+    Record *record = mem_new(sizeof *record);
     RequestRow request;
+    record->sealed = sealed_ref(sealed);
+    record->entry = sealed->entry;
+    record->key = entry_key(&record->entry);
     record->has_request = request_row_of_entry(&record->entry, &record->request_id, &request);
-    record->log_len = (uint32_t)(head_len + sealed->inline_body.len);
+    record->log_len = sealed_len(sealed);
     record->state = RECORD_PENDING;
-    *out = TAKE(record);
-    return OK;
+    return record;
+}
+
+/* Once. */
+static void drop_body(Record *record)
+{
+    if (record->body_dropped) return;
+    record->body_dropped = true;
+    sealed_drop_body(record->sealed);
 }
 
 void record_free(Record *record)
 {
     if (record == NULL) return;
-    buf_deinit(&record->head);
-    buf_deinit(&record->body);
+    drop_body(record);
+    sealed_unref(record->sealed);
     mem_free(record);
 }
 
@@ -136,7 +128,7 @@ void table_logged(Table *table, Record *record, WalPos pos)
     ASSERT(record->pos.segment == 0);
     record->pos = pos;
     record->entry.inline_body = (Str){NULL, 0};
-    buf_deinit(&record->body);
+    drop_body(record);
     rwlock_give(&table->lock);
 }
 
@@ -146,6 +138,15 @@ void table_commit(Table *table, Record *record)
     ASSERT(record->state == RECORD_PENDING);
     ASSERT(record->pos.segment != 0);
     record->state = RECORD_COMMITTED;
+    rwlock_give(&table->lock);
+}
+
+void table_tell(Table *table, Record *record, uint64_t now_ns)
+{
+    rwlock_write(&table->lock);
+    ASSERT(record->state == RECORD_PENDING && record->told_ns == 0);
+    ASSERT(record->pos.segment != 0); /* its body is read from there */
+    record->told_ns = MAX(now_ns, (uint64_t)1);
     rwlock_give(&table->lock);
 }
 
@@ -185,9 +186,8 @@ static void unlink_request(Table *table, const Record *record)
         (void)omap_remove(table->requests, key); /* gives back record itself */
 }
 
-void table_remove(Table *table, Record *record)
+static void unlink_all(Table *table, Record *record)
 {
-    rwlock_write(&table->lock);
     if (record->has_request) unlink_request(table, record);
     if (record_has_name(record)) {
         unlink_name(table, record);
@@ -202,8 +202,23 @@ void table_remove(Table *table, Record *record)
     atomic_fetch_sub(&table->bytes, record->log_len);
     size_t before = atomic_fetch_sub(&table->count, 1);
     ASSERT(before > 0);
+}
+
+void table_remove(Table *table, Record *record)
+{
+    rwlock_write(&table->lock);
+    unlink_all(table, record);
     rwlock_give(&table->lock);
     record_free(record);
+}
+
+void table_cut(Table *table, Record *record)
+{
+    rwlock_write(&table->lock);
+    ASSERT(record->state == RECORD_PENDING);
+    unlink_all(table, record);
+    record->state = RECORD_CUT;
+    rwlock_give(&table->lock);
 }
 
 uint64_t table_bytes(const Table *table)
@@ -259,8 +274,7 @@ void table_unlock(Table *table)
 
 static bool visible(const Record *record, bool committed_only)
 {
-    if (record->failed) return false;
-    return !committed_only || record->state == RECORD_COMMITTED;
+    return !committed_only || record_is_seen(record);
 }
 
 const Record *table_find(const Table *table, BucketUid bucket, Str key, bool committed_only)
@@ -288,7 +302,7 @@ const Record *table_find_request(const Table *table, RequestId request, uint64_t
     const OMapNode *node = omap_first(table->requests, prefix);
     for (; node != NULL && str_starts_with(omap_key(node), prefix); node = omap_next(node)) {
         const Record *record = omap_value(node);
-        if (!record->failed && record->entry.time_ms >= oldest_ms) return record;
+        if (record->entry.time_ms >= oldest_ms) return record;
     }
     return NULL;
 }

@@ -17,25 +17,26 @@
 #include "format/entry.h"
 #include "format/frame.h"
 #include "format/row.h"
+#include "store/sealed.h"
 
 typedef enum {
     RECORD_PENDING = 1, /* has an lsn; not committed */
     RECORD_COMMITTED,
-    RECORD_APPLIED /* only in passing, while the applier removes it */
+    RECORD_APPLIED, /* only in passing, while the applier removes it */
+    RECORD_CUT      /* void: a TRUNCATE follows it in the log. Out of the table */
 } RecordState;
 
-/* One un-applied entry. Fields are set at birth but state, pos and the chain pointers, which change
- * under the table's lock. */
+/* One un-applied entry. Fields are set at birth but state, pos, told_ns and the chain pointers,
+ * which change under the table's lock. */
 typedef struct Record Record;
 struct Record {
     RecordState state;
-    bool failed;      /* the log refused it: its outcome is unknown in this process */
-    Entry entry;      /* views into head; inline_body is empty once it is logged */
-    Str key;          /* of the file, view into head */
-    bool has_request; /* a request's id is among its attributes */
+    Sealed *sealed;
+    Entry entry;       /* views into sealed; inline_body is empty once it is logged */
+    Str key;           /* of the file, view into sealed */
+    bool body_dropped; /* it needs the body no more */
+    bool has_request;  /* a request's id is among its attributes */
     RequestId request_id;
-    Buf head;             /* encoded header, attributes, extents */
-    Buf body;             /* inline body until it is in the log, then released */
     WalPos log_pos;       /* the WAL writer's, before the core takes it over as pos */
     WalPos pos;           /* of its frame, once logged */
     uint64_t min_segment; /* of the log, that pos will not be below, while it is not logged */
@@ -44,14 +45,14 @@ struct Record {
     Record *newer;
     Record *older_id; /* the same by file id */
     Record *newer_id;
-    int64_t files_delta; /* the engine's: what it makes more or less of its bucket */
-    int64_t bytes_delta;
-    Record *next;  /* in the owner's list: log queue, shard's uncommitted list, apply queue */
-    void *request; /* the engine's: who waits for it */
+    Record *next;     /* in the owner's list: log queue, shard's uncommitted list, apply queue */
+    uint64_t told_ns; /* acknowledged while pending, since then (CLOCK_BOOTTIME); 0: not */
+    void *request;    /* the engine's: who waits for it */
 };
 
-/* A record for a sealed entry, copying its parts; entry.inline_body ≤ INLINE_MAX. ERR_NO_MEMORY. */
-MUST_USE ErrCode record_new(const Entry *sealed, Record **out, Err *err);
+/* A record of its own for what was sealed, of which it takes a reference until it is freed, and of
+ * its body until it is logged. */
+Record *record_new(Sealed *sealed);
 void record_free(Record *record); /* must be out of the table; NULL is fine */
 /* Does it change what a name or id shows (CREATE, UPDATE, DELETE, META)? */
 bool record_has_name(const Record *record);
@@ -61,9 +62,19 @@ Table *table_new(uint64_t seed);
 void table_free(Table *table); /* and all records in it */
 /* Adds record (owned by the table from here on) as the newest of its name. */
 void table_add(Table *table, Record *record);
-/* The frame of record stands at pos; releases the body. */
+/* The frame of record stands at pos; drops the body. */
 void table_logged(Table *table, Record *record, WalPos pos);
 void table_commit(Table *table, Record *record);
+/* A pending record was acknowledged all the same, at now_ns: readers see it from here on. */
+void table_tell(Table *table, Record *record, uint64_t now_ns);
+/* Do readers see it? */
+static inline bool record_is_seen(const Record *record)
+{
+    return record->state == RECORD_COMMITTED ||
+           (record->state == RECORD_PENDING && record->told_ns != 0);
+}
+/* A pending record is void: out of the table; the caller frees it when nobody holds it. */
+void table_cut(Table *table, Record *record);
 /* Removes and frees. */
 void table_remove(Table *table, Record *record);
 size_t table_count(const Table *table);   /* any thread, may be a moment old */
@@ -79,8 +90,8 @@ bool table_bucket_busy(Table *table, BucketUid bucket);
 /* For readers: the lock must be held over these and the use of what they give. */
 void table_read_lock(Table *table);
 void table_unlock(Table *table);
-/* Newest record of a name or file; with committed_only, the newest committed one. NULL: none here.
- */
+/* Newest record of a name or file; with committed_only, the newest that readers see. NULL: none
+ * here. */
 const Record *table_find(const Table *table, BucketUid bucket, Str key, bool committed_only);
 const Record *table_find_id(const Table *table, FileId file, bool committed_only);
 /* Newest record, pending or not, that carries request with a time of oldest_ms or later; NULL. */

@@ -1,6 +1,6 @@
 /* What buckets hold, counted when nothing is committed yet: by the index, and by the changes that
  * the log has beyond it, name by name in the order of their lsn. From then on whoever appends knows
- * what each change makes of it. The rules are those of rows.c. */
+ * what each change makes of it. The rule is entry_ends(). */
 #include "store/store_priv.h"
 
 #include <string.h>
@@ -135,15 +135,13 @@ static void count(BucketStatRow *bucket, const Version *version, bool more)
     bucket->bytes += more ? version->size : -version->size;
 }
 
-/* Drops all versions, the null version, or the target. */
-static void drop(Versions *versions, BucketStatRow *bucket, bool null_only, const VersionId *target)
+/* Drops the versions that e ends. */
+static void drop(Versions *versions, BucketStatRow *bucket, const Entry *e)
 {
     size_t kept = 0;
     for (size_t i = 0; i < versions->count; i++) {
         const Version *v = &versions->items[i];
-        bool drops = target != NULL ? version_id_cmp(v->version, *target) == 0
-                                    : !null_only || v->null_version;
-        if (drops)
+        if (entry_ends(e, v->version, v->null_version))
             count(bucket, v, false);
         else
             versions->items[kept++] = *v;
@@ -153,18 +151,13 @@ static void drop(Versions *versions, BucketStatRow *bucket, bool null_only, cons
 
 static void change(Versions *versions, BucketStatRow *bucket, const Entry *e)
 {
-    bool keep = (e->flags & ENTRY_FLAG_KEEP_OLDER) != 0;
-    bool null_version = (e->flags & ENTRY_FLAG_NULL_VERSION) != 0;
     bool marker = (e->flags & ENTRY_FLAG_DELETE_MARKER) != 0;
     bool write = e->op == OP_CREATE || e->op == OP_UPDATE;
     Version own = {.version = {.term = e->term, .lsn = e->lsn},
                    .size = e->size,
                    .marker = marker,
-                   .null_version = null_version};
-    if (write && e->op != OP_CREATE && (!keep || null_version)) drop(versions, bucket, keep, NULL);
-    if (e->op == OP_DELETE && marker && null_version) drop(versions, bucket, true, NULL);
-    if (e->op == OP_DELETE && !marker)
-        drop(versions, bucket, false, e->target.lsn != 0 ? &e->target : NULL);
+                   .null_version = entry_makes_null(e)};
+    drop(versions, bucket, e);
     if (!write && !marker) return;
     add_version(versions, own);
     count(bucket, &own, true);
@@ -222,5 +215,31 @@ ErrCode store_usage(Store *store, StoreUsageFn fn, void *ctx, Err *err)
         memcpy(&uid, omap_key(node).ptr, sizeof uid);
         fn(ctx, uid, omap_value(node));
     }
+    return OK;
+}
+
+ErrCode store_totals(Store *store, BucketStatRow *out, Err *err)
+{
+    AUTO(IndexReader, index_reader_free) reader = NULL;
+    uint8_t at[ROW_KEY_MAX + 1] = {'u'};
+    size_t at_len = 1;
+    BucketStatRow sum = {0};
+    TRY(index_reader_open(store->index, &reader, err));
+    for (;;) {
+        Str key = {NULL, 0};
+        Str value = {NULL, 0};
+        bool found = false;
+        BucketStatRow one;
+        TRY(index_first(reader, str_of(at, at_len), STR("u"), &key, &value, &found, err));
+        if (!found) break;
+        if (key.len > ROW_KEY_MAX || !bucket_stat_decode(value, &one))
+            return err_set(err, ERR_CORRUPT, "index.db: a bucket's counts are malformed");
+        sum.files += one.files;
+        sum.bytes += one.bytes;
+        memcpy(at, key.ptr, key.len);
+        at[key.len] = 0; /* behind it */
+        at_len = key.len + 1;
+    }
+    *out = sum;
     return OK;
 }

@@ -97,9 +97,35 @@ static const char *escape_of(uint8_t c, char scratch[8])
     return scratch;
 }
 
-static bool is_plain(char c)
+static bool is_plain(uint8_t c)
 {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* 0x80 in each byte of word that is below limit (≤ 0x80), if no byte is above 0x7f. */
+static uint64_t below(uint64_t word, uint8_t limit)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    return ~(word + ones * (0x80 - limit)) & ones * 0x80;
+}
+
+/* Bytes at the start of s that stand for themselves; eight at a time are looked at. */
+static size_t plain_len(Str s)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    size_t i = 0;
+    for (; i + 8 <= s.len; i += 8) {
+        uint64_t word;
+        memcpy(&word, s.ptr + i, sizeof word);
+        uint64_t odd = (word & ones * 0x80) | below(word & ones * 0x7f, 0x20) |
+                       below((word ^ ones * '"') & ones * 0x7f, 1) |
+                       below((word ^ ones * '\\') & ones * 0x7f, 1) |
+                       below((word ^ ones * 0x7f) & ones * 0x7f, 1);
+        if (odd != 0) break;
+    }
+    while (i < s.len && is_plain((uint8_t)s.ptr[i]))
+        i++;
+    return i;
 }
 
 static void put_string(JsonWriter *writer, Str text)
@@ -107,8 +133,7 @@ static void put_string(JsonWriter *writer, Str text)
     put(writer, "\"", 1);
     size_t start = 0, i = 0; /* start..i stands for itself */
     for (;;) {
-        while (i < text.len && is_plain(text.ptr[i])) /* nearly all there ever is */
-            i++;
+        i += plain_len(str_slice(text, i, text.len)); /* nearly all there ever is */
         if (i == text.len) break;
         char scratch[8];
         size_t len = utf8_len(str_slice(text, i, text.len));
@@ -135,12 +160,12 @@ void json_write_key_str(JsonWriter *writer, Str key)
     writer->after_key = true;
 }
 
-void json_write_key(JsonWriter *writer, const char *key)
+void json_write_key_plain(JsonWriter *writer, const char *key, size_t len)
 {
     ASSERT(writer->depth > 0 && !writer->after_key);
     separate(writer);
     put(writer, "\"", 1);
-    put(writer, key, strlen(key));
+    put(writer, key, len);
     put(writer, "\":", 2);
     writer->after_key = true;
 }
@@ -159,9 +184,13 @@ void json_write_cstr(JsonWriter *writer, const char *text)
 void json_write_u64(JsonWriter *writer, uint64_t value)
 {
     char text[24];
-    int len = snprintf(text, sizeof text, "%" PRIu64, value);
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
     separate(writer);
-    put(writer, text, (size_t)len);
+    put(writer, text + at, sizeof text - at);
 }
 
 void json_write_i64(JsonWriter *writer, int64_t value)

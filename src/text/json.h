@@ -26,7 +26,11 @@ void json_write_object_end(JsonWriter *writer);
 void json_write_array_begin(JsonWriter *writer);
 void json_write_array_end(JsonWriter *writer);
 /* The name of the next value; key needs no escape (a literal). */
-void json_write_key(JsonWriter *writer, const char *key);
+void json_write_key_plain(JsonWriter *writer, const char *key, size_t len);
+static inline void json_write_key(JsonWriter *writer, const char *key)
+{
+    json_write_key_plain(writer, key, strlen(key));
+}
 /* The same for a name that may hold anything. */
 void json_write_key_str(JsonWriter *writer, Str key);
 /* text should be UTF-8; bytes that are not become U+FFFD. */

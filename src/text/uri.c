@@ -82,6 +82,17 @@ static bool is_unreserved(char c)
            c == '.' || c == '_' || c == '~';
 }
 
+bool uri_needless(Str raw)
+{
+    for (size_t i = 0; i + 2 < raw.len; i++) {
+        if (raw.ptr[i] != '%') continue;
+        int high = hex_value(raw.ptr[i + 1]);
+        int low = hex_value(raw.ptr[i + 2]);
+        if (high >= 0 && low >= 0 && is_unreserved((char)(high << 4 | low))) return true;
+    }
+    return false;
+}
+
 ErrCode uri_encode(Buf *out, UriEncode mode, Str raw, Err *err)
 {
     static const char digits[] = "0123456789ABCDEF";

@@ -31,4 +31,7 @@ typedef enum {
 /* Appends raw, encoded with upper-case hex digits. Errors: as buf_append(). */
 MUST_USE ErrCode uri_encode(Buf *out, UriEncode mode, Str raw, Err *err);
 
+/* Does raw have an escape of a character that is never escaped (A-Z a-z 0-9 - . _ ~)? */
+bool uri_needless(Str raw);
+
 #endif

@@ -96,10 +96,12 @@ ErrCode wal_append(Wal *wal, const Entry *entry, Str head, Str body, WalPos *pos
     return OK;
 }
 
-ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err)
+/* What the log knows of state's shard, with what state promises; *config stays a view. */
+static ErrCode promise(Wal *wal, const ReplicaState *state, ReplicaState *out, Err *err)
 {
-    if (state->config.len > WAL_CONFIG_MAX) {
-        return err_set(err, ERR_TOO_BIG, "configuration of %zu bytes", state->config.len);
+    if (state->config.len > WAL_CONFIG_MAX || state->before.len > WAL_CONFIG_MAX) {
+        return err_set(err, ERR_TOO_BIG, "configuration of %zu bytes",
+                       MAX(state->config.len, state->before.len));
     }
     ReplicaState full = {.shard = state->shard};
     if (!wal_replica_state(wal, state->shard, &full)) full.shard = state->shard;
@@ -107,19 +109,56 @@ ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err)
         full.max_term = state->max_term;
         full.voted_for = state->voted_for;
     }
+    full.incomplete = state->incomplete;
+    *out = full;
+    return OK;
+}
+
+static ErrCode add_state(Wal *wal, FrameKind kind, const ReplicaState *state, Err *err)
+{
+    AUTO_BUF(payload, 3 * WAL_CONFIG_MAX);
+    size_t most = replica_state_len(state);
+    TRY(buf_reserve(&payload, most, err));
+    Enc enc = enc_of(payload.data, most);
+    replica_state_encode(state, &enc);
+    ASSERT(!enc.failed);
+    return wal_batch_add(wal, kind, str_of(payload.data, enc.len), (Str){0}, NULL, err);
+}
+
+ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err)
+{
+    ReplicaState full;
+    TRY(promise(wal, state, &full, err));
     if (state->config.len > 0) {
         full.config = state->config;
         full.config_lsn = state->config_lsn;
+        full.before = state->before;
+        full.before_lsn = state->before_lsn;
     }
-    AUTO_BUF(payload, 2 * WAL_CONFIG_MAX);
-    size_t most = replica_state_len_max(full.config.len);
-    TRY(buf_reserve(&payload, most, err));
-    Enc enc = enc_of(payload.data, most);
-    replica_state_encode(&full, &enc);
-    ASSERT(!enc.failed);
-    TRY(wal_batch_add(wal, FRAME_STATE, str_of(payload.data, enc.len), (Str){0}, NULL, err));
+    TRY(add_state(wal, FRAME_STATE, &full, err));
     lock_take(&wal->lock);
     wal_shards_promise(&wal->shards, &full);
+    lock_give(&wal->lock);
+    return OK;
+}
+
+ErrCode wal_append_reset(Wal *wal, const ReplicaState *base, Err *err)
+{
+    ReplicaState full;
+    TRY(promise(wal, base, &full, err));
+    full.last_lsn = base->last_lsn;
+    full.last_term = base->last_term;
+    full.last_hash = base->last_hash;
+    full.commit_lsn = base->last_lsn;
+    full.applied_lsn = MIN(full.applied_lsn, base->last_lsn);
+    full.config_lsn = base->config_lsn;
+    full.config = base->config;
+    full.before_lsn = 0;
+    full.before = (Str){0};
+    full.incomplete = true;
+    TRY(add_state(wal, FRAME_RESET, &full, err));
+    lock_take(&wal->lock);
+    wal_shards_reset(&wal->shards, &full);
     lock_give(&wal->lock);
     return OK;
 }

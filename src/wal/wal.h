@@ -82,12 +82,16 @@ MUST_USE ErrCode wal_append(Wal *wal, const Entry *entry, Str head, Str body, Wa
                             Err *err);
 /* Appends a FRAME_STATE: what a replica promises: max_term, voted_for, config. Not durable until
  * wal_sync(). The other fields are the Wal's own (see wal_replica_state()). A max_term below the
- * one known changes neither it nor the vote, an empty config neither it nor config_lsn.
+ * one known changes neither it nor the vote, an empty config neither it nor the one before.
  * ERR_TOO_BIG: config beyond WAL_CONFIG_MAX. */
 #define WAL_CONFIG_MAX (64 * KIB)
 MUST_USE ErrCode wal_append_state(Wal *wal, const ReplicaState *state, Err *err);
-/* Appends a FRAME_TRUNCATE. If a CONFIG is among the voided entries, a wal_append_state() that says
- * which one holds again must follow. */
+/* Appends a FRAME_RESET: the log of base's shard begins anew behind base's last entry, which was
+ * committed elsewhere, under base's config; what is before it counts no more, but the term and the
+ * vote known. The shard is incomplete from here on, until a wal_append_state() says otherwise. */
+MUST_USE ErrCode wal_append_reset(Wal *wal, const ReplicaState *base, Err *err);
+/* Appends a FRAME_TRUNCATE. If the last CONFIG is among the voided entries, the one before it holds
+ * again; if that is, too, a wal_append_state() that says which one does must follow. */
 MUST_USE ErrCode wal_append_truncate(Wal *wal, const Truncate *truncate, Err *err);
 /* Writes the batch, padded to 4 KiB, and makes it durable with one sync. With nothing appended it
  * does nothing. ERR_NO_SPACE with wal_failed() false: nothing was given up, call again. */

@@ -45,7 +45,8 @@ typedef struct {
 /* One shard's state; state.config points to config, which is owned (NULL if empty). */
 typedef struct {
     ReplicaState state;
-    char *config;
+    char *config; /* what state.config and state.before view */
+    char *before;
 } WalShard;
 
 /* Rising shard order. */
@@ -100,6 +101,7 @@ void wal_shards_free(WalShards *shards);
 void wal_shards_entry(WalShards *shards, const Entry *entry);
 void wal_shards_promise(WalShards *shards, const ReplicaState *promise);
 void wal_shards_truncate(WalShards *shards, const Truncate *truncate);
+void wal_shards_reset(WalShards *shards, const ReplicaState *base);
 void wal_shards_note(WalShards *shards, ShardId shard, Lsn commit_lsn, Lsn applied_lsn);
 /* Takes every state of a CHECKPOINT's payload over. */
 MUST_USE ErrCode wal_shards_load(WalShards *shards, Str payload, Err *err);

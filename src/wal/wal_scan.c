@@ -305,14 +305,18 @@ static ErrCode deliver(Scan *scan, const Frame *frame, Str payload, bool verifie
         wal_shards_truncate(shards, &truncate);
         break;
     }
+    case FRAME_RESET:
     case FRAME_STATE: {
         ReplicaState state;
         Dec dec = dec_of(payload.ptr, payload.len);
         if (!replica_state_decode(&dec, &state) || !dec_done(&dec) ||
-            state.config.len > WAL_CONFIG_MAX) {
+            state.config.len > WAL_CONFIG_MAX || state.before.len > WAL_CONFIG_MAX) {
             return err_set(err, ERR_CORRUPT, "state record is malformed");
         }
-        wal_shards_promise(shards, &state);
+        if (frame->kind == FRAME_RESET)
+            wal_shards_reset(shards, &state);
+        else
+            wal_shards_promise(shards, &state);
         break;
     }
     case FRAME_ATTEST:

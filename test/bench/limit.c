@@ -1,8 +1,10 @@
-/* bench-limit --port PORT --dir DIR [--threads N] [--keys N] [--size BYTES]
+/* bench-limit --port PORT --dir DIR [--threads N] [--keys N] [--size BYTES] [--md5] [--copies N]
  *
- *   PUT …/NAME   up to 64 KiB: answered when its batch is synced; larger: when its file is
- *   GET …/NAME   a name that starts with 'L' is a file that was PUT; any other name ends in digits
- *                and is a record of --size bytes in a mapped file of --keys records
+ * PUT …/NAME: up to 64 KiB is answered when its batch is synced, more when its file is, with its
+ * SHA-256; with --md5 the MD5 that S3 needs, with --copies written so many times.
+ *
+ * GET …/NAME: a name that starts with 'L' is a file that was PUT; any other name ends in digits and
+ * is a record of --size bytes in a mapped file of --keys records.
  *
  * Prints "ready" when it listens. Ends by a signal. */
 #include "limit.h"
@@ -289,7 +291,8 @@ int main(int argc, char **argv)
 {
     static const struct option names[] = {{"port", 1, NULL, 'p'},    {"dir", 1, NULL, 'd'},
                                           {"threads", 1, NULL, 't'}, {"keys", 1, NULL, 'k'},
-                                          {"size", 1, NULL, 's'},    {NULL, 0, NULL, 0}};
+                                          {"size", 1, NULL, 's'},    {"md5", 0, NULL, 'm'},
+                                          {"copies", 1, NULL, 'c'},  {NULL, 0, NULL, 0}};
     uint16_t port = 0;
     size_t threads = 2;
     const char *dir = NULL;
@@ -300,15 +303,17 @@ int main(int argc, char **argv)
         case 't': threads = strtoul(optarg, NULL, 10); break;
         case 'k': record_count = strtoull(optarg, NULL, 10); break;
         case 's': record_size = strtoull(optarg, NULL, 10); break;
+        case 'm': limit_file_md5 = true; break;
+        case 'c': limit_file_copies = (unsigned)strtoul(optarg, NULL, 10); break;
         default: return 2;
         }
     }
     if (port == 0 || dir == NULL || threads < 1 || threads > WORKERS_MAX || record_count < 1 ||
-        record_size < 8) {
+        record_size < 8 || limit_file_copies < 1 || limit_file_copies > LIMIT_COPIES_MAX) {
         fprintf(stderr,
                 "usage: bench-limit --port PORT --dir DIR [--threads 1..%d] [--keys N] "
-                "[--size BYTES]\n",
-                WORKERS_MAX);
+                "[--size BYTES] [--md5] [--copies 1..%d]\n",
+                WORKERS_MAX, LIMIT_COPIES_MAX);
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);

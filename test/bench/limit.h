@@ -17,6 +17,7 @@
 #define LIMIT_SMALL_MAX 65536                      /* bytes of a body that goes through the log */
 #define LIMIT_INPUT_SIZE (LIMIT_SMALL_MAX + 16384) /* head and small body */
 #define LIMIT_NAME_MAX 64
+#define LIMIT_COPIES_MAX 3
 
 typedef struct Worker Worker;
 typedef struct LimitConn LimitConn;
@@ -50,6 +51,10 @@ void limit_log_start(const char *dir, Worker **workers, size_t worker_count);
 /* A list of connections whose PUT is complete in input; one call per turn of a worker. */
 void limit_log_push(LimitConn *first, LimitConn *last);
 
+/* Do large bodies get an MD5, too? Set before the first of them. */
+extern bool limit_file_md5;
+/* How often each is written, 1 to LIMIT_COPIES_MAX. */
+extern unsigned limit_file_copies;
 /* A thread receives the body, hashes it, syncs, renames and answers, then resumes conn. */
 void limit_file_put(LimitConn *conn, int dir_fd);
 /* Opens the file conn->name and sends the head; false if there is none. */

@@ -1,6 +1,8 @@
-/* Large files of bench-limit. An upload has a thread of its own: receive, SHA-256, write,
- * sync, rename and the directory's sync. The kernel is not told to begin writing earlier
- * (sync_file_range): the thread then waits for the disk while its client could send. */
+/* Large files of bench-limit. An upload has a thread of its own: receive, SHA-256 (and MD5, as an
+ * etag of S3 needs it, if that is asked for), write (several copies, if that is), sync, rename and
+ * the directory's sync. The
+ * kernel is not told to begin writing earlier (sync_file_range): the thread then waits for the disk
+ * while its client could send. */
 #include "limit.h"
 
 #include <errno.h>
@@ -20,20 +22,75 @@
 
 _Static_assert(PIECE > LIMIT_INPUT_SIZE, "what came with the head fits a piece");
 
+bool limit_file_md5;
+unsigned limit_file_copies = 1;
+
 typedef struct {
     LimitConn *conn;
     int dir_fd;
 } Upload;
 
-static void upload_write(int fd, const uint8_t *data, size_t len, EVP_MD_CTX *hash, uint64_t *at)
+/* The same bytes in files of their own. */
+typedef struct {
+    int fds[LIMIT_COPIES_MAX];
+    char names[LIMIT_COPIES_MAX][LIMIT_NAME_MAX + 8]; /* while they are written */
+    char finals[LIMIT_COPIES_MAX][LIMIT_NAME_MAX + 8];
+} Copies;
+
+typedef struct {
+    EVP_MD_CTX *sha256;
+    EVP_MD_CTX *md5; /* NULL: none */
+} Digests;
+
+static EVP_MD_CTX *digest_new(const EVP_MD *kind)
 {
-    if (EVP_DigestUpdate(hash, data, len) != 1) limit_die("sha256");
-    if (pwrite(fd, data, len, (off_t)*at) != (ssize_t)len) limit_die("pwrite");
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (digest == NULL || EVP_DigestInit_ex(digest, kind, NULL) != 1) limit_die("digest");
+    return digest;
+}
+
+/* Of the last one it writes, the first bytes are shown. */
+static void digest_end(EVP_MD_CTX *digest, uint8_t *out)
+{
+    if (digest != NULL && EVP_DigestFinal_ex(digest, out, NULL) != 1) limit_die("digest");
+    EVP_MD_CTX_free(digest);
+}
+
+static void copies_open(Copies *copies, const LimitConn *conn, int dir_fd)
+{
+    for (unsigned i = 0; i < limit_file_copies; i++) {
+        char *name = copies->names[i];
+        char *final = copies->finals[i];
+        snprintf(name, sizeof copies->names[i], "%s.%d.%u", conn->name, conn->fd, i);
+        snprintf(final, sizeof copies->finals[i], i == 0 ? "%s" : "%s,%u", conn->name, i);
+        copies->fds[i] = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (copies->fds[i] < 0) limit_die(name);
+    }
+}
+
+static void copies_finish(const Copies *copies, int dir_fd)
+{
+    for (unsigned i = 0; i < limit_file_copies; i++) {
+        if (fdatasync(copies->fds[i]) != 0 ||
+            renameat(dir_fd, copies->names[i], dir_fd, copies->finals[i]) != 0)
+            limit_die(copies->names[i]);
+    }
+    if (fsync(dir_fd) != 0) limit_die("directory");
+}
+
+static void upload_write(const Copies *to, const uint8_t *data, size_t len, Digests *hash,
+                         uint64_t *at)
+{
+    if (EVP_DigestUpdate(hash->sha256, data, len) != 1) limit_die("sha256");
+    if (hash->md5 != NULL && EVP_DigestUpdate(hash->md5, data, len) != 1) limit_die("md5");
+    for (unsigned i = 0; i < limit_file_copies; i++) {
+        if (pwrite(to->fds[i], data, len, (off_t)*at) != (ssize_t)len) limit_die("pwrite");
+    }
     *at += len;
 }
 
-/* The whole body into fd, in writes of PIECE; false: the client went away. */
-static bool upload_receive(LimitConn *conn, int fd, EVP_MD_CTX *hash)
+/* The whole body into each copy, in writes of PIECE; false: the client went away. */
+static bool upload_receive(LimitConn *conn, const Copies *to, Digests *hash)
 {
     uint8_t *piece = malloc(PIECE);
     if (piece == NULL) limit_die("malloc");
@@ -48,7 +105,7 @@ static bool upload_receive(LimitConn *conn, int fd, EVP_MD_CTX *hash)
         if (n <= 0) break;
         held += (size_t)n;
         if (held < want) continue;
-        upload_write(fd, piece, held, hash, &at);
+        upload_write(to, piece, held, hash, &at);
         held = 0;
     }
     free(piece);
@@ -66,22 +123,18 @@ static void *upload_run(void *arg)
 {
     Upload *upload = arg;
     LimitConn *conn = upload->conn;
-    char staging[LIMIT_NAME_MAX + 8];
-    snprintf(staging, sizeof staging, "%s.%d", conn->name, conn->fd);
-    int fd = openat(upload->dir_fd, staging, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    EVP_MD_CTX *hash = EVP_MD_CTX_new();
-    if (fd < 0 || hash == NULL || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
-        limit_die(staging);
+    Copies copies;
+    copies_open(&copies, conn, upload->dir_fd);
+    Digests hash = {.sha256 = digest_new(EVP_sha256()),
+                    .md5 = limit_file_md5 ? digest_new(EVP_md5()) : NULL};
     socket_blocking(conn->fd, true);
-    bool all = upload_receive(conn, fd, hash);
+    bool all = upload_receive(conn, &copies, &hash);
     uint8_t digest[EVP_MAX_MD_SIZE];
-    if (EVP_DigestFinal_ex(hash, digest, NULL) != 1) limit_die("sha256");
-    EVP_MD_CTX_free(hash);
-    if (all &&
-        (fdatasync(fd) != 0 || renameat(upload->dir_fd, staging, upload->dir_fd, conn->name) != 0 ||
-         fsync(upload->dir_fd) != 0))
-        limit_die(staging);
-    close(fd);
+    digest_end(hash.sha256, digest);
+    digest_end(hash.md5, digest);
+    if (all) copies_finish(&copies, upload->dir_fd);
+    for (unsigned i = 0; i < limit_file_copies; i++)
+        close(copies.fds[i]);
     socket_blocking(conn->fd, false);
     free(upload);
     char answer[160];

@@ -74,8 +74,11 @@ static void log_one(Store *store, Rng *rng, uint64_t number, uint64_t size, Entr
                    .inline_body = str_of(body, size),
                    .body_digest = sha256_of(body, size)};
     entry_seal(&entry);
-    Record *record = NULL;
-    if (store_add(store, &entry, &record, &err) != OK) die("entry", &err);
+    Sealed *sealed = NULL;
+    if (sealed_new(&entry, &sealed, &err) != OK) die("entry", &err);
+    Record *record = store_add(store, sealed);
+    sealed_drop_body(sealed);
+    sealed_unref(sealed);
     if (store_log_append(store, record, &err) != OK) die("append", &err);
     if (number % BATCH == BATCH - 1 && store_log_sync(store, &err) != OK) die("sync", &err);
     store_logged(store, record); /* gives the body's memory back */

@@ -59,7 +59,7 @@ class Cli:
                                 stdout=more.get('stdout', subprocess.PIPE),
                                 stderr=more.get('stderr', subprocess.PIPE), cwd=self.folder)
 
-    def run(self, *args, status=0, timeout=50):
+    def run(self, *args, status=0, timeout=180):
         """Runs it and checks the exit status (None: any)."""
         begin = time.monotonic()
         done = Done(subprocess.run([*self.binary, *args], env=self.env, stdin=subprocess.DEVNULL,

@@ -11,7 +11,9 @@ import sys
 
 # Of the HTTP server itself, whatever the operation; Allow goes with 405.
 SERVER_HEADERS = {'server', 'date', 'connection', 'content-length', 'transfer-encoding',
-                  'content-type', 'allow'}
+                  'content-type', 'allow', 'vary', 'access-control-allow-origin', 'access-control-allow-methods',
+                  'access-control-allow-headers', 'access-control-expose-headers',
+                  'access-control-max-age'}
 # Answers where there is no operation: to no, wrong and unknown addresses and methods.
 OUTSIDE = {400: {'invalid', 'bad-http'}, 401: {'unauthenticated'}, 404: {'no-route'},
            405: {'method'}, 413: {'too-large'}, 414: {'uri-too-long'},

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import subprocess
@@ -97,6 +98,7 @@ def clean_is_clean(binary, work):
         before = kit.tree_digest(root.data)
         run = kit.fsck(root.data)
         expect((run.status, run.damages()), (0, []), f'round {round_number}')
+        expect([f for f in run.findings if f['kind'] == 'stranger'], [], 'all names are its own')
         expect(kit.tree_digest(root.data), before, 'fsck changed something')
 
 
@@ -137,6 +139,30 @@ def salvage(root, out):
     return (run.returncode, *saved_files(out))
 
 
+def damage_blob(root, salvaged):
+    """Damages a blob of a file; its key. Of a root that was killed fsck also tells of blobs that the
+    log, once read, drops: those are passed over."""
+    with open(os.path.join(salvaged, 'MANIFEST.jsonl'), encoding='utf-8') as lines:
+        versions = {(line['key'], line['version']) for line in map(json.loads, lines)}
+    for blob in kit.files_below(root.data):
+        if not blob.startswith('blobs/'):
+            continue
+        with open(root.path(blob), 'r+b') as file:
+            file.seek(1000)
+            old = file.read(6)
+            file.seek(1000)
+            file.write(b'damage')
+        run = kit.fsck(root.data)
+        expect(run.status, 6)
+        owners = [f['owner'] for f in run.damages() if f['file'] == blob]
+        if (owners[0]['key'], owners[0]['version']) in versions:
+            return {owner['key'] for owner in owners}
+        with open(root.path(blob), 'r+b') as file:
+            file.seek(1000)
+            file.write(old)
+    raise AssertionError('no blob of a file')
+
+
 @test
 def salvage_gives_what_is_whole(binary, work):
     """Of a whole root all, of roots that a server refuses, or that have no index, all that is whole."""
@@ -147,19 +173,35 @@ def salvage_gives_what_is_whole(binary, work):
     status, saved, lost = salvage(root, os.path.join(work, 'no-index'))
     expect((status, lost, saved == root.files), (0, set(), True), 'without an index')
     os.rename(os.path.join(work, 'index.db'), root.path('index.db'))
-    blob = next(name for name in kit.files_below(root.data) if name.startswith('blobs/'))
-    with open(root.path(blob), 'r+b') as file:
-        file.seek(1000)
-        file.write(b'damage')
-    run = kit.fsck(root.data)
-    expect(run.status, 6)
-    wrong = {f['owner']['key'] for f in run.damages() if f['file'] == blob}
+    wrong = damage_blob(root, os.path.join(work, 'whole'))
     status, saved, lost = salvage(root, os.path.join(work, 'blob'))
     expect((status, lost), (6, wrong))
     expect(saved == {k: v for k, v in root.files.items() if k not in wrong}, True, 'all others')
     expect(kit.run_plain('--salvage', os.path.join(work, 'blob'), root.data).returncode, 4)
     expect(kit.run_plain('--salvage', os.path.join(root.data, 'out'), root.data).returncode, 4)
     expect(os.path.exists(os.path.join(root.data, 'out')), False)
+
+
+@test
+def salvage_is_on_disk(binary, work):
+    """What salvage has written is synced before the manifest names it, that before the end; a sync
+    that fails is told."""
+    root = kit.Root(binary, os.path.join(work, 'root'), False)
+    trace = os.path.join(work, 'trace')
+
+    def salvage_under(out, *words):
+        return subprocess.run(
+            ['strace', '-f', '-o', trace, '-e', 'trace=syncfs,renameat', *words, *binary, 'fsck',
+             '--salvage', os.path.join(work, out), root.data], capture_output=True, text=True, check=False)
+
+    expect(salvage_under('good').returncode, 0)
+    with open(trace, encoding='ascii', errors='replace') as lines:
+        calls = [m.group(1) for m in (re.match(r'\d+ +(\w+)\(', line) for line in lines) if m]
+    expect((set(calls[:-3]), calls[-3:]), ({'renameat'}, ['syncfs', 'renameat', 'syncfs']), 'order')
+    for which in ('1', '2'):
+        run = salvage_under('bad' + which, '-e', f'inject=syncfs:error=EIO:when={which}')
+        expect(run.returncode, 5, run.stderr)
+        expect('not all of it is on disk' in run.stderr, True, run.stderr)
 
 
 @test
@@ -172,8 +214,10 @@ def refused_start_says_where_and_what(binary, work):
             old = file.read(1)
             file.seek(at)
             file.write(bytes([old[0] ^ 4]))
-        # A start raises the incarnation and writes its name into the lock before it reads the log.
-        own = ('lock', 'root.json', 'control.json') if name.startswith('wal') else ('lock',)
+        # A start raises the incarnation, writes its name into the lock, and itself down in the audit
+        # log, before it reads the log.
+        own = (('lock', 'root.json', 'control.json', 'audit', 'audit.key')
+               if name.startswith('wal') else ('lock',))
         before = kit.tree_digest(root.data, own)
         done = kit.serve_refused(root)
         expect(done.returncode, 6, name)

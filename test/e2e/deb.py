@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TREE = os.path.join(TOP, 'build-tools', 'chroot-bookworm.tar')
-IN_TREE = ('libuv1,libsqlite3-0,libssl3,libjansson4,libyaml-0-2,libisal2,libzstd1,libcurl4,adduser,curl,'
-           'procps,init-system-helpers')
+IN_TREE = ('libuv1,libsqlite3-0,libssl3,libjansson4,libexpat1,libyaml-0-2,libisal2,libzstd1,libcurl4,'
+           'adduser,curl,procps,init-system-helpers')
+TREE = os.path.join(TOP, 'build-tools', f'chroot-{zlib.crc32(IN_TREE.encode()):08x}.tar')
 CONFIG = '/etc/holdfast/holdfast.yaml'
 KEY = '/var/lib/holdfast/root.key'
 URL = 'http://127.0.0.1:29001'

@@ -11,8 +11,9 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from certificates import Authority  # noqa: E402
 from cli_kit import bare, expect, holds, main, test  # noqa: E402
-from server import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 
 
 def look(cli, *args, status=0):
@@ -105,7 +106,40 @@ def ports(cli):
         cli.env['HOLDFAST_HTTP'] = '127.0.0.1:%d' % listener.getsockname()[1]
         expect(look(cli, 'data')['port']['level'], 'WARN', 'in use')
     cli.env['HOLDFAST_HTTP'] = 'nonsense'
-    expect(look(cli, 'data', status=1)['port']['level'], 'FAIL', 'no address')
+    expect(look(cli, 'data', status=1)['settings']['level'], 'FAIL', 'no address')
+
+
+@bare
+def certificates(cli):
+    """Rights of the key, whose it is, dates, names; settings from a file."""
+    authority = Authority(cli.path('authority'))
+    cert, key, config = cli.path('tls.pem'), cli.path('tls.key'), cli.path('holdfast.yaml')
+    os.mkdir(cli.path('data'), 0o700)
+    cli.write('holdfast.yaml', f'data: {cli.path("data")}\nhttp: 127.0.0.1:{free_port()}\n'
+                               f's3: 0.0.0.0:{free_port()}\n'
+                               f's3-domain: files.test\ntls-cert: {cert}\ntls-key: {key}\n'.encode())
+    authority.make(cert, key)
+    seen = look(cli, '--config', config)
+    for check, part in (('certificate', 'is good until'), ('tls key', key), ('tls names', '*.files.test')):
+        expect((seen[check]['level'], part in seen[check]['detail']), ('OK', True), check)
+    holds(seen['rights']['detail'], cli.path('data'))
+    os.chmod(key, 0o644)
+    holds(look(cli, '--config', config, status=1)['tls key']['detail'], 'mode 644')
+    authority.make(cert, key, last=29, extension='subjectAltName=DNS:other.test')
+    lines = [x for x in cli.run('doctor', '--json', '--config', config).objects() if x['level'] == 'WARN']
+    said = ' '.join(x['detail'] for x in lines)
+    for part in ('it ends in 28 days', '127.0.0.1, where the server listens, is not among other.test',
+                 '*.files.test, of s3-domain, is not among its names'):
+        holds(said, part)
+    authority.make(cert, key, first=-9, last=-1)
+    line = look(cli, '--config', config, status=1)['certificate']
+    expect((line['level'], 'has expired' in line['detail']), ('FAIL', True), line)
+    authority.make(cli.path('other.pem'), key)
+    line = look(cli, '--config', config, status=1)['certificate']
+    holds(line['detail'], 'is not the key of the first certificate')
+    cli.env['HOLDFAST_TLS_CERT'] = ''
+    line = look(cli, '--config', config, status=1)['settings']
+    holds(line['detail'], 'tls-key is set and tls-cert is not')
 
 
 @test

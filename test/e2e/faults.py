@@ -111,7 +111,7 @@ def check(server, model):
 
 def wait_up(server):
     """Until it is ready, or says that its root has failed (reads go on), or has ended."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while server.process.poll() is None:
         try:
             answer = server.request('GET', '/readyz', key=None)
@@ -134,7 +134,7 @@ def run(binary, folder, fault):
         if server.process.poll() is None:
             work(server, model)
             time.sleep(0.05)
-        status = server.stop(30) if server.process.poll() is None else server.process.returncode
+        status = server.stop(60) if server.process.poll() is None else server.process.returncode
         if status < 0 and status != -signal.SIGTERM:  # it was ending already
             raise AssertionError(f'ended by signal {-status}')
         with open(server.log, encoding='utf-8', errors='replace') as log:

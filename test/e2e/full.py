@@ -9,7 +9,9 @@ uploads are taken again by themselves, kills the server on the full disk, and ta
 from behind its back. Every acknowledged file is read back. Prints `LAYER full required= executed=
 failed=`, where one test is one line below.
 """
+import contextlib
 import hashlib
+import http.client
 import os
 import shlex
 import shutil
@@ -83,7 +85,7 @@ def free(server):
     return stat.f_bavail * stat.f_frsize
 
 
-def wait_for(what, condition, seconds=30):
+def wait_for(what, condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -99,6 +101,40 @@ def full(filler):
     expect(free(filler.server) < 2 * RESERVE, True, free(filler.server))
     expect(free(filler.server) > RESERVE // 2, True, free(filler.server))
     expect(filler.server.request('GET', '/readyz', key=None).status, 200)
+
+
+@contextlib.contextmanager
+def hardly_runs(server, name):
+    """A thread of the server that gets next to nothing of one CPU, as on a machine with much to do."""
+    tasks = f'/proc/{server.process.pid}/task'
+    thread = next(int(task) for task in os.listdir(tasks)
+                  if open(f'{tasks}/{task}/comm', encoding='utf-8').read().strip() == name)
+    cpus = os.sched_getaffinity(thread)
+    cpu = min(cpus)
+    hog = subprocess.Popen([sys.executable, '-c', 'while True: pass'],
+                           preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+    try:
+        os.sched_setaffinity(thread, {cpu})
+        os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+        yield
+    finally:
+        hog.kill()
+        hog.wait()
+        os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(thread, cpus)
+
+
+def behind(filler):
+    """Bodies that go through the log, faster than they are put in their place: the reserve stays."""
+    for key in [key for key in filler.kept if key.startswith(str(4 << 20))]:
+        filler.delete(key)
+    wait_for('space', lambda: free(filler.server) > SIZE // 2)
+    wait_for('uploads', lambda: filler.put(300000) == 201)
+    with hardly_runs(filler.server, 'applier'):
+        filler.fill(65536)
+        expect(free(filler.server) > RESERVE // 2, True, free(filler.server))
+    wait_for('rest', lambda: free(filler.server) > RESERVE // 2)
+    filler.check()
 
 
 def killed(filler):
@@ -118,31 +154,74 @@ def deletes(filler):
     expect([filler.put(size) for size in SIZES], [201] * len(SIZES))
 
 
-def no_byte_left(filler):
-    """Somebody else takes the rest: the root does not fail, and when the rest is back, goes on."""
-    server = filler.server
+@contextlib.contextmanager
+def no_room(server):
+    """Somebody else has every byte that is left."""
     ballast = f'{server.data}/../ballast'
-    with open(ballast, 'wb') as file:
+    with open(ballast, 'wb', buffering=0) as file:
         try:
             while True:
                 file.write(bytes(1 << 16))
-                file.flush()
         except OSError:
             pass
-    wait_for('refusal', lambda: filler.put(300) == 507)
-    filler.check()
-    keys = [key for key in filler.kept if key.startswith('300/')][:SMALL - 20]
-    with ThreadPoolExecutor(1) as pool:
-        deleted = pool.submit(lambda: [filler.delete(key) for key in keys])
-        # The log uses its spares up, and waits with the next segment.
-        wait_for('the log to wait', lambda: any(e['event'] == 'wal.waits' for e in server.events()))
-        expect(deleted.done(), False)
-        expect(server.request('GET', '/v1/admin/status').json()['failed'], False)
-        expect(server.get('files', keys[-1]).status, 200)
+    try:
+        yield
+    finally:
         os.remove(ballast)
+
+
+def no_byte_left(filler):
+    """Somebody else takes the rest: the root does not fail, and when the rest is back, goes on."""
+    server = filler.server
+    with ThreadPoolExecutor(1) as pool:
+        with no_room(server):
+            wait_for('refusal', lambda: filler.put(300) == 507)
+            filler.check()
+            keys = [key for key in filler.kept if key.startswith('300/')][:SMALL - 20]
+            deleted = pool.submit(lambda: [filler.delete(key) for key in keys])
+            # The log uses its spares up, and waits with the next segment.
+            wait_for('the log to wait',
+                     lambda: any(e['event'] == 'wal.waits' for e in server.events()))
+            expect(deleted.done(), False)
+            expect(server.request('GET', '/v1/admin/status').json()['failed'], False)
+            expect(server.get('files', keys[-1]).status, 200)
         deleted.result(60)
     wait_for('uploads', lambda: filler.put(300) == 201)
     expect(server.request('GET', '/v1/admin/status').json()['failed'], False)
+    filler.check()
+
+
+def delete_until_refused(filler, keys):
+    """The key of which nobody knows, or None."""
+    for key in keys:
+        try:
+            status = filler.server.request('DELETE', filler.server.name_path('files', key)).status
+        except (OSError, http.client.HTTPException):
+            return key
+        if status != 204:
+            return key
+        del filler.kept[key]
+    return None
+
+
+def stopped(filler):
+    """SIGTERM while the log has no room: it ends in the time it has, and what it said is so."""
+    server = filler.server
+    for key in [key for key in filler.kept if key.startswith(str(4 << 20))]:
+        filler.delete(key)
+    wait_for('uploads', lambda: filler.put(4 << 20) == 201)
+    expect([filler.put(300) for _ in range(SMALL)], [201] * SMALL)
+    keys = [key for key in filler.kept if key.startswith('300/')][:SMALL - 20]
+    waits = [e['event'] for e in server.events()].count('wal.waits')
+    with no_room(server), ThreadPoolExecutor(1) as pool:
+        deleted = pool.submit(delete_until_refused, filler, keys)
+        wait_for('the log to wait', lambda: [e['event'] for e in server.events()].count(
+            'wal.waits') > waits)
+        server.stop(60)
+        unsure = deleted.result(60)
+    server.start()
+    if unsure is not None and server.get('files', unsure).status == 404:
+        del filler.kept[unsure]
     filler.check()
 
 
@@ -155,12 +234,12 @@ def again(filler):
     for key in list(filler.kept):
         filler.delete(key)
     wait_for('space', lambda: free(filler.server) > SIZE // 2)
-    expect(filler.put(4 << 20), 201)
+    wait_for('uploads', lambda: filler.put(4 << 20) == 201)  # the server looks at space now and then
     filler.check()
     expect(filler.server.stop(), 0)
 
 
-TESTS = (full, killed, deletes, no_byte_left, again)
+TESTS = (full, killed, deletes, no_byte_left, behind, stopped, again)
 
 
 def mount(kind, folder):
@@ -186,7 +265,7 @@ def run(binary, kind):
     try:
         point = mount(kind, folder)
         server = Server(binary, f'{point}/d', f'{folder}/log',
-                        options=('--segment-size', '64KiB')).start()
+                        options=('--segment-size', '64KiB', '--drain-timeout', '2s')).start()
         filler = Filler(server)
         for function in TESTS:
             start = time.monotonic()

@@ -26,7 +26,8 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from server import Server, free_port  # noqa: E402
+from ports import free_port  # noqa: E402
+from server import Server  # noqa: E402
 
 BINARY = None
 FILES = '/v1/buckets/files/files/'
@@ -137,7 +138,9 @@ CHUNKS = [  # body, status, part of the detail
     (b'3\r\nabc\r\n0\r\n\r\n', 200, ''),
     (b'0000000000000003\r\nabc\r\n0\r\n\r\n', 200, ''),
     (b'3;a=b;c="x"\r\nabc\r\n0\r\n\r\n', 200, ''),
-    (b'3\r\nabc\r\n0\r\nContent-Length: 9\r\n\r\n', 200, ''),
+    (b'3\r\nabc\r\n0\r\nX-Content-Length: 9\r\n\r\n', 200, ''),
+    (b'3\r\nabc\r\n0\r\nContent-Length: 9\r\n\r\n', 400, 'trailer says'),
+    (b'3\r\nabc\r\n0\r\nA: b\r\ntransfer-encoding: chunked\r\n\r\n', 400, 'trailer says'),
     (b'-1\r\nabc\r\n0\r\n\r\n', 400, 'hexadecimal'),
     (b'0x3\r\nabc\r\n0\r\n\r\n', 400, 'hexadecimal'),
     (b'3 \r\nabc\r\n0\r\n\r\n', 400, 'hexadecimal'),
@@ -145,7 +148,8 @@ CHUNKS = [  # body, status, part of the detail
     (b'3\nabc\n0\n\n', 400, 'hexadecimal'),
     (b'10000000000000003\r\nabc\r\n0\r\n\r\n', 400, 'too large'),
     (b'ffffffffffffffff\r\nabc\r\n0\r\n\r\n', 400, 'too large'),
-    (b'3;a\nabc\r\n0\r\n\r\n', 400, 'control'),
+    (b'3;a\nabc\r\n0\r\n\r\n', 400, 'extension'),
+    (b'3;a="b\r\nabc\r\n0\r\n\r\n', 400, 'extension'),
     (b'3;' + b'a' * 20000 + b'\r\nabc\r\n0\r\n\r\n', 400, 'too long'),
     (b'3\r\nabcd\r\n0\r\n\r\n', 400, 'longer than its size'),
     (b'3\r\nabc\r\n0\r\nX-A: ' + b'b' * 40000 + b'\r\n\r\n', 400, 'too long'),
@@ -391,7 +395,7 @@ def aborts(server):
     files, memory, blobs = len(os.listdir(f'{folder}/fd')), resident(), stored(server, 'blobs')
     for i in range(500):
         leave(i)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end and (stored(server, 'staging')
                                       or len(os.listdir(f'{folder}/fd')) > files):
         time.sleep(0.1)
@@ -404,17 +408,18 @@ def aborts(server):
     CASES.check('aborted: nothing listed', listed == [], listed[:2])
 
 
-def half_open(server):
-    """Heads that never end: the server goes on, and ends them after 10 s."""
+def half_open_for(server):
+    """300 heads that never end, and one of which a byte comes now and then: what the latter was told
+    after how many seconds, and whether the server went on and the others were told the same."""
     began = time.monotonic()
     drip = socket.create_connection(('127.0.0.1', server.port))
     slow = [socket.create_connection(('127.0.0.1', server.port)) for _ in range(300)]
     for s in slow:
         s.sendall(b'GET /healthz HTTP/1.1\r\nHost:')
-    CASES.check('300 half open', server.request('GET', '/healthz').status == 200)
+    served = server.request('GET', '/healthz').status == 200
     drip.settimeout(0.25)
     got = b''
-    while time.monotonic() < began + 15 and not got:
+    while time.monotonic() < began + 40 and not got:
         try:
             drip.sendall(b'G' if time.monotonic() < began + 0.2 else b'E')
             got = drip.recv(1000)
@@ -423,11 +428,23 @@ def half_open(server):
         except OSError:
             break
     took = time.monotonic() - began
-    CASES.check('slow head', b' 408 ' in got and 9 < took < 13, (took, got))
-    slow[0].settimeout(5)
-    CASES.check('half open: told', b' 408 ' in slow[0].recv(1000))
+    slow[0].settimeout(20)
+    told = b' 408 ' in slow[0].recv(1000)
     for s in slow + [drip]:
         s.close()
+    return took, got, served, told
+
+
+def half_open(server):
+    """Heads that never end: the server goes on, and ends them after 10 s; the machine may stand still
+    once."""
+    for _ in range(3):
+        took, got, served, told = half_open_for(server)
+        if b' 408 ' in got and 9 < took < 13:
+            break
+    CASES.check('300 half open', served)
+    CASES.check('slow head', b' 408 ' in got and 9 < took < 13, (took, got))
+    CASES.check('half open: told', told)
 
 
 def slow(server, count, data):
@@ -449,12 +466,12 @@ def slow_bodies(server):
     server.put('files', 'big', body)
     begun = request(server, 'PUT', FILES + 'slow', 'Content-Length: 1000000\r\n', b'x' * 100)
     clients = slow(server, 450, begun)
-    answer = server.get('files', 'big', connection=server.connect(10))
+    answer = server.get('files', 'big', connection=server.connect(40))
     CASES.check('a download beside 450 slow uploads', answer.body == body, answer.status)
     for s in clients:
         s.close()
     clients = slow(server, 450, request(server, 'GET', FILES + 'big'))
-    answer = server.put('files', 'beside', body, connection=server.connect(10))
+    answer = server.put('files', 'beside', body, connection=server.connect(40))
     CASES.check('an upload beside 450 slow downloads', answer.status == 201, answer.body)
     for s in clients:
         s.close()
@@ -463,7 +480,7 @@ def slow_bodies(server):
 def paused(server):
     """SIGSTOP for a while loses nothing."""
     server.process.send_signal(signal.SIGSTOP)
-    with socket.create_connection(('127.0.0.1', server.port), timeout=10) as s:
+    with socket.create_connection(('127.0.0.1', server.port), timeout=60) as s:
         s.sendall(request(server, 'PUT', FILES + 'paused', 'Content-Length: 3\r\n', b'abc'))
         time.sleep(1)
         server.process.send_signal(signal.SIGCONT)
@@ -486,8 +503,10 @@ def few_descriptors(folder):
         for s in slow:
             s.close()
         slow = []
-        time.sleep(0.5)
-        CASES.check('afterwards', server.put('files', 'x', b'x').status == 201)
+        end = time.monotonic() + 60
+        while (status := server.put('files', 'x', b'x').status) == 503 and time.monotonic() < end:
+            time.sleep(0.1)
+        CASES.check('afterwards', status in (200, 201), status)
     finally:
         for s in slow:
             s.close()
@@ -500,13 +519,14 @@ def few_descriptors(folder):
 
 def serve(folder, data, address=None, limit=None):
     """A server that is to end by itself: status and text; -1 if it goes on."""
-    command = [*BINARY, 'serve', '--data', data, '--http', address or f'127.0.0.1:{free_port()}']
+    command = [*BINARY, 'serve', '--data', data, '--s3', 'off',
+               '--http', address or f'127.0.0.1:{free_port()}']
     if limit is not None:
         command = ['sh', '-c', f'ulimit -n {limit}; exec "$@"', 'sh', *command]
     with open(f'{folder}/serve.log', 'w+', encoding='utf-8') as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
-            status = process.wait(10)
+            status = process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -702,7 +722,7 @@ def full_disk(folder):
         gone = [server.request('DELETE', f'{FILES}{w}/{i}').status for w, i in kept[:4]]
         CASES.check('full to the brim: deletes', set(gone) == {204}, gone)
         os.unlink(f'{mount}/ballast')
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while (status := server.put('files', 'back',
                                     body).status) == 507 and time.monotonic() < end:
             time.sleep(0.2)

@@ -20,7 +20,8 @@ import urllib.parse
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from server import Server, free_port  # noqa: E402
+from ports import free_port  # noqa: E402
+from server import Server  # noqa: E402
 from smoke import expect  # noqa: E402
 from suite import Suite  # noqa: E402
 
@@ -184,7 +185,8 @@ def alerts(server):
     folder = os.path.dirname(server.data)
     shutil.copy(os.path.join(RULES, 'holdfast_test.yml'), folder)
     for old, new in (('> 0.05', '> 0.5'), ('== 1', '== 2'), ('> 0.5\n', '> 5\n'), ('> 0\n', '> 4\n'),
-                     ('for: 2m', 'for: 0m'), ('full == 1', 'full == 2'), ('== -1', '== -2')):
+                     ('for: 2m', 'for: 0m'), ('full == 1', 'full == 2'), ('failing == 1', 'failing == 2'),
+                     ('== -1', '== -2')):
         expect(old in rules, True, old)
         with open(f'{folder}/holdfast.yml', 'w', encoding='utf-8') as out:
             out.write(rules.replace(old, new))

@@ -50,7 +50,7 @@ def find_bytes(server, pattern, part):
     raise AssertionError(f'{pattern}: not there')
 
 
-def wait_for(what, condition, seconds=20):
+def wait_for(what, condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -2,36 +2,15 @@
 import http.client
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
-import threading
 import time
 import urllib.parse
 
 import contract
+from ports import free_port
 
-
-_ports = set()  # those of this process: one that restarts finds its own free
-_ports_lock = threading.Lock()
-
-
-def free_port():
-    """A port that nobody listens on, below those that connections are given, so that no client of
-    this machine takes it before the server does; another one each time."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 30000)
-        with _ports_lock:
-            if port in _ports:
-                continue
-            _ports.add(port)
-        with socket.socket() as probe:
-            try:
-                probe.bind(('127.0.0.1', port))
-                return port
-            except OSError:
-                continue
+SYMBOLIZER_SAYS = ('LLVM ERROR', 'pure virtual method', 'terminate called')
 
 
 class Answer:
@@ -57,6 +36,8 @@ class Server:
         self.fault = fault
         self.timeout = timeout  # seconds a request may stand still
         self.port = free_port()
+        self.s3_address = None  # of the S3 door; None: there is none, '': what is preset
+        self.tls = None  # an ssl.SSLContext: it speaks TLS
         self.process = None
 
     @property
@@ -68,11 +49,12 @@ class Server:
         env = dict(os.environ)
         if self.fault is not None:
             env['HOLDFAST_FAULT'] = self.fault
+        s3 = [] if self.s3_address == '' else ['--s3', self.s3_address or 'off']
         with open(self.log, 'ab') as out:
             self.process = subprocess.Popen(
                 [*self.binary, 'serve', '--data', self.data, '--http', self.address,
-                 '--log-format', 'json', *self.options], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=out, env=env)
+                 *s3, '--log-format', 'json', *self.options],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out, env=env)
         if wait:
             self.wait_ready()
         return self
@@ -118,13 +100,16 @@ class Server:
         raise RuntimeError('no VmHWM')
 
     def events(self):
-        """The lines of its log, parsed."""
+        """The lines of its log, parsed; but for what a sanitizer's symbolizer says when it is killed."""
         with open(self.log, encoding='utf-8') as lines:
-            return [json.loads(line) for line in lines]
+            return [json.loads(line) for line in lines if not line.startswith(SYMBOLIZER_SAYS)]
 
     def connect(self, timeout=None):
         """A connection; timeout in seconds, the server's own unless given."""
-        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout or self.timeout)
+        timeout = timeout or self.timeout
+        if self.tls is not None:
+            return http.client.HTTPSConnection('127.0.0.1', self.port, timeout=timeout, context=self.tls)
+        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout)
 
     def request(self, method, path, body=None, headers=(), key='root', chunked=False,
                 connection=None):

@@ -15,11 +15,11 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cli_kit import bare, expect, holds, main  # noqa: E402
 
-COMMANDS = ['serve', 'put', 'get', 'sync', 'cat', 'ls', 'stat', 'rm', 'bucket', 'admin', 'fsck', 'recover',
-            'doctor', 'config', 'help', 'man', 'completion', 'openapi', 'version']
+COMMANDS = ['serve', 'put', 'get', 'sync', 'cat', 'ls', 'stat', 'rm', 'bucket', 'class', 'key', 'admin', 'bench', 'fsck',
+            'recover', 'doctor', 'config', 'help', 'man', 'completion', 'openapi', 'version']
 # What is typed, and the words that a Tab makes of it.
 TABS = (('holdfast buc', 'bucket'), ('holdfast bucket cr', 'bucket create'),
-        ('holdfast bucket set --quota-b', 'bucket set --quota-bytes'), ('holdfast he', 'help'),
+        ('holdfast bucket set --quota-b', 'bucket set --quota-bytes'), ('holdfast he', 'help'), ('holdfast key rev', 'key revoke'),
         ('holdfast help sy', 'help sync'), ('holdfast sync --dry', 'sync --dry-run'),
         ('holdfast put --conn', 'put --connections'), ('holdfast put onlyf', 'put onlyfile'),
         ('holdfast put --key-file onlyf', 'put --key-file onlyfile'),
@@ -49,6 +49,14 @@ def help_tells_of_all(cli):
     for typed, meant in (('pt', 'put'), ('buckets', 'bucket'), ('synch', 'sync'), ('vresion', 'version')):
         holds(cli.run(typed, status=2).err, f'do you mean {meant}?')
         holds(cli.run('help', typed, status=2).err, f'do you mean {meant}?')
+    holds(cli.run('put', '--recursiv', 'x', 'y', status=2).err, 'do you mean --recursive?')
+    holds(cli.run('put', status=2).err, '2 arguments are missing; usage: holdfast put PATH BUCKET/KEY')
+    holds(cli.run('put', 'x', status=2).err, '1 argument is missing; usage')
+    holds(cli.run('-v', status=2).err, 'a command comes first, and -v is none')
+    expect(cli.run('-V').out, cli.run('version').out, '-V')
+    columns = {len(x) - len(x[2:].split('  ')[-1].lstrip()) for x in whole.splitlines()
+               if x.startswith('  ')}
+    expect(len(columns), 1, 'columns of help')
     done = cli.run('paint', status=2)
     expect(done.err.splitlines()[0], 'holdfast: there is no command paint', 'no guess')
     expect(cli.run('--version').out, cli.run('version').out, 'version')

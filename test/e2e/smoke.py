@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -25,7 +26,8 @@ import traceback
 import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from server import Server, free_port  # noqa: E402
+from ports import free_port  # noqa: E402
+from server import Server  # noqa: E402
 
 BINARY = None
 TESTS = []
@@ -216,7 +218,7 @@ def digests(server):
 
 def expect_stored(server, folder, fine):
     """Waits until fine(names) of the files in a folder; what is unlinked is unlinked behind answers."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not fine(stored_files(server, folder)) and time.monotonic() < end:
         time.sleep(0.02)
     expect(fine(stored_files(server, folder)), True, stored_files(server, folder))
@@ -419,6 +421,74 @@ def ranges(server):
     expect(server.get('files', 'empty', headers={'Range': 'bytes=0-'}).status, 416)
 
 
+def byte_ranges(head, body):
+    """The parts of a multipart/byteranges answer: (Content-Type, Content-Range, bytes)."""
+    boundary = re.search(r'multipart/byteranges; boundary=(\w{32})(?:\r|$)', head).group(1).encode()
+    pieces = (b'\r\n' + body).split(b'\r\n--' + boundary)
+    expect((pieces[0], pieces[-1]), (b'', b'--\r\n'))
+    parts = []
+    for piece in pieces[1:-1]:
+        fields, _, part = piece.partition(b'\r\n\r\n')
+        names = dict(line.split(': ', 1) for line in fields.decode().split('\r\n')[1:])
+        parts.append((names['Content-Type'], names['Content-Range'], part))
+    return parts
+
+
+@test
+def several_ranges(server):
+    """Ranges that lie apart come as parts, in the order in which they were asked for."""
+    for size in (1000, 65536, 300000, 5 << 20):
+        body = content(size)
+        key = f'ranges-{size}'
+        etag = server.put('files', key, body, headers={'Content-Type': 'text/x-a'}).headers['ETag']
+        edge = min(size - 10, 262144)
+        for spans in (((0, 1), (size - 1, size)), ((size // 2, size), (0, 10)),
+                      ((edge - 1, edge + 1), (0, 3), (edge + 5, size), (5, edge - 3)),
+                      tuple((i * 60, i * 60 + 7) for i in range(15, -1, -1))):
+            text = 'bytes=' + ', '.join(f'{begin}-{end - 1}' for begin, end in spans)
+            answer = server.get('files', key, headers={'Range': text, 'If-Range': etag})
+            expect((answer.status, answer.headers['Content-Range'], answer.headers['ETag']), (206, None, etag))
+            expect(int(answer.headers['Content-Length']), len(answer.body))
+            parts = byte_ranges('multipart/' + answer.headers['Content-Type'].split('/')[1], answer.body)
+            expect([part[:2] for part in parts],
+                   [('text/x-a', f'bytes {begin}-{end - 1}/{size}') for begin, end in spans])
+            expect([part[2] == body[begin:end] for part, (begin, end) in zip(parts, spans)], [True] * len(spans))
+        for headers in ({'Range': 'bytes=' + ','.join(f'{i * 3}-{i * 3}' for i in range(17))},
+                        {'Range': 'bytes=0-0,-1', 'If-Range': '"other"'}):
+            answer = server.get('files', key, headers=headers)
+            expect((answer.status, answer.body == body), (200, True), headers)
+        server.put('files', key, body, headers={'Content-Encoding': 'x'})
+        expect(server.get('files', key, headers={'Range': 'bytes=0-0,-1'}).status, 200)
+        expect(server.get('files', key, headers={'Range': 'bytes=0-0'}).status, 206)
+
+
+@test
+def several_ranges_slowly(server):
+    """A client takes the parts of a large file slowly, while that is deleted: it gets them all."""
+    size = 24 << 20
+    body = content(size)
+    server.put('files', 'gone', body)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(60)
+        s.connect(('127.0.0.1', server.port))
+        s.sendall(f'GET {server.name_path("files", "gone")} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n'
+                  f'Authorization: Bearer {server.key()}\r\n'
+                  f'Range: bytes=1-{size // 2},{size // 2 + 2}-\r\n\r\n'.encode())
+        got = s.recv(1000)
+        expect(server.request('DELETE', server.name_path('files', 'gone')).status, 204)
+        expect_stored(server, 'blobs', lambda names: not names)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        pieces = [got]
+        while piece := s.recv(1 << 16):
+            pieces.append(piece)
+    head, _, rest = b''.join(pieces).partition(b'\r\n\r\n')
+    expect(head.startswith(b'HTTP/1.1 206 '), True, head)
+    parts = byte_ranges(head.decode(), rest)
+    expect([part[2] for part in parts] == [body[1:size // 2 + 1], body[size // 2 + 2:]], True)
+    expect(server.request('GET', '/v1/admin/risk').json()['files'], 0)
+
+
 def form_of(parts, boundary=b'bound', end=b'--\r\n'):
     """A multipart/form-data body of (headers, content) pairs."""
     body = b''.join(b'--' + boundary + b'\r\n' + head + b'\r\n\r\n' + content_ + b'\r\n'
@@ -471,7 +541,7 @@ def forms(server):
 
 def raw_request(server, text):
     """Bytes as they are; all that comes back until the server closes."""
-    with socket.create_connection(('127.0.0.1', server.port), timeout=20) as s:
+    with socket.create_connection(('127.0.0.1', server.port), timeout=60) as s:
         s.sendall(text.encode())
         got = b''
         while True:
@@ -485,7 +555,7 @@ def raw_request(server, text):
 def broken_uploads(server):
     """A client that goes away in its upload leaves nothing behind."""
     for size, sent in ((50000, 100), (1 << 20, 500000), (8 << 20, 3 << 20)):
-        with socket.create_connection(('127.0.0.1', server.port), timeout=20) as s:
+        with socket.create_connection(('127.0.0.1', server.port), timeout=60) as s:
             s.sendall(f'PUT /v1/buckets/files/files/x HTTP/1.1\r\nHost: x\r\n'
                       f'Authorization: Bearer {server.key()}\r\n'
                       f'Content-Length: {size}\r\n\r\n'.encode() + content(sent))
@@ -493,7 +563,7 @@ def broken_uploads(server):
     expect_stored(server, 'blobs', lambda names: not names)
     expect(server.get('files', 'x').status, 404)
     server.put('files', 'big', content(20 << 20))
-    with socket.create_connection(('127.0.0.1', server.port), timeout=20) as s:
+    with socket.create_connection(('127.0.0.1', server.port), timeout=60) as s:
         s.sendall(f'GET /v1/buckets/files/files/big HTTP/1.1\r\nHost: x\r\n'
                   f'Authorization: Bearer {server.key()}\r\n\r\n'.encode())
         s.recv(1000)
@@ -675,7 +745,7 @@ def stopped(folder):
         for i in range(50):
             server.put('files', f'{i}', content(100))
         body = content(4 << 20)
-        with socket.create_connection(('127.0.0.1', server.port), timeout=20) as s:
+        with socket.create_connection(('127.0.0.1', server.port), timeout=60) as s:
             s.sendall(f'PUT /v1/buckets/files/files/last HTTP/1.1\r\nHost: x\r\n'
                       f'Authorization: Bearer {server.key()}\r\n'
                       f'Content-Length: {len(body)}\r\n\r\n'.encode() + body[:1 << 20])
@@ -685,7 +755,7 @@ def stopped(folder):
             expect(server.process.poll(), None, 'it did not wait')
             s.sendall(body[1 << 20:])
             expect(s.recv(100).split(b' ')[1], b'201')
-        expect(server.process.wait(20), 0)
+        expect(server.process.wait(60), 0)
         events = [e['event'] for e in server.events()]
         expect(events[-1], 'node.stopped')
         server.start()
@@ -708,7 +778,7 @@ def failed_root(folder):
         expect(server.put('files', 'big', big).status, 201)
         expect(server.put('files', 'small', small).status, 201)
         expect_problem(server.put('files', 'lost', big), 503, 'root-failed')
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while server.request('GET', '/readyz', key=None).status != 503 and time.monotonic() < end:
             time.sleep(0.02)
         expect(server.request('GET', '/readyz', key=None).json()['phase'], 'failed')
@@ -734,8 +804,8 @@ def failed_root(folder):
 
 def run_serve(*args, env=None):
     """A server that ends by itself: exit status and what it said."""
-    result = subprocess.run([*BINARY, 'serve', *args], stdin=subprocess.DEVNULL, text=True,
-                            capture_output=True, timeout=30, env={**os.environ, **(env or {})},
+    result = subprocess.run([*BINARY, 'serve', '--s3', 'off', *args], stdin=subprocess.DEVNULL,
+                            text=True, capture_output=True, timeout=30, env={**os.environ, **(env or {})},
                             check=False)
     return result.returncode, result.stderr + result.stdout
 
@@ -785,8 +855,8 @@ def options(folder):
     for args, part in (
             ((), '--data'), (('--data', data, '--segment-sise', '1MiB'), '--segment-size'),
             (('--data', data, '--segment-size', '1KiB'), '64KiB..1GiB'),
-            (('--data', data, '--data', data + '2'), 'copies'), (('--data', data, 'x'), '"x"'),
-            (('--data', data, '--s3', '127.0.0.1:9000'), 'later'), (('--data',), 'value'),
+            (('--data', data, '--data', data + '2', '--data', data + '3', '--data', data + '4'), 'at most 3'), (('--data', data, 'x'), '"x"'),
+            (('--data', data, '--s3', 'nowhere'), 'ADDRESS:PORT'), (('--data',), 'value'),
             (('--data', data, '--log-level', 'loud'), 'debug')):
         status, text = run_serve(*args)
         expect((status, part in text), (2, True), text)

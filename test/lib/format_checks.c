@@ -3,12 +3,15 @@
 #include "base/crc.h"
 #include "format/blob_file.h"
 #include "format/bucket.h"
+#include "format/class_record.h"
 #include "format/config_entry.h"
 #include "format/frame.h"
+#include "format/key_record.h"
 #include "format/pack.h"
 #include "format/pack_mark.h"
 #include "format/row.h"
 #include "format/segment.h"
+#include "format/upload.h"
 #include <string.h>
 
 #define BLOCK_LEN 4096
@@ -186,12 +189,12 @@ bool check_blob_footer(Str data)
 static void assert_same_state(const ReplicaState *a, const ReplicaState *b)
 {
     static uint8_t first[64 * 1024];
-    if (replica_state_len_max(a->config.len) > sizeof first) return;
+    if (replica_state_len(a) > sizeof first) return;
     Enc one = enc_of(first, sizeof first);
     replica_state_encode(a, &one);
     Enc two = enc_fresh();
     replica_state_encode(b, &two);
-    ASSERT(two.len <= replica_state_len_max(b->config.len));
+    ASSERT(two.len == replica_state_len(b));
     assert_same(&two, str_of(first, one.len));
 }
 
@@ -439,6 +442,51 @@ bool check_bucket_record(Str data)
     }
     Enc enc = enc_fresh();
     bucket_record_encode(&record, &enc);
+    assert_same(&enc, data);
+    return true;
+}
+
+bool check_upload_record(Str data)
+{
+    Err err = {0};
+    UploadRecord record;
+    ErrCode code = upload_record_decode(data, &record, &err);
+    if (code != OK) {
+        assert_explained(code, &err);
+        return false;
+    }
+    Enc enc = enc_fresh();
+    upload_record_encode(&record, &enc);
+    assert_same(&enc, data);
+    return true;
+}
+
+bool check_class_record(Str data)
+{
+    Err err = {0};
+    ClassRecord record;
+    ErrCode code = class_record_decode(data, &record, &err);
+    if (code != OK) {
+        assert_explained(code, &err);
+        return false;
+    }
+    Enc enc = enc_fresh();
+    class_record_encode(&record, &enc);
+    assert_same(&enc, data);
+    return true;
+}
+
+bool check_key_record(Str data)
+{
+    Err err = {0};
+    KeyRecord record;
+    ErrCode code = key_record_decode(data, &record, &err);
+    if (code != OK) {
+        assert_explained(code, &err);
+        return false;
+    }
+    Enc enc = enc_fresh();
+    key_record_encode(&record, &enc);
     assert_same(&enc, data);
     return true;
 }

@@ -30,6 +30,9 @@ bool check_names_part(Str data);
 bool check_bucket_stat(Str data);
 bool check_attrs(Str data);
 bool check_bucket_record(Str data);
+bool check_upload_record(Str data);
+bool check_class_record(Str data);
+bool check_key_record(Str data);
 bool check_ids(Str data); /* every text form */
 
 #endif

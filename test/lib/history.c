@@ -19,6 +19,8 @@ typedef struct {
     uint64_t expected;
     uint64_t begin;
     uint64_t end;
+    uint64_t *values; /* FALL_BACK */
+    unsigned value_count;
 } Op;
 
 struct History {
@@ -36,6 +38,8 @@ History *history_new(void)
 void history_free(History *history)
 {
     if (history == NULL) return;
+    for (size_t i = 0; i < history->count; i++)
+        mem_free(history->ops[i].values);
     mem_free(history->ops);
     mem_free(history);
 }
@@ -91,6 +95,20 @@ void history_read(History *history, unsigned key, uint64_t value, uint64_t momen
     history_done(history, op);
 }
 
+uint64_t history_fall_back(History *history, unsigned key)
+{
+    return history_begin(history, key, HISTORY_FALL_BACK, 0, 0);
+}
+
+void history_fell_back(History *history, uint64_t op, const uint64_t *values, unsigned count)
+{
+    ASSERT(count <= HISTORY_VALUES && history->ops[op].kind == HISTORY_FALL_BACK);
+    history->ops[op].values = mem_new_array(MAX(count, 1U), sizeof *values);
+    memcpy(history->ops[op].values, values, count * sizeof *values);
+    history->ops[op].value_count = count;
+    history_done(history, op);
+}
+
 void history_settled(History *history)
 {
     for (size_t i = 0; i < history->count; i++) {
@@ -135,6 +153,7 @@ static bool applies(const Op *op, uint64_t value, uint64_t *after)
         holds = value != 0;
         break;
     case HISTORY_CHANGE: holds = value != 0; break;
+    case HISTORY_FALL_BACK: *after = value; return true;
     }
     if (op->state != STATE_REFUSED) return holds;
     *after = value;
@@ -212,6 +231,10 @@ static void expand(Search *s, Node node)
         if ((node.placed & bit) != 0) continue;
         if (s->ops[i]->state == STATE_UNKNOWN) push(s, next); /* it never took place */
         if (applies(s->ops[i], node.value, &next.value)) push(s, next);
+        for (unsigned v = 0; v < s->ops[i]->value_count; v++) {
+            next.value = s->ops[i]->values[v];
+            push(s, next);
+        }
     }
 }
 

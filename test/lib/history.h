@@ -15,12 +15,13 @@
 #define HISTORY_NONE UINT64_MAX /* no such operation */
 
 typedef enum {
-    HISTORY_READ,   /* saw value; 0: absent */
-    HISTORY_WRITE,  /* value, whatever was there */
-    HISTORY_CREATE, /* value, if the key was absent */
-    HISTORY_SWAP,   /* value (0: delete), if expected was there */
-    HISTORY_DELETE, /* whatever was there; refused: it was absent */
-    HISTORY_CHANGE  /* value (0: delete), if anything was there */
+    HISTORY_READ,     /* saw value; 0: absent */
+    HISTORY_WRITE,    /* value, whatever was there */
+    HISTORY_CREATE,   /* value, if the key was absent */
+    HISTORY_SWAP,     /* value (0: delete), if expected was there */
+    HISTORY_DELETE,   /* whatever was there; refused: it was absent */
+    HISTORY_CHANGE,   /* value (0: delete), if anything was there */
+    HISTORY_FALL_BACK /* history_fall_back() */
 } HistoryKind;
 
 typedef struct History History;
@@ -41,6 +42,12 @@ void history_void(History *history, uint64_t op);
 uint64_t history_now(const History *history);
 /* A read that began at moment and ends now, and saw value. */
 void history_read(History *history, unsigned key, uint64_t value, uint64_t moment);
+/* Of a key whose changes may be acknowledged and lost: from now on it may be so, until
+ * history_fell_back(), where the key is as it was, or as one of values made it (0: absent; count of
+ * them, at most HISTORY_VALUES). */
+#define HISTORY_VALUES 32
+uint64_t history_fall_back(History *history, unsigned key);
+void history_fell_back(History *history, uint64_t op, const uint64_t *values, unsigned count);
 /* The process died, and the next one is ready: what was under way took place by now, or never. */
 void history_settled(History *history);
 

@@ -39,6 +39,11 @@ typedef struct {
 
 /* Opens and starts; log items flow but nothing is pumped. On failure nothing is left open. */
 MUST_USE ErrCode node_kit_open(NodeKit *kit, Disk *disk, const NodeKitOptions *options, Err *err);
+/* For crash states: one shard, the smallest segments and packs; opened and ready, or ERR_… and
+ * nothing is open. */
+MUST_USE ErrCode node_kit_open_small(NodeKit *kit, Disk *disk, uint64_t seed, Err *err);
+/* Ends such a node where its disk stopped, or now. */
+void node_kit_crash(NodeKit *kit, Disk *disk);
 /* As kill -9: frees memory, writes nothing. Mutations under way are never answered. */
 void node_kit_drop(NodeKit *kit);
 /* Clean stop. */

@@ -5,17 +5,23 @@
 #include "blob/pack_walk.h"
 #include "store/compact_priv.h"
 
+/* One change of a name that a pack holds. */
 typedef struct {
-    VersionId version;
-    bool is_delete;
-    bool seen; /* in the index */
-} Winner;
+    Entry entry; /* without views */
+    bool seen;   /* its version is in the index */
+} Change;
+
+/* All of one name, in no order. */
+typedef struct {
+    Change *items;
+    size_t count;
+    size_t capacity;
+} Changes;
 
 typedef struct {
     Store *store;
     IndexReader *reader;
-    OMap *names; /* bucket be64, key -> Winner */
-    size_t name_count;
+    OMap *names; /* bucket be64, key -> Changes */
 } Truth;
 
 static size_t truth_key(uint8_t *out, BucketUid bucket, Str key)
@@ -24,6 +30,20 @@ static size_t truth_key(uint8_t *out, BucketUid bucket, Str key)
     enc_u64_be(&enc, bucket);
     enc_bytes(&enc, key.ptr, key.len);
     return enc.len;
+}
+
+static VersionId version_of(const Entry *e)
+{
+    return (VersionId){.term = e->term, .lsn = e->lsn};
+}
+
+static Change *find_change(const Changes *changes, VersionId version)
+{
+    for (size_t i = 0; changes != NULL && i < changes->count; i++) {
+        if (version_id_cmp(version_of(&changes->items[i].entry), version) == 0)
+            return &changes->items[i];
+    }
+    return NULL;
 }
 
 static ErrCode note_record(void *ctx, const PackRecord *record, const PackPlace *place, Err *err)
@@ -37,18 +57,39 @@ static ErrCode note_record(void *ctx, const PackRecord *record, const PackPlace 
     if (e->op != OP_CREATE && e->op != OP_UPDATE && e->op != OP_DELETE) return OK;
     uint8_t bytes[ROW_KEY_MAX];
     Str key = str_of(bytes, truth_key(bytes, e->bucket, entry_key(e)));
-    VersionId version = {.term = e->term, .lsn = e->lsn};
-    Winner *winner = omap_get(truth->names, key);
-    if (winner == NULL) {
-        winner = mem_new(sizeof *winner);
-        void *before = omap_put(truth->names, key, winner);
+    Changes *changes = omap_get(truth->names, key);
+    if (changes == NULL) {
+        changes = mem_new(sizeof *changes);
+        void *before = omap_put(truth->names, key, changes);
         ASSERT(before == NULL);
-    } else if (version_id_cmp(version, winner->version) < 0) {
-        return OK;
     }
-    winner->version = version;
-    winner->is_delete = e->op == OP_DELETE;
+    if (find_change(changes, version_of(e)) != NULL) return OK; /* packed twice */
+    if (changes->count == changes->capacity) {
+        changes->capacity = MAX(2 * changes->capacity, (size_t)4);
+        changes->items = mem_resize(changes->items, changes->capacity * sizeof *changes->items);
+    }
+    Change change = {.entry = *e};
+    change.entry.attrs = change.entry.extents = change.entry.inline_body = (Str){NULL, 0};
+    changes->items[changes->count++] = change;
     return OK;
+}
+
+/* Does the change make a version, and does none that the packs hold end it? */
+static bool is_there(const Changes *changes, const Change *change)
+{
+    const Entry *e = &change->entry;
+    VersionId own = version_of(e);
+    if (e->op == OP_DELETE && (e->flags & ENTRY_FLAG_DELETE_MARKER) == 0) return false;
+    for (size_t i = 0; i < changes->count; i++) {
+        const Entry *later = &changes->items[i].entry;
+        if (version_id_cmp(version_of(later), own) <= 0) continue;
+        /* It relies on a DELETE before it, and nobody looks for what it would end. */
+        if (later->op == OP_CREATE &&
+            (later->flags & (ENTRY_FLAG_KEEP_OLDER | ENTRY_FLAG_ALL_VERSIONS)) == 0)
+            continue;
+        if (entry_ends(later, own, entry_makes_null(e))) return false;
+    }
+    return true;
 }
 
 static ErrCode read_packs(Truth *truth, Err *err)
@@ -119,16 +160,13 @@ static ErrCode compare_row(Truth *truth, Str row_key, Str value, Err *err)
     if (!row_key_name_parse(row_key, &bucket, &key, &version) || !file_row_decode(value, &row)) {
         return err_set(err, ERR_CORRUPT, "a row is malformed");
     }
-    Winner *winner = omap_get(truth->names, str_of(bytes, truth_key(bytes, bucket, key)));
-    bool same = winner != NULL && !winner->is_delete &&
-                version_id_cmp(winner->version, version) == 0;
-    if (!same) {
-        return err_set(err, ERR_ABORTED, "packs say of %.*s: %s", STR_ARG(key),
-                       winner == NULL      ? "nothing"
-                       : winner->is_delete ? "deleted"
-                                           : "another version");
+    Changes *changes = omap_get(truth->names, str_of(bytes, truth_key(bytes, bucket, key)));
+    Change *change = find_change(changes, version);
+    if (change == NULL || !is_there(changes, change)) {
+        return err_set(err, ERR_ABORTED, "packs say of %.*s lsn %" PRIu64 ": %s", STR_ARG(key),
+                       version.lsn, change == NULL ? "nothing" : "it has ended");
     }
-    winner->seen = true;
+    change->seen = true;
     AUTO_BUF(body, 2 * MIB);
     PackRecord record;
     if (row.place.pack == 0) return OK;
@@ -152,15 +190,18 @@ static ErrCode compare_rows(Truth *truth, Err *err)
     }
 }
 
-static ErrCode compare_deleted(const Truth *truth, Err *err)
+static ErrCode compare_unseen(const Truth *truth, Err *err)
 {
     const OMapNode *node = omap_first(truth->names, (Str){NULL, 0});
     for (; node != NULL; node = omap_next(node)) {
-        const Winner *winner = omap_value(node);
-        if (winner->seen || winner->is_delete) continue;
-        Str key = omap_key(node);
-        return err_set(err, ERR_ABORTED, "packs say that %.*s is there (lsn %" PRIu64 ")",
-                       STR_ARG(str_slice(key, 8, key.len)), winner->version.lsn);
+        const Changes *changes = omap_value(node);
+        for (size_t i = 0; i < changes->count; i++) {
+            const Change *change = &changes->items[i];
+            if (change->seen || !is_there(changes, change)) continue;
+            Str key = omap_key(node);
+            return err_set(err, ERR_ABORTED, "packs say that %.*s is there (lsn %" PRIu64 ")",
+                           STR_ARG(str_slice(key, 8, key.len)), change->entry.lsn);
+        }
     }
     return OK;
 }
@@ -172,10 +213,13 @@ ErrCode pack_truth_check(Store *store, Err *err)
     if (code == OK) code = read_packs(&truth, err);
     if (code == OK) code = walk_packs(&truth, err);
     if (code == OK) code = compare_rows(&truth, err);
-    if (code == OK) code = compare_deleted(&truth, err);
+    if (code == OK) code = compare_unseen(&truth, err);
     const OMapNode *node = omap_first(truth.names, (Str){NULL, 0});
-    for (; node != NULL; node = omap_next(node))
-        mem_free(omap_value(node));
+    for (; node != NULL; node = omap_next(node)) {
+        Changes *changes = omap_value(node);
+        mem_free(changes->items);
+        mem_free(changes);
+    }
     index_reader_free(truth.reader);
     omap_free(truth.names);
     return code;

@@ -1,7 +1,6 @@
-/* What the packs of a store say without its index: of each name the record with the highest (term,
- * lsn), as an index made from packs would take it. It must be what the index says, no row may lead
- * to a pack that is not there, and no record stand behind a torn one. For tests of compaction;
- * names without versions. */
+/* What the packs of a store say without its index: of each name the versions that no later change
+ * ends, as an index made from packs would take it. It must be what the index says, no row may lead
+ * to a pack that is not there, and no record stand behind a torn one. For tests of compaction. */
 #ifndef HOLDFAST_TEST_LIB_PACK_TRUTH_H
 #define HOLDFAST_TEST_LIB_PACK_TRUTH_H
 

@@ -8,11 +8,13 @@
 #include <string.h>
 
 #define SHARD ((ShardId)4097)
+#define WAIT_NS (5000 * REPLICA_MS) /* longer than promises, grace and silence */
 
 static const char *const message_names[] = {
-    [MSG_APPEND] = "APPEND", [MSG_APPENDED] = "APPENDED", [MSG_MISMATCH] = "MISMATCH",
-    [MSG_POLL] = "POLL",     [MSG_POLLED] = "POLLED",     [MSG_FENCE] = "FENCE",
-    [MSG_FENCED] = "FENCED",
+    [MSG_APPEND] = "APPEND",     [MSG_APPENDED] = "APPENDED",   [MSG_MISMATCH] = "MISMATCH",
+    [MSG_POLL] = "POLL",         [MSG_POLLED] = "POLLED",       [MSG_FENCE] = "FENCE",
+    [MSG_FENCED] = "FENCED",     [MSG_HEARTBEAT] = "HEARTBEAT", [MSG_PROMISE] = "PROMISE",
+    [MSG_SNAPSHOT] = "SNAPSHOT", [MSG_HAND_OVER] = "HAND_OVER",
 };
 
 /* --- small things --- */
@@ -228,8 +230,6 @@ static void say_message(ReplicaKit *kit, const char *before, char who, const Mes
     case MSG_FENCE:
     case MSG_HEARTBEAT:
     case MSG_PROMISE:
-    case MSG_FETCH:
-    case MSG_FETCHED:
     case MSG_SNAPSHOT:
     case MSG_HAND_OVER: say(kit, " lsn %" PRIu64 "\n", m->lsn); break;
     }
@@ -254,6 +254,7 @@ static void say_effect(ReplicaKit *kit, const Effect *e)
             id128_is_zero(e->state.voted_for) ? '-' : name_of(member_of(kit, e->state.voted_for)));
         break;
     case EFFECT_SEND:
+        if (e->message.type == MSG_HEARTBEAT && !kit->options.heartbeats) break;
         say_message(kit, "    to ", name_of(member_of(kit, e->message.to)), &e->message);
         break;
     case EFFECT_CAS:
@@ -265,6 +266,18 @@ static void say_effect(ReplicaKit *kit, const Effect *e)
     case EFFECT_COMMIT: say(kit, "    commit %" PRIu64 "\n", e->lsn); break;
     case EFFECT_ROLE: say(kit, "    %s\n", replica_role_name(e->role)); break;
     case EFFECT_QUARANTINE: say(kit, "    quarantine\n"); break;
+    case EFFECT_CONFIG:
+        if (!kit->options.configs) break;
+        say(kit, "    config isr ");
+        say_names(kit, &e->config, e->config.isr);
+        say(kit, "\n");
+        break;
+    case EFFECT_TRUNCATE: say(kit, "    cut behind %" PRIu64 "\n", e->lsn); break;
+    case EFFECT_RESET: say(kit, "    begin anew behind %" PRIu64 "\n", e->lsn); break;
+    case EFFECT_FETCH: say(kit, "    fetch from %" PRIu64 "\n", e->lsn); break;
+    case EFFECT_SNAPSHOT: say(kit, "    snapshot at %" PRIu64 "\n", e->lsn); break;
+    case EFFECT_LOOK: say(kit, "    look at the row\n"); break;
+    case EFFECT_STAND: say(kit, "    asks to stand\n"); break;
     }
 }
 
@@ -302,14 +315,40 @@ static void ask_cas(ReplicaKit *kit, unsigned who, const ShardConfig *config)
         .member = who, .incarnation = kit->members[who].incarnation, .asked = *config};
 }
 
-static void append(ReplicaKit *kit, unsigned who, bool is_start);
+typedef enum { APPEND_PLAIN, APPEND_START, APPEND_CONFIG } AppendKind;
+static void append(ReplicaKit *kit, unsigned who, AppendKind kind, const ShardConfig *config);
+
+/* What is behind lsn is gone, and what was to be stored of it. */
+static void cut(ReplicaKitMember *m, Lsn lsn)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < m->item_count; i++) {
+        if (m->items[i].is_state || m->items[i].lsn <= lsn) m->items[kept++] = m->items[i];
+    }
+    m->item_count = kept;
+    m->log_len = lsn;
+    m->durable = MIN(m->durable, lsn);
+    m->cuts++;
+}
+
+static const ShardConfig *keep_config(ReplicaKit *kit, const ShardConfig *config)
+{
+    ShardConfig *copy = mem_new(sizeof *copy);
+    *copy = *config;
+    kit->configs = grow(kit->configs, kit->config_count, &kit->config_room, sizeof *kit->configs);
+    kit->configs[kit->config_count++] = copy;
+    return copy;
+}
 
 static void step(ReplicaKit *kit, unsigned who, const Event *event)
 {
     ReplicaKitMember *m = &kit->members[who];
     bool start = false;
+    const ShardConfig *config = NULL;
+    Event timed = *event;
+    timed.now_ns = kit->now_ns;
     kit->steps++;
-    replica_step(m->replica, event, &kit->effects);
+    replica_step(m->replica, &timed, &kit->effects);
     for (uint32_t i = 0; i < kit->effects.count; i++) {
         const Effect *e = &kit->effects.items[i];
         say_effect(kit, e);
@@ -322,8 +361,19 @@ static void step(ReplicaKit *kit, unsigned who, const Event *event)
             break;
         case EFFECT_SEND:
             check_sent(kit, who, &e->message);
-            put_message(kit, &e->message);
+            if (e->message.type != MSG_HEARTBEAT || kit->options.heartbeats) {
+                put_message(kit, &e->message);
+            }
             break;
+        case EFFECT_TRUNCATE: cut(m, e->lsn); break;
+        case EFFECT_CONFIG:
+            if (kit->options.configs) config = keep_config(kit, &e->config);
+            break;
+        case EFFECT_RESET:
+        case EFFECT_FETCH:
+        case EFFECT_SNAPSHOT:
+        case EFFECT_LOOK:
+        case EFFECT_STAND: break; /* the simulator's */
         case EFFECT_CAS: ask_cas(kit, who, &e->config); break;
         case EFFECT_START:
             check_start(kit, who);
@@ -334,12 +384,16 @@ static void step(ReplicaKit *kit, unsigned who, const Event *event)
         case EFFECT_QUARANTINE: broken(kit, "I5: %c is quarantined", name_of(who)); break;
         }
     }
-    if (start) append(kit, who, true);
+    if (start) append(kit, who, APPEND_START, NULL);
+    if (config != NULL) append(kit, who, APPEND_CONFIG, config);
 }
 
-static void append(ReplicaKit *kit, unsigned who, bool is_start)
+static void append(ReplicaKit *kit, unsigned who, AppendKind kind, const ShardConfig *config)
 {
-    Event event = {.type = EVENT_APPEND, .entry = {.is_start = is_start}};
+    Event event = {.type = EVENT_APPEND,
+                   .entry = {.is_start = kind == APPEND_START,
+                             .is_config = kind == APPEND_CONFIG,
+                             .config = config}};
     LogEntry *entry = &event.entry;
     replica_next(kit->members[who].replica, &entry->lsn, &entry->term, &entry->prev_hash);
     uint64_t content[3] = {++kit->next_id, entry->lsn, entry->term};
@@ -347,11 +401,30 @@ static void append(ReplicaKit *kit, unsigned who, bool is_start)
     memcpy(bytes, content, sizeof content);
     memcpy(bytes + sizeof content, entry->prev_hash.bytes, SHA256_LEN);
     entry->hash = sha256_of(bytes, sizeof bytes);
-    say(kit, "%c appends %s%" PRIu64 "\n", name_of(who), is_start ? "START " : "", entry->lsn);
+    say(kit, "%c appends %s%" PRIu64 "\n", name_of(who),
+        kind == APPEND_START    ? "START "
+        : kind == APPEND_CONFIG ? "CONFIG "
+                                : "",
+        entry->lsn);
     step(kit, who, &event);
 }
 
 /* --- life --- */
+
+/* The last two CONFIGs of its log, oldest first; how many there are. */
+static uint32_t log_configs(const ReplicaKitMember *m, LogConfig out[2])
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < m->log_len; i++) {
+        const LogEntry *entry = &m->log[i];
+        if (!entry->is_config) continue;
+        if (count == 2) out[0] = out[1];
+        count = MIN(count + 1, 2u);
+        out[count - 1] = (LogConfig){.lsn = entry->lsn, .term = entry->term};
+        out[count - 1].config = *entry->config;
+    }
+    return count;
+}
 
 static void restart(ReplicaKit *kit, unsigned who)
 {
@@ -370,7 +443,15 @@ static void restart(ReplicaKit *kit, unsigned who)
         state.last_hash = m->log[m->log_len - 1].hash;
     }
     if (state.last_lsn < m->commit) broken(kit, "I5: %c lost what it committed", name_of(who));
-    Event event = {.type = EVENT_RESTART, .state = &state, .config = &kit->row};
+    m->cuts = 0;
+    LogConfig configs[2];
+    Event event = {.type = EVENT_RESTART,
+                   .state = &state,
+                   .config = &kit->row,
+                   .tail = m->log,
+                   .tail_count = (uint32_t)m->log_len,
+                   .configs = configs,
+                   .config_count = log_configs(m, configs)};
     say(kit, "%c restarts, term %u lsn %" PRIu64 "\n", name_of(who), state.max_term,
         state.last_lsn);
     step(kit, who, &event);
@@ -382,6 +463,7 @@ ReplicaKit *replica_kit_new(const ReplicaKitOptions *options)
     ReplicaKit *kit = mem_new(sizeof *kit);
     kit->options = *options;
     kit->next_id = options->seed << 32;
+    kit->now_ns = WAIT_NS;
     kit->count = options->members + options->learners;
     buf_init(&kit->story, 1 * MIB);
     ShardConfig *row = &kit->row;
@@ -421,6 +503,9 @@ void replica_kit_free(ReplicaKit *kit)
         mem_free(kit->bag[i]);
     mem_free(kit->bag);
     mem_free(kit->committed);
+    for (size_t i = 0; i < kit->config_count; i++)
+        mem_free(kit->configs[i]);
+    mem_free(kit->configs);
     buf_deinit(&kit->story);
     mem_free(kit);
 }
@@ -478,6 +563,7 @@ void replica_kit_start(ReplicaKit *kit, unsigned member)
     }
     replica_kit_set_row(kit, &row);
     restart(kit, member);
+    kit->now_ns += WAIT_NS;
 }
 
 /* --- events --- */
@@ -485,6 +571,7 @@ void replica_kit_start(ReplicaKit *kit, unsigned member)
 void replica_kit_stand(ReplicaKit *kit, unsigned member)
 {
     if (!kit->members[member].up) return;
+    kit->now_ns += WAIT_NS;
     Event event = {.type = EVENT_STAND, .new_cfg_uid = new_uid(kit)};
     if (!kit->blind) event.config = &kit->row;
     say(kit, "%c stands\n", name_of(member));
@@ -494,7 +581,8 @@ void replica_kit_stand(ReplicaKit *kit, unsigned member)
 void replica_kit_tick(ReplicaKit *kit, unsigned member)
 {
     if (!kit->members[member].up) return;
-    Event event = {.type = EVENT_TICK};
+    Event event = {.type = EVENT_TICK,
+                   .new_cfg_uid = kit->options.configs ? new_uid(kit) : (Uuid){{0}}};
     say(kit, "%c ticks\n", name_of(member));
     step(kit, member, &event);
 }
@@ -504,7 +592,7 @@ bool replica_kit_append(ReplicaKit *kit, unsigned member)
     const ReplicaKitMember *m = &kit->members[member];
     if (!m->up || replica_role(m->replica) != ROLE_PRIMARY) return false;
     if (!replica_can_append(m->replica)) return false;
-    append(kit, member, false);
+    append(kit, member, APPEND_PLAIN, NULL);
     return true;
 }
 
@@ -521,7 +609,8 @@ void replica_kit_store(ReplicaKit *kit, unsigned member, size_t count)
         left -= run;
         Event event = {
             .type = EVENT_STATE_STORED, .term = first.term, .voted_for = first.voted_for};
-        if (!first.is_state) event = (Event){.type = EVENT_STORED, .lsn = m->durable};
+        if (!first.is_state)
+            event = (Event){.type = EVENT_STORED, .lsn = m->durable, .cuts = m->cuts};
         if (first.is_state)
             say(kit, "%c stored term %u\n", name_of(member), first.term);
         else

@@ -18,7 +18,9 @@ typedef struct {
     unsigned members;
     unsigned learners;
     uint32_t min_isr;
-    bool trace; /* writes the story into kit->story */
+    bool trace;      /* writes the story into kit->story */
+    bool heartbeats; /* else ticks send none */
+    bool configs;    /* CONFIG entries are appended when a replica asks for one; else never */
 } ReplicaKitOptions;
 
 /* One thing that a member asked its log to keep. */
@@ -43,6 +45,7 @@ typedef struct {
     size_t log_len;
     size_t log_room;
     Lsn durable;
+    uint64_t cuts;         /* of the log; they are durable at once here */
     ReplicaKitItem *items; /* asked to be kept, in order; durable when they are gone from here */
     size_t item_count;
     size_t item_room;
@@ -87,6 +90,10 @@ typedef struct {
     size_t committed_room;
     unsigned leader[4096]; /* who had START in a term, + 1 */
     bool blind;            /* who stands has not read the row */
+    uint64_t now_ns;       /* of all; who stands or starts has waited for 5 s */
+    ShardConfig **configs; /* that CONFIG entries point to */
+    size_t config_count;
+    size_t config_room;
     uint64_t steps;
     uint64_t starts;
     Effects effects;

@@ -5,9 +5,19 @@
 #include <ctype.h>
 #include <string.h>
 
+static void land(History *h, uint64_t op, const char *values)
+{
+    uint64_t list[HISTORY_VALUES];
+    unsigned count = 0;
+    for (; values[count] != ' ' && values[count] != '\0'; count++)
+        list[count] = (uint64_t)(values[count] - '0');
+    history_fell_back(h, op, list, count);
+}
+
 /* Events, separated by spaces: "wN=V" write V begins as operation N, "nN=V" create, "sN=E>V" swap,
  * "dN" delete; "+N" it was done, "-N" it was refused, "!" the outcomes of what is left are settled,
- * "rV" a read that saw V. N and V are one digit. */
+ * "rV" a read that saw V, "fN" what was acknowledged may be lost from now on, "lN=V…" it was by
+ * now, or one of these is there. N and V are one digit. */
 static bool has_order(const char *text, HistoryStats *stats)
 {
     History *h = history_new();
@@ -28,6 +38,8 @@ static bool has_order(const char *text, HistoryStats *stats)
         case '-': history_refused(h, op[n]); break;
         case '!': history_settled(h); break;
         case 'r': history_read(h, 0, n, history_now(h)); break;
+        case 'f': op[n] = history_fall_back(h, 0); break;
+        case 'l': land(h, op[n], at + 3); break;
         default: fail_msg("%s", text);
         }
         while (at[1] != ' ' && at[1] != '\0')
@@ -69,8 +81,16 @@ static void orders(void **state)
         {"w1=1 +1 w2=2 ! r1 r2", false}, /* after the start it cannot come any more */
         {"w1=1 +1 w2=2 ! r2 r1", false}, /* seen, then lost */
         {"w1=1 +1 s2=1>2 w3=3 ! r3 d4 +4 r0", true},
-        {"w1=1 +1 s2=1>2 s3=2>3 ! r3", true},  /* one after the other */
-        {"w1=1 +1 s2=4>2 s3=2>3 ! r3", false}, /* what it rests on cannot have been */
+        {"w1=1 +1 s2=1>2 s3=2>3 ! r3", true},      /* one after the other */
+        {"w1=1 +1 s2=4>2 s3=2>3 ! r3", false},     /* what it rests on cannot have been */
+        {"w1=1 +1 w2=2 +2 r2 f3 l3=12 r1", true},  /* the last is lost … */
+        {"w1=1 +1 w2=2 +2 r2 f3 l3=12 r2", true},  /* … or not … */
+        {"w1=1 +1 w2=2 +2 r2 f3 l3=12 r0", false}, /* … and nothing else */
+        {"w1=1 +1 w2=2 +2 f3 l3=12 r1 r2", false}, /* what is lost does not come back */
+        {"w1=1 +1 w2=2 +2 r1 f3 l3=12 r1", false}, /* before that it must be seen */
+        {"w1=1 +1 f3 w2=2 +2 l3=012 r2", true},    /* a change meanwhile: behind it */
+        {"w1=1 +1 f3 w2=2 +2 l3=012 r0", true},    /* or before it */
+        {"w1=1 +1 f3 l3=01 w2=2 +2 r1", false},    /* not what comes later */
     };
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -25,6 +25,7 @@
 #include "one_node_damage.h"
 #include "one_node_model.h"
 #include "one_node_readers.h"
+#include "one_node_versions.h"
 #include "wal/wal_priv.h"
 
 #define STEPS 500
@@ -42,6 +43,7 @@ typedef struct {
     bool lazy;         /* little is applied: restarts find much of the log */
     Model model;
     Readers readers;
+    SimVersions versions;
     SimCompact compact;
     BodyId orphans[ORPHANS_MAX]; /* uploaded, never submitted, since the last start */
     size_t orphan_count;
@@ -361,6 +363,7 @@ static void restart(Sim *sim, bool power)
     sim_compact_close(&sim->compact);
     DamageBounds bounds = damage_bounds(sim);
     WalPos written = log_written(sim);
+    disk_sim_stop_at(sim->disk, 0); /* an index that is closed would be synced first */
     node_kit_drop(&sim->kit);
     sim->up = false;
     if (power)
@@ -370,12 +373,14 @@ static void restart(Sim *sim, bool power)
     disk_sim_set_faults(sim->disk, &none);
     disarm_stop(sim);
     model_crashed(&sim->model);
+    versions_crashed(&sim->versions);
     AUTO(Disk, disk_free) crashed = power ? keep_crashed(sim) : NULL;
     lose_index(sim);
     open_node(sim);
     if (sim->model.failed) return;
     check_log_end(sim, written);
     model_compare(&sim->model, &sim->kit, true);
+    if (!sim->model.failed) versions_compare(&sim->versions, true);
     if (crashed != NULL && !sim->model.failed) {
         uint64_t seen = damage_session(&sim->model, crashed, sim->older, &bounds, &sim->options,
                                        &sim->rng);
@@ -416,9 +421,11 @@ static void clean_stop(Sim *sim)
         model_fail(&sim->model, "a clean stop left %" PRIu64 " records", sim->kit.opened.unapplied);
     }
     model_compare(&sim->model, &sim->kit, false);
+    if (!sim->model.failed) versions_compare(&sim->versions, false);
     sim_compact_check(&sim->model, &sim->kit);
     model_check_requests(&sim->model, &sim->kit);
     if (!sim->crashed_open) model_check_usage(&sim->model, &sim->kit);
+    if (!sim->crashed_open) versions_check_usage(&sim->versions);
     disk_sim_set_faults(sim->disk, &sim->faults);
 }
 
@@ -430,8 +437,15 @@ static bool node_failed(Sim *sim)
     return status.failed || engine_failed(sim->kit.engine);
 }
 
+static void compare(Sim *sim)
+{
+    model_compare(&sim->model, &sim->kit, false);
+    if (!sim->model.failed) versions_compare(&sim->versions, false);
+}
+
 static void step(Sim *sim)
 {
+    trace(sim, "versions", versions_step(&sim->versions), 0);
     unsigned pick = (unsigned)rng_below(&sim->rng, 1000);
     if (pick < 360)
         submit(sim);
@@ -452,7 +466,7 @@ static void step(Sim *sim)
     else if (pick < 960)
         engine_turn(sim->kit.engine);
     else if (pick < 980)
-        model_compare(&sim->model, &sim->kit, false);
+        compare(sim);
     else if (pick < 984)
         restart(sim, true);
     else if (pick < 988)
@@ -530,6 +544,7 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
     index_seed_randomness((uint32_t)seed);
     model_init(&sim->model);
     readers_init(&sim->readers, &sim->model, &sim->kit);
+    versions_init(&sim->versions, &sim->model, &sim->kit, seed);
     draw_options(sim);
     Err err = {0};
     ErrCode code = disk_sim_new(rng_u64(&sim->rng), &sim->disk, &err);
@@ -548,10 +563,11 @@ static bool run_seed(uint64_t seed, bool show, uint64_t *hash, uint64_t *acknowl
         printf("  replay: ./dev sim SEED=%" PRIu64 " --trace\n", seed);
     }
     *hash = sim->hash;
-    *acknowledged += sim->model.acknowledged;
+    *acknowledged += sim->model.acknowledged + sim->versions.changes;
     readers_close(&sim->readers);
     sim_compact_close(&sim->compact);
     if (sim->up) node_kit_drop(&sim->kit);
+    versions_deinit(&sim->versions);
     model_deinit(&sim->model);
     disk_free(sim->older);
     disk_free(sim->disk);

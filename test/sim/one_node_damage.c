@@ -186,15 +186,13 @@ static bool was_active(const Session *s)
 /* Is it something that one root must survive?
  * log    not the newest batch, unless attested: bad bytes there look as a torn write does
  * index  not a page of an earlier time: it has the sum and the number of a good one. Only comparing
- *        the index with packs and log can tell. Not index.db-wal either: SQLite takes a bad frame
- *        for its end, and if the power failed between its pages' move and its end, for good */
+ *        the index with packs and log can tell. Nor index.db-wal as it was at one */
 static bool in_bounds(Session *s)
 {
     const DamageBounds *b = s->bounds;
     bool newest = s->victim.class == CLASS_LOG && was_active(s);
     if (memcmp(s->before, s->after, s->len) == 0) return false;
-    if (s->victim.class == CLASS_INDEX)
-        return s->kind != KIND_LOST && strcmp(s->victim.path, "index.db") == 0;
+    if (s->victim.class == CLASS_INDEX) return s->kind != KIND_LOST;
     if (s->victim.class != CLASS_LOG) return true;
     if (newest) {
         s->attested = b->attested.segment == b->active_segment &&

@@ -28,7 +28,11 @@ typedef enum {
     BODY_CONTENT,         /* any bytes */
     BODY_CONTENT_OR_FORM, /* or a form with one part, file */
     BODY_DELETE_MANY,     /* JSON: DeleteMany */
-    BODY_SETTINGS         /* JSON: BucketSettings; may be absent */
+    BODY_SETTINGS,        /* JSON: BucketSettings; may be absent */
+    BODY_KEY,             /* JSON: KeyRequest */
+    BODY_CLASS,           /* JSON: ClassSettings; may be absent */
+    BODY_PIECE,           /* application/offset+octet-stream */
+    BODY_FIRST_PIECE      /* the same; may be absent */
 } RestBody;
 
 /* An answer that is no refusal. */
@@ -51,6 +55,7 @@ typedef struct {
     RestBody body;
     RestAnswer answers[ANSWERS_MAX];
     uint64_t errors; /* of ErrCode */
+    uint64_t always; /* of RestHeader: any answer may have them, refusals too */
 } RestDescription;
 
 #endif

@@ -17,7 +17,7 @@ static void answer_part(RestCall *call, const char *type, const unsigned char *b
     http_header_add(req, "Content-Type", str_from_cstr(type));
     http_header_add(req, "X-Content-Type-Options", STR("nosniff"));
     http_header_add(req, "Content-Security-Policy",
-                    STR("default-src 'none'; script-src 'self'; style-src 'self'; "
+                    STR("default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
                         "connect-src 'self'; base-uri 'none'; form-action 'none'; "
                         "frame-ancestors 'none'"));
     http_respond(req, 200, str_of(bytes, size));

@@ -1,8 +1,10 @@
 /* From a request's headers to the attributes of the version that it writes. */
 #include "api/rest/rest_priv.h"
 
+#include <inttypes.h>
 #include <string.h>
 
+#include "api/door_headers.h"
 #include "http/params.h"
 #include "text/base64.h"
 #include "text/dates.h"
@@ -11,6 +13,7 @@
 #define META_PREFIX "holdfast-meta-"
 #define TYPE_MAX 1024 /* bytes of a Content-Type */
 #define NAME_MAX_BYTES 1024
+#define EXPIRES_AFTER_MAX_S (UINT64_C(100) * 366 * 24 * 3600)
 
 /* Kept as sent and given back with the content. */
 static const char *const kept_headers[] = {"cache-control", "content-encoding", "content-language",
@@ -24,8 +27,7 @@ bool rest_pairs_next(Dec *pairs, Str *name, Str *value)
     return !pairs->failed;
 }
 
-/* Appends one (name, value) to pairs; name in lower case. */
-static ErrCode add_pair(Buf *pairs, Str name, Str value, Err *err)
+ErrCode rest_pairs_add(Buf *pairs, Str name, Str value, Err *err)
 {
     TRY(buf_reserve(pairs, name.len + value.len + 20, err));
     Enc enc = enc_of(pairs->data + pairs->len, name.len + value.len + 20);
@@ -71,7 +73,7 @@ static ErrCode read_meta(RestCall *call, Err *err)
                            "names and values of Holdfast-Meta- may have %d bytes together",
                            (int)USER_META_MAX);
         }
-        TRY(add_pair(&pairs, name, h->value, err));
+        TRY(rest_pairs_add(&pairs, name, h->value, err));
     }
     return pairs.len == 0 ? OK : attr_set(&call->attrs, ATTR_USER_META, buf_str(&pairs), err);
 }
@@ -82,7 +84,7 @@ static ErrCode read_kept(RestCall *call, Err *err)
     for (size_t i = 0; i < ARRAY_LEN(kept_headers); i++) {
         Str name = str_from_cstr(kept_headers[i]);
         Str value = http_request_header(call->req, name);
-        if (value.len > 0) TRY(add_pair(&pairs, name, value, err));
+        if (value.len > 0) TRY(rest_pairs_add(&pairs, name, value, err));
     }
     return pairs.len == 0 ? OK : attr_set(&call->attrs, ATTR_HTTP_HEADERS, buf_str(&pairs), err);
 }
@@ -181,13 +183,12 @@ static ErrCode read_digest_item(RestCall *call, Str header, Str item, Err *err)
 }
 
 /* What cannot be understood is refused: its sender counts on it. */
-static ErrCode read_digests(RestCall *call, Err *err)
+static ErrCode read_digests(RestCall *call, Str wanted, Err *err)
 {
     const HttpHead *head = http_request_head(call->req);
     for (size_t i = 0; i < head->header_count; i++) {
         Str name = head->headers[i].name;
-        if (!str_eq_nocase(name, STR("repr-digest")) && !str_eq_nocase(name, STR("content-digest")))
-            continue;
+        if (!str_eq_nocase(name, wanted)) continue;
         Str rest = head->headers[i].value;
         do {
             Str item;
@@ -196,6 +197,11 @@ static ErrCode read_digests(RestCall *call, Err *err)
         } while (rest.len > 0);
     }
     return OK;
+}
+
+ErrCode rest_read_repr_digest(RestCall *call, Err *err)
+{
+    return read_digests(call, STR("repr-digest"), err);
 }
 
 /* Content-MD5 (RFC 1864); kept with the version, and given back with it. */
@@ -234,14 +240,35 @@ ErrCode rest_set_type(RestCall *call, Str type, Err *err)
     return attr_set(&call->attrs, ATTR_CONTENT_TYPE, type, err);
 }
 
+/* Seconds from the change on, or a time: RFC 3339, or as HTTP has dates. */
+ErrCode rest_read_expires(RestCall *call, Err *err)
+{
+    Mutation *m = &call->mutation;
+    Str value = http_request_header(call->req, STR("holdfast-expires"));
+    uint64_t number = 0;
+    if (value.ptr == NULL) return OK;
+    m->expires_after = str_to_u64(value, EXPIRES_AFTER_MAX_S, &number);
+    m->expires_ms = number * 1000;
+    bool good = m->expires_after || date_parse_rfc3339(value, &m->expires_ms) ||
+                date_parse_http(value, &m->expires_ms);
+    if (good && m->expires_ms > 0) return OK;
+    return err_set(err, ERR_INVALID,
+                   "Holdfast-Expires is a time such as 2026-12-31T00:00:00Z, or from 1 to %" PRIu64
+                   " seconds",
+                   EXPIRES_AFTER_MAX_S);
+}
+
 ErrCode rest_read_attrs(RestCall *call, Err *err)
 {
     if (!rest_is_form(call)) {
         TRY(rest_set_type(call, http_request_header(call->req, STR("content-type")), err));
         TRY(read_file_name(call, err));
     }
+    TRY(rest_read_expires(call, err));
     TRY(read_meta(call, err));
     TRY(read_kept(call, err));
+    TRY(door_headers_fit(buf_str(&call->attrs), err));
     TRY(read_md5(call, err));
-    return read_digests(call, err);
+    TRY(rest_read_repr_digest(call, err));
+    return read_digests(call, STR("content-digest"), err);
 }

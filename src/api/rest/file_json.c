@@ -36,7 +36,7 @@ static void meta_json(JsonWriter *json, Str attrs)
     json_write_object_end(json);
 }
 
-static Str content_type(const FileRow *row)
+Str rest_content_type(const FileRow *row)
 {
     Str type;
     return attr_get(row->attrs, ATTR_CONTENT_TYPE, &type) ? type : STR(REST_TYPE_DEFAULT);
@@ -66,7 +66,7 @@ void rest_file_json(JsonWriter *json, const RestFile *file)
     else
         json_write_null(json);
     json_member_cstr(json, "etag", etag);
-    json_member_str(json, "content_type", content_type(row));
+    json_member_str(json, "content_type", rest_content_type(row));
     json_write_key(json, "name");
     if (attr_get(row->attrs, ATTR_FILE_NAME, &name))
         json_write_str(json, name);
@@ -75,6 +75,17 @@ void rest_file_json(JsonWriter *json, const RestFile *file)
     meta_json(json, row->attrs);
     json_member_time_ms(json, "created_at", row->created_ms);
     json_member_time_ms(json, "updated_at", row->updated_ms);
+    json_write_key(json, "expires_at");
+    if (file_row_expires(row) != 0)
+        json_write_time_ms(json, file_row_expires(row));
+    else
+        json_write_null(json);
+    if (file->in_versions) {
+        json_write_key(json, "latest");
+        json_write_bool(json, file->latest);
+        json_write_key(json, "delete_marker");
+        json_write_bool(json, (row->flags & ROW_FLAG_DELETE_MARKER) != 0);
+    }
     durability_json(json, file->durability);
     json_write_object_end(json);
 }
@@ -84,6 +95,13 @@ void rest_durability_header(RestCall *call, Durability d)
     http_header_addf(call->req, "Holdfast-Durability",
                      "synced=%" PRIu32 "/%" PRIu32 "; disks=%" PRIu32 "; zones=%" PRIu32, d.synced,
                      d.copies, d.disks, d.zones);
+}
+
+void rest_marker_header(RestCall *call, VersionId version)
+{
+    char text[VERSION_ID_TEXT_LEN + 1];
+    version_id_text(version, text);
+    http_header_add(call->req, "Holdfast-Delete-Marker", str_from_cstr(text));
 }
 
 /* attachment; filename="a_b.txt"; filename*=UTF-8''a%C3%BCb.txt (RFC 6266) */
@@ -115,7 +133,7 @@ static void pair_headers(RestCall *call, Str attrs, AttrType type, const char *p
     }
 }
 
-static void digest_header(RestCall *call, const FileRow *row)
+void rest_digest_header(RestCall *call, const FileRow *row)
 {
     char text[64];
     if ((row->flags & ROW_FLAG_DIGEST_KNOWN) == 0) return;
@@ -153,13 +171,22 @@ void rest_file_headers(RestCall *call, const RestFile *file, bool for_write)
     if (for_write) return;
     date_format_http(row->updated_ms, date);
     http_header_add(req, "Last-Modified", str_from_cstr(date));
-    http_header_add(req, "Content-Type", content_type(row));
+    if (call->parts != NULL)
+        http_header_addf(req, "Content-Type", "multipart/byteranges; boundary=%s",
+                         call->parts->boundary);
+    else
+        http_header_add(req, "Content-Type", rest_content_type(row));
     http_header_add(req, "Accept-Ranges", STR("bytes"));
-    if (call->partial) {
+    if (call->partial && call->parts == NULL) {
         http_header_addf(req, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
                          call->range_from, call->range_end - 1, row->size);
     }
-    digest_header(call, row);
+    if (file_row_expires(row) != 0) {
+        char time[DATE_RFC3339_SIZE];
+        date_format_rfc3339(file_row_expires(row), time);
+        http_header_add(req, "Holdfast-Expires", str_from_cstr(time));
+    }
+    rest_digest_header(call, row);
     if (!call->partial) md5_header(call, row);
     /* What strangers stored shall not run as a page of this server. */
     http_header_add(req, "X-Content-Type-Options", STR("nosniff"));
@@ -182,7 +209,8 @@ ErrCode rest_file_copy(RestCall *call, const StoreFound *found, RestFile *out, E
     out->row.attrs = arena_dup(arena, found->row.attrs);
     out->key = arena_dup(arena, found->key);
     out->bucket = arena_dup(arena, str_from_cstr(bucket));
-    out->durability = service_durability(call->service);
+    out->durability = service_durability(call->service,
+                                         shard_class(file_id_shard(found->row.file)));
     if (out->row.attrs.ptr == NULL || out->key.ptr == NULL || out->bucket.ptr == NULL) {
         return err_set(err, ERR_NO_MEMORY, "the memory of this request is used up");
     }

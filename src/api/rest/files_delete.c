@@ -9,11 +9,12 @@ static void delete_done(RestCall *call)
         return;
     }
     if (m->repeated) http_header_add(call->req, "Idempotent-Replayed", STR("true"));
+    if (m->marked) rest_marker_header(call, m->row.version);
     rest_durability_header(call, m->durability);
     rest_answer_empty(call, 204);
 }
 
-/* ?version= means: only if that is the current one. */
+/* ?version= means that one; without versions, only if it is the current one. */
 static void delete_submit(RestCall *call)
 {
     Mutation *m = &call->mutation;
@@ -29,6 +30,7 @@ static void delete_submit(RestCall *call)
     Err err = {0};
     rest_read_conditions(call);
     ErrCode code = rest_read_request_key(call, &err);
+    if (code == OK && m->type == MUTATION_DELETE_FILE) code = rest_allows_id(call, m->file, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;

@@ -12,6 +12,7 @@
 typedef struct {
     Str text; /* as it was sent; a view into the body */
     bool submitted;
+    ErrCode refusal; /* of the sender's rights */
     Mutation mutation;
 } Item;
 
@@ -33,9 +34,15 @@ void rest_delete_many_free(DeleteMany *many)
     mem_free(many);
 }
 
+static ErrCode code_of(const Item *item)
+{
+    if (item->refusal != OK) return item->refusal;
+    return item->submitted ? item->mutation.code : ERR_NOT_FOUND;
+}
+
 static void result_json(JsonWriter *json, const Item *item)
 {
-    ErrCode code = item->submitted ? item->mutation.code : ERR_NOT_FOUND;
+    ErrCode code = code_of(item);
     json_write_object_begin(json);
     json_member_str(json, "id", item->text);
     json_member_u64(json, "status", code == OK ? 204 : (uint64_t)err_info(code)->http_status);
@@ -60,6 +67,7 @@ static void answer(RestCall *call)
     for (size_t i = 0; i < many->count; i++) {
         const Item *item = &many->items[i];
         result_json(&json, item);
+        rest_audit_deleted(call, item->text, code_of(item));
         if (item->submitted && item->mutation.code == OK) done = &item->mutation;
     }
     json_write_array_end(&json);
@@ -121,6 +129,8 @@ static Mutation *chain(DeleteMany *many)
         Item *item = &many->items[i];
         Mutation *m = &item->mutation;
         if (!id128_parse(item->text, &m->file)) continue;
+        item->refusal = rest_allows_id(many->call, m->file, NULL);
+        if (item->refusal != OK) continue;
         item->submitted = true;
         m->done = one_done;
         m->ctx = many;

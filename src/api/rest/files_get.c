@@ -4,7 +4,6 @@
 #include <inttypes.h>
 
 #include "http/conditions.h"
-#include "http/range.h"
 #include "text/dates.h"
 #include "text/uri.h"
 
@@ -61,8 +60,16 @@ static ErrCode find_by_id(RestCall *call, ServiceReader *reader, StoreFound *out
     if (!id128_parse(call->match.params[0], &file)) {
         return err_set(err, ERR_NOT_FOUND, "there is no such file");
     }
+    TRY(rest_allows_id(call, file, err));
     TRY(read_version(call, &version, &found, err));
     return service_find_id(reader, file, found ? &version : NULL, out, err);
+}
+
+/* Why there is nothing, if it is for a delete marker. */
+static void marker_header(RestCall *call, const StoreFound *found)
+{
+    if ((found->row.flags & ROW_FLAG_DELETE_MARKER) == 0) return;
+    rest_marker_header(call, found->row.version);
 }
 
 static ErrCode find_by_name(RestCall *call, ServiceReader *reader, StoreFound *out, Err *err)
@@ -70,9 +77,8 @@ static ErrCode find_by_name(RestCall *call, ServiceReader *reader, StoreFound *o
     VersionId version;
     bool wanted = false;
     TRY(read_version(call, &version, &wanted, err));
-    TRY(service_find(reader, call->match.params[0], call->match.params[1], out, err));
-    bool right = !wanted || version_id_cmp(version, out->row.version) == 0;
-    return right ? OK : no_version(err);
+    return service_find(reader, call->match.params[0], call->match.params[1],
+                        wanted ? &version : NULL, out, err);
 }
 
 /* Looks it up, copies what is needed, and of a small file the body. ERR_NOT_FOUND from the body
@@ -80,14 +86,13 @@ static ErrCode find_by_name(RestCall *call, ServiceReader *reader, StoreFound *o
 static ErrCode find(RestCall *call, ServiceReader *reader, RestFile *file, Extent **extents,
                     bool *moved, Err *err)
 {
-    StoreFound found;
+    StoreFound found = {.pending = false};
     bool wants_body = http_request_method(call->req) != HTTP_METHOD_HEAD;
     *moved = false;
-    if (call->match.param_count == 2) {
-        TRY(find_by_name(call, reader, &found, err));
-    } else {
-        TRY(find_by_id(call, reader, &found, err));
-    }
+    ErrCode code = call->match.param_count == 2 ? find_by_name(call, reader, &found, err)
+                                                : find_by_id(call, reader, &found, err);
+    if (code == ERR_NOT_FOUND) marker_header(call, &found);
+    if (code != OK) return code;
     TRY(rest_file_copy(call, &found, file, err));
     if (!wants_body) return OK;
     if (found.row.extent_count > 0) {
@@ -100,15 +105,16 @@ static ErrCode find(RestCall *call, ServiceReader *reader, RestFile *file, Exten
         return OK;
     }
     Str body = {NULL, 0};
-    ErrCode code = service_body(reader, &found, &body, err);
+    code = service_body(reader, &found, &body, err);
     *moved = code == ERR_NOT_FOUND;
     if (code != OK) return code;
     buf_clear(&call->body);
     return buf_append_str(&call->body, body, err);
 }
 
-void rest_damaged(RestCall *call, const RestFile *file, const char *place, uint64_t offset,
-                  const Err *err)
+/* The bytes of file could not be read back from place: lists it as damaged. err says why. */
+static void damaged(RestCall *call, const RestFile *file, const char *place, uint64_t offset,
+                    const Err *err)
 {
     RiskFound found = {.file = file->row.file,
                        .version = file->row.version,
@@ -126,15 +132,8 @@ static bool range_holds(RestCall *call, const RestFile *file)
 {
     Str validator = http_request_header(call->req, STR("if-range"));
     char etag[ETAG_MAX];
-    uint64_t date_ms = 0;
-    bool matches = false;
-    if (validator.ptr == NULL) return true;
-    if (date_parse_http(validator, &date_ms)) return file->row.updated_ms / 1000 == date_ms / 1000;
-    if (str_eq(validator, STR("*"))) return false; /* no validator */
     file_row_etag(&file->row, etag);
-    return http_etag_match(validator, HTTP_COMPARE_STRONG, true, str_from_cstr(etag), &matches,
-                           NULL) == OK &&
-           matches;
+    return http_range_holds(validator, str_from_cstr(etag), file->row.updated_ms);
 }
 
 /* Which bytes are asked for: all, or call->partial. ERR_RANGE: none of them is there. */
@@ -143,23 +142,48 @@ static ErrCode choose_range(RestCall *call, const RestFile *file, Err *err)
     Str header = http_request_header(call->req, STR("range"));
     uint64_t size = file->row.size;
     call->partial = false;
+    call->parts = NULL;
     call->range_from = 0;
     call->range_end = size;
     if (header.ptr == NULL || http_request_method(call->req) != HTTP_METHOD_GET ||
         !range_holds(call, file)) {
         return OK;
     }
-    HttpRange kind = http_range_parse(header, size, &call->range_from, &call->range_end);
-    call->partial = kind == HTTP_RANGE_PART;
+    HttpSpan spans[HTTP_RANGES_MAX];
+    size_t count = 0;
+    HttpRange kind = http_range_parse(header, size, spans, &count);
+    if (count > 1) return rest_parts_begin(call, file, spans, count, err);
+    if (count == 1) {
+        call->partial = true;
+        call->range_from = spans[0].from;
+        call->range_end = spans[0].end;
+    }
     if (kind != HTTP_RANGE_BEYOND) return OK;
     http_header_addf(call->req, "Content-Range", "bytes */%" PRIu64, size);
     return err_set(err, ERR_RANGE, "the file has %" PRIu64 " bytes", size);
 }
 
+static void answer_parts(RestCall *call, const RestFile *file)
+{
+    AUTO_BUF(body, INLINE_MAX + (HTTP_RANGES_MAX + 1) * REST_PART_TEXT_MAX);
+    Err err = {0};
+    ErrCode code = rest_parts_of(call->parts, file, buf_str(&call->body), &body, &err);
+    if (code != OK) {
+        rest_answer_error(call, code, &err);
+        return;
+    }
+    call->bytes_out = body.len;
+    http_respond_buf(call->req, 206, &body);
+}
+
 /* The small body that is in call->body, or of it what was asked for. */
-static void answer_body(RestCall *call)
+static void answer_body(RestCall *call, const RestFile *file)
 {
     HttpRequest *req = call->req;
+    if (call->parts != NULL) {
+        answer_parts(call, file);
+        return;
+    }
     call->bytes_out = call->range_end - call->range_from;
     if (!call->partial) {
         http_respond_buf(req, 200, &call->body);
@@ -168,6 +192,81 @@ static void answer_body(RestCall *call)
     http_respond(
         req, 206,
         str_slice(buf_str(&call->body), (size_t)call->range_from, (size_t)call->bytes_out));
+}
+
+/* --- a large body, by download.c --- */
+
+static RestCall *call_of(DownloadSlot *slot)
+{
+    return (RestCall *)slot; /* its first member */
+}
+
+static void send_headers(DownloadSlot *slot)
+{
+    RestCall *call = call_of(slot);
+    rest_file_headers(call, call->file, false);
+}
+
+static size_t part_text(DownloadSlot *slot, size_t at, char out[DOWNLOAD_PART_TEXT_MAX])
+{
+    const RestCall *call = call_of(slot);
+    return rest_part_text(call->parts, call->file, at, out);
+}
+
+static void find_and_answer(RestCall *call);
+
+static void look_again(DownloadSlot *slot)
+{
+    download_free(TAKE(slot->download));
+    find_and_answer(call_of(slot));
+}
+
+static void send_refusal(DownloadSlot *slot, ErrCode code, const Err *err)
+{
+    rest_answer_error(call_of(slot), code, err);
+}
+
+static void send_ended(DownloadSlot *slot, ErrCode code, uint64_t bytes)
+{
+    RestCall *call = call_of(slot);
+    call->status = call->partial ? 206 : 200;
+    call->code = code;
+    call->bytes_out = bytes;
+}
+
+static void send_extents(RestCall *call, const RestFile *file, Extent *extents)
+{
+    call->file = arena_alloc(http_request_arena(call->req), sizeof *file);
+    if (call->file == NULL) {
+        mem_free(extents);
+        rest_answer_error(call, ERR_NO_MEMORY, NULL);
+        return;
+    }
+    *call->file = *file;
+    DownloadOptions options = {.req = call->req,
+                               .service = call->service,
+                               .reader = call->loop->reader,
+                               .buffers = call->rest->options.buffers,
+                               .door = {.headers = send_headers,
+                                        .part_text = part_text,
+                                        .again = call->tries < FIND_TRIES ? look_again : NULL,
+                                        .refuse = send_refusal,
+                                        .ended = send_ended},
+                               .ctx = &call->out,
+                               .row = file->row,
+                               .bucket = file->bucket,
+                               .key = file->key,
+                               .extents = extents,
+                               .from = call->range_from,
+                               .end = call->range_end,
+                               .length = call->range_end - call->range_from,
+                               .status = call->partial ? 206 : 200};
+    if (call->parts != NULL) {
+        options.spans = call->parts->spans;
+        options.span_count = call->parts->count;
+        options.length = rest_parts_length(call->parts, file);
+    }
+    download_start(&options);
 }
 
 static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
@@ -179,7 +278,7 @@ static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
     if (status == 412) code = err_set(&err, ERR_PRECONDITION, "the file is another version");
     if (code == OK && status == 0) code = choose_range(call, file, &err);
     if (code == OK && status == 0 && extents != NULL) {
-        rest_download(call, file, extents, call->range_from, call->range_end);
+        send_extents(call, file, extents);
         return;
     }
     mem_free(extents);
@@ -197,10 +296,11 @@ static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
     if (http_request_method(req) == HTTP_METHOD_HEAD)
         http_respond_head(req, 200, file->row.size);
     else
-        answer_body(call);
+        answer_body(call, file);
 }
 
-void rest_get_find(RestCall *call)
+/* Looks the file up, again if its bytes moved meanwhile, and answers with it. */
+static void find_and_answer(RestCall *call)
 {
     ServiceReader *reader = NULL;
     if (!rest_reader(call, &reader)) return;
@@ -217,7 +317,7 @@ void rest_get_find(RestCall *call)
     if (moved) {
         char place[PACK_PATH_MAX] = "wal.segments";
         if (file.row.place.pack != 0) pack_path(file.row.place.pack, place);
-        rest_damaged(call, &file, place, file.row.place.offset, &err);
+        damaged(call, &file, place, file.row.place.offset, &err);
         code = err_set(&err, ERR_FILE_DAMAGED, "looked up %d times, its bytes were never there",
                        FIND_TRIES);
     }
@@ -231,5 +331,5 @@ void rest_get_find(RestCall *call)
 
 void rest_get(RestCall *call)
 {
-    rest_get_find(call);
+    find_and_answer(call);
 }

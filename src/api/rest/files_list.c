@@ -1,4 +1,4 @@
-/* GET /v1/files?bucket=&prefix=&delimiter=&after=&limit= */
+/* GET /v1/files?bucket=&prefix=&delimiter=&after=&limit=, and with versions=true all versions. */
 #include "api/rest/rest_priv.h"
 
 #include "text/uri.h"
@@ -10,9 +10,11 @@
 typedef struct {
     RestCall *call;
     ListQuery query;
+    AuthScope scope;
     JsonWriter json;
     Buf *body;
     Buf prefixes; /* each with a NUL behind it */
+    Durability durability;
 } Page;
 
 static ErrCode add_entry(void *ctx, const StoreFound *found, bool is_prefix, Err *err)
@@ -25,7 +27,9 @@ static ErrCode add_entry(void *ctx, const StoreFound *found, bool is_prefix, Err
         RestFile file = {.row = found->row,
                          .bucket = page->query.bucket,
                          .key = found->key,
-                         .durability = service_durability(page->call->service)};
+                         .in_versions = page->query.versions,
+                         .latest = found->latest,
+                         .durability = page->durability};
         rest_file_json(&page->json, &file);
     }
     bool full = page->body->len > PAGE_BYTES || page->prefixes.len > PAGE_BYTES;
@@ -52,6 +56,20 @@ static ErrCode optional(RestCall *call, Str name, Str *out, Err *err)
                          out, err);
 }
 
+/* versions=true, and what the last page gave as next_version, which counts with it alone. */
+static ErrCode read_versions(RestCall *call, ListQuery *query, Err *err)
+{
+    Str versions = {NULL, 0};
+    Str version = {NULL, 0};
+    TRY(optional(call, STR("versions"), &versions, err));
+    TRY(optional(call, STR("after_version"), &version, err));
+    query->versions = str_eq(versions, STR("true"));
+    if (!query->versions && versions.ptr != NULL && !str_eq(versions, STR("false")))
+        return err_set(err, ERR_INVALID, "versions is neither true nor false");
+    if (version.ptr == NULL || version_id_parse(version, &query->after_version)) return OK;
+    return err_set(err, ERR_INVALID, "after_version is no version");
+}
+
 static ErrCode read_query(RestCall *call, ListQuery *query, Err *err)
 {
     Str delimiter = {NULL, 0};
@@ -72,17 +90,31 @@ static ErrCode read_query(RestCall *call, ListQuery *query, Err *err)
         return err_set(err, ERR_INVALID, "limit is not a number from 1 to %d", LIMIT_MAX);
     }
     query->limit = (size_t)number;
-    return OK;
+    return read_versions(call, query, err);
+}
+
+static void write_next_version(Page *page, VersionId version)
+{
+    char text[VERSION_ID_TEXT_LEN + 1];
+    version_id_text(version, text);
+    json_write_key(&page->json, "next_version");
+    if (version.lsn != 0)
+        json_write_cstr(&page->json, text);
+    else
+        json_write_null(&page->json);
 }
 
 static ErrCode make_page(Page *page, ServiceReader *reader, Err *err)
 {
     AUTO_BUF(next, KEY_MAX);
     bool more = false;
+    VersionId version = {0};
+    const Service *service = page->call->service;
+    page->durability = service_durability(service, service_class(service, page->query.bucket));
     json_write_object_begin(&page->json);
     json_write_key(&page->json, "files");
     json_write_array_begin(&page->json);
-    ErrCode code = service_list(reader, &page->query, add_entry, page, &next, &more, err);
+    ErrCode code = service_list(reader, &page->query, add_entry, page, &next, &version, &more, err);
     if (code == ERR_END)
         more = true;
     else if (code != OK)
@@ -94,6 +126,7 @@ static ErrCode make_page(Page *page, ServiceReader *reader, Err *err)
         json_write_str(&page->json, buf_str(&next));
     else
         json_write_null(&page->json);
+    if (page->query.versions) write_next_version(page, more ? version : (VersionId){0});
     json_write_object_end(&page->json);
     return OK;
 }
@@ -108,6 +141,10 @@ void rest_list(RestCall *call)
     buf_init(&page.prefixes, PAGE_BYTES + 2 * KEY_MAX);
     json_writer_init(&page.json, &body);
     ErrCode code = read_query(call, &page.query, &err);
+    if (code == OK)
+        code = auth_scope(&call->identity, RIGHT_LIST, page.query.bucket, page.query.prefix,
+                          &page.scope, &err);
+    page.query.scope = &page.scope;
     if (code == OK) code = make_page(&page, reader, &err);
     buf_deinit(&page.prefixes);
     if (code != OK)

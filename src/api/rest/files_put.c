@@ -20,6 +20,7 @@ static void answer_put(RestCall *call)
     AUTO_BUF(body, FILE_JSON_MAX);
     JsonWriter json;
     json_writer_init(&json, &body);
+    json.code = buf_reserve(&body, FILE_JSON_USUAL, NULL);
     rest_file_json(&json, &file);
     rest_file_headers(call, &file, true);
     bool created = m->type == MUTATION_CREATE || (m->type == MUTATION_PUT && m->created);
@@ -132,6 +133,7 @@ static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
                        (uint64_t)BODY_SIZE_MAX);
     }
     ErrCode room = service_admit_upload(call->service, known ? *length : 0, err);
+    if (room == OK) room = service_admit_bucket(call->service, call->mutation.bucket, err);
     TRY(refuse_unless_repeat(call, room, err));
     rest_read_conditions(call);
     TRY(rest_read_request_key(call, err));
@@ -184,9 +186,8 @@ static ErrCode check_name(RestCall *call, Err *err)
         return err_set(err, m->key.len > KEY_MAX ? ERR_KEY_TOO_LONG : ERR_BAD_NAME,
                        "a key has 1 to %d bytes of UTF-8 without NUL", KEY_MAX);
     }
-    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
     call->bucket = record.uid;
-    call->shard = place_shard_of(&standard, record.uid, m->key);
+    call->shard = service_shard(call->service, &record, m->key);
     return check_quota(call, &record, err);
 }
 
@@ -219,6 +220,7 @@ void rest_put_id(RestCall *call)
     ErrCode code = id128_parse(call->match.params[0], &m->file)
                        ? service_find_id(reader, m->file, NULL, &found, &err)
                        : ERR_NOT_FOUND;
+    if (code == OK) code = rest_allows_found(call, &found, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;
@@ -247,6 +249,7 @@ void rest_post(RestCall *call)
         m->key = arena_dup(http_request_arena(call->req), str_from_cstr(text));
         if (m->key.ptr == NULL) code = ERR_NO_MEMORY;
     }
+    if (code == OK) code = auth_allows_file(&call->identity, RIGHT_WRITE, m->bucket, m->key, &err);
     if (code != OK)
         rest_answer_error(call, code, &err);
     else

@@ -46,7 +46,12 @@ void rest_readyz(RestCall *call)
     json_write_object_begin(&json);
     json_member_bool(&json, "ready", ready);
     json_member_cstr(&json, "phase", phase_of(rest, service));
-    if (service != NULL) rest_cause_json(rest, &json);
+    if (service != NULL) {
+        Durability d = service_durability(service, PLACE_CLASS_STANDARD);
+        rest_cause_json(rest, &json);
+        json_member_u64(&json, "synced", d.synced);
+        json_member_u64(&json, "copies", d.copies);
+    }
     json_member_u64(&json, "records", atomic_load(&rest->records));
     json_member_u64(&json, "bytes", atomic_load(&rest->bytes));
     json_write_object_end(&json);

@@ -73,5 +73,7 @@ void rest_hash_request(RestCall *call)
     add(hash, m->if_none_match);
     add(hash, http_request_header(call->req, STR("if-unmodified-since")));
     add(hash, m->attrs);
+    Str expires = http_request_header(call->req, STR("holdfast-expires"));
+    if (expires.ptr != NULL) add(hash, expires); /* as sent: the time that it means passes */
     hash_final(hash, m->request_hash.bytes);
 }

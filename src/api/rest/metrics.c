@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/door_metrics.h"
 #include "base/metric.h"
 #include "base/process.h"
+#include "service/uploads.h"
 #include "store/cache.h"
 
 #define METRICS_MAX (4 * MIB) /* bytes of an answer */
@@ -27,35 +29,26 @@ static const char *const op_names[REST_OP_COUNT] = {
     [REST_OP_BUCKET_GET] = "bucket_get",
     [REST_OP_BUCKET_DELETE] = "bucket_delete",
     [REST_OP_BUCKET_LIST] = "bucket_list",
+    [REST_OP_UPLOAD_CREATE] = "upload_create",
+    [REST_OP_UPLOAD_HEAD] = "upload_head",
+    [REST_OP_UPLOAD_PATCH] = "upload_patch",
+    [REST_OP_UPLOAD_DELETE] = "upload_delete",
+    [REST_OP_KEY_CREATE] = "key_create",
+    [REST_OP_KEY_REVOKE] = "key_revoke",
+    [REST_OP_CLASS_SET] = "class_set",
     [REST_OP_ADMIN] = "admin",
     [REST_OP_HEALTH] = "health",
     [REST_OP_METRICS] = "metrics",
     [REST_OP_DOCS] = "docs",
 };
 
-/* OpenTelemetry's, of http.server.request.duration. */
-static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25,
-                                 0.5,   0.75, 1,     2.5,  5,     7.5, 10};
+const char *rest_op_name(RestOp op)
+{
+    return op_names[op];
+}
 
-/* Every status that the table of routes knows; the last place is for what it does not. */
-static const int statuses[] = {200, 201, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 411,
-                               412, 413, 414, 416, 422, 429, 431, 500, 501, 502, 503, 507};
-#define STATUS_COUNT (ARRAY_LEN(statuses) + 1)
+static DoorMetrics *door; /* set once, before requests come */
 
-typedef struct {
-    Metric metric;
-    char labels[LABEL_MAX];
-} Labelled;
-
-static Labelled durations[REST_OP_COUNT][STATUS_COUNT];
-static Labelled errors[ERR_CODE_COUNT];
-static Labelled bytes_in[REST_OP_COUNT];
-static Labelled bytes_out[REST_OP_COUNT];
-
-static Metric in_flight = {.kind = METRIC_GAUGE,
-                           .name = "holdfast_requests_in_flight",
-                           .help = "Requests that are being answered.",
-                           .labels = "door=\"rest\""};
 static Metric unapplied = {.kind = METRIC_GAUGE,
                            .name = "holdfast_unapplied_records",
                            .help = "Committed records that are not in packs and index yet.",
@@ -64,44 +57,18 @@ static Metric ready = {.kind = METRIC_GAUGE,
                        .name = "holdfast_ready",
                        .help = "1 if the server serves files.",
                        .labels = ""};
+static Metric uploads_open = {.kind = METRIC_GAUGE,
+                              .name = "holdfast_uploads_open",
+                              .help = "Resumable uploads that go on.",
+                              .labels = ""};
+static Metric uploads_bytes = {.kind = METRIC_GAUGE,
+                               .name = "holdfast_uploads_bytes",
+                               .help = "Bytes kept of resumable uploads that go on.",
+                               .labels = ""};
 static Metric build = {.kind = METRIC_GAUGE,
                        .name = "holdfast_build_info",
                        .help = "1; its label says which version this is.",
                        .labels = "version=\"" HOLDFAST_VERSION "\""};
-
-static void add(Labelled *out, MetricKind kind, const char *name, const char *help,
-                const char *label, const char *value)
-{
-    int len = snprintf(out->labels, sizeof out->labels, "door=\"rest\",%s=\"%s\"", label, value);
-    ASSERT(len > 0 && (size_t)len < sizeof out->labels);
-    out->metric.kind = kind;
-    out->metric.name = name;
-    out->metric.help = help;
-    out->metric.labels = out->labels;
-    if (kind == METRIC_HISTOGRAM) {
-        out->metric.bounds = seconds;
-        out->metric.bound_count = ARRAY_LEN(seconds);
-        out->metric.scale = 1e-9;
-    }
-    out->metric.sparse = kind == METRIC_HISTOGRAM;
-    metric_register(&out->metric);
-}
-
-static void register_op(RestOp op)
-{
-    for (size_t i = 0; i < STATUS_COUNT; i++) {
-        char value[LABEL_MAX];
-        char status[12] = "other";
-        if (i < ARRAY_LEN(statuses)) snprintf(status, sizeof status, "%d", statuses[i]);
-        snprintf(value, sizeof value, "%s\",code=\"%s", op_names[op], status);
-        add(&durations[op][i], METRIC_HISTOGRAM, "http_server_request_duration_seconds",
-            "Time from a request's head to the end of its answer.", "op", value);
-    }
-    add(&bytes_in[op], METRIC_COUNTER, "holdfast_request_body_bytes_total",
-        "Bytes of contents taken.", "op", op_names[op]);
-    add(&bytes_out[op], METRIC_COUNTER, "holdfast_response_body_bytes_total",
-        "Bytes of answers given.", "op", op_names[op]);
-}
 
 void rest_metrics_register(void)
 {
@@ -109,13 +76,8 @@ void rest_metrics_register(void)
     if (atomic_flag_test_and_set(&registered)) return;
     download_metrics_register();
     cache_metrics_register();
-    for (int op = 0; op < REST_OP_COUNT; op++)
-        register_op((RestOp)op);
-    for (int code = 1; code < ERR_CODE_COUNT; code++) {
-        add(&errors[code], METRIC_COUNTER, "holdfast_errors_total", "Requests refused or failed.",
-            "code", err_info((ErrCode)code)->slug);
-    }
-    Metric *single[] = {&in_flight, &unapplied, &ready, &build};
+    door = door_metrics_new("rest", op_names, REST_OP_COUNT);
+    Metric *single[] = {&unapplied, &ready, &uploads_open, &uploads_bytes, &build};
     for (size_t i = 0; i < ARRAY_LEN(single); i++)
         metric_register(single[i]);
     metric_set(&build, 1);
@@ -123,30 +85,23 @@ void rest_metrics_register(void)
 
 int64_t rest_in_flight(void)
 {
-    return metric_value(&in_flight);
+    return door_metrics_in_flight(door);
 }
 
 void rest_metrics_begin(void)
 {
-    metric_add(&in_flight, 1);
-}
-
-static size_t status_index(int status)
-{
-    size_t i = 0;
-    while (i < ARRAY_LEN(statuses) && statuses[i] != status)
-        i++;
-    return i;
+    door_metrics_begin(door);
 }
 
 void rest_metrics_end(const RestCall *call, uint64_t ns)
 {
-    RestOp op = call->route->op;
-    metric_add(&in_flight, -1);
-    metric_observe(&durations[op][status_index(call->status)].metric, ns);
-    if (call->code != OK) metric_add(&errors[call->code].metric, 1);
-    metric_add(&bytes_in[op].metric, (int64_t)call->bytes_in);
-    metric_add(&bytes_out[op].metric, (int64_t)call->bytes_out);
+    DoorRequest request = {.op = call->route->op,
+                           .status = call->status,
+                           .code = call->code,
+                           .bytes_in = call->bytes_in,
+                           .bytes_out = call->bytes_out,
+                           .ns = ns};
+    door_metrics_end(door, &request);
 }
 
 /* --- values that are looked up for each answer --- */
@@ -194,35 +149,162 @@ static ErrCode print_process(Buf *out, MetricFormat format, const Rest *rest, Er
     return print_readings(out, format, readings, ARRAY_LEN(readings), "", err);
 }
 
-static ErrCode print_root(Buf *out, MetricFormat format, Service *service,
-                          const StoreStatus *status, Err *err)
+/* What is told of each root, for each name in turn. */
+typedef struct {
+    const char *name;
+    MetricKind kind;
+    const char *help;
+    double values[ENGINE_ROOTS_MAX];
+} RootReading;
+
+static ErrCode print_root_readings(Buf *out, MetricFormat format, const RootReading *readings,
+                                   size_t count, const RestRoot *roots, size_t root_count, Err *err)
 {
-    Store *store = service_store(service);
-    char uuid[37];
-    char labels[64];
-    uuid_text(store_root(store)->uuid, uuid);
-    snprintf(labels, sizeof labels, "root=\"%s\"", uuid);
-    const Reading readings[] = {
-        {"holdfast_storage_size_bytes", METRIC_GAUGE, "Bytes of the root's file system.",
-         (double)status->disk_total},
-        {"holdfast_storage_free_bytes", METRIC_GAUGE, "Bytes free in the root's file system.",
-         (double)status->disk_free},
-        {"holdfast_storage_used_bytes", METRIC_GAUGE, "Bytes in use in the root's file system.",
-         (double)(status->disk_total - MIN(status->disk_free, status->disk_total))},
-        {"holdfast_storage_failed", METRIC_GAUGE, "1 if the root takes no more writes.",
-         status->failed ? 1 : 0},
-        {"holdfast_storage_full", METRIC_GAUGE, "1 while uploads are refused for want of space.",
-         service_full(service) ? 1 : 0},
-        {"holdfast_index_bytes", METRIC_GAUGE, "Bytes of the root's index.",
-         (double)(status->index.file_bytes + status->index.wal_bytes)},
-        {"holdfast_wal_kept_bytes", METRIC_GAUGE, "Bytes of the log's kept segments.",
-         (double)status->wal.segment_bytes},
-        {"holdfast_wal_syncs_total", METRIC_COUNTER, "Syncs of the log.",
-         (double)status->wal.syncs},
-        {"holdfast_applied_records_total", METRIC_COUNTER,
-         "Records that came into packs and index.", (double)status->applied},
+    for (size_t i = 0; i < count; i++) {
+        const RootReading *r = &readings[i];
+        TRY(metric_print_head(out, format, r->kind, r->name, r->help, err));
+        for (size_t k = 0; k < root_count; k++) {
+            char uuid[37];
+            char labels[64];
+            uuid_text(store_root(roots[k].store)->uuid, uuid);
+            snprintf(labels, sizeof labels, "root=\"%s\"", uuid);
+            TRY(metric_print_value(out, r->name, labels, r->values[k], err));
+        }
+    }
+    return OK;
+}
+
+static void read_root(RootReading *r, size_t k, const RestRoot *root, bool full)
+{
+    StoreStatus status;
+    store_status(root->store, &status);
+    size_t i = 0;
+    r[i++].values[k] = (double)status.disk_total;
+    r[i++].values[k] = (double)status.disk_free;
+    r[i++].values[k] = (double)(status.disk_total - MIN(status.disk_free, status.disk_total));
+    r[i++].values[k] = status.failed || root->out ? 1 : 0;
+    r[i++].values[k] = full || root->full ? 1 : 0;
+    r[i++].values[k] = (double)(status.index.file_bytes + status.index.wal_bytes);
+    r[i++].values[k] = (double)status.wal.segment_bytes;
+    r[i++].values[k] = (double)status.wal.syncs;
+    r[i++].values[k] = (double)status.applied;
+    r[i++].values[k] = root->in_sync ? 1 : 0;
+    r[i++].values[k] = root->leads ? 1 : 0;
+    r[i++].values[k] = (double)root->lag_entries;
+    r[i++].values[k] = root->lag_known ? (double)root->lag_bytes : -1;
+    r[i++].values[k] = (double)root->lag_ms / 1000;
+    r[i++].values[k] = (double)root->sync_p99_ms / 1000;
+}
+
+static ErrCode print_roots(RestCall *call, Buf *out, MetricFormat format, Service *service,
+                           Err *err)
+{
+    RootReading readings[] = {
+        {"holdfast_storage_size_bytes", METRIC_GAUGE, "Bytes of the root's file system.", {0}},
+        {"holdfast_storage_free_bytes", METRIC_GAUGE, "Bytes free in the root's file system.", {0}},
+        {"holdfast_storage_used_bytes",
+         METRIC_GAUGE,
+         "Bytes in use in the root's file system.",
+         {0}},
+        {"holdfast_storage_failed", METRIC_GAUGE, "1 if the root takes no more writes.", {0}},
+        {"holdfast_storage_full",
+         METRIC_GAUGE,
+         "1 while uploads are refused for want of space.",
+         {0}},
+        {"holdfast_index_bytes", METRIC_GAUGE, "Bytes of the root's index.", {0}},
+        {"holdfast_wal_kept_bytes", METRIC_GAUGE, "Bytes of the log's kept segments.", {0}},
+        {"holdfast_wal_syncs_total", METRIC_COUNTER, "Syncs of the log.", {0}},
+        {"holdfast_applied_records_total",
+         METRIC_COUNTER,
+         "Records that came into packs and index.",
+         {0}},
+        {"holdfast_root_in_sync", METRIC_GAUGE, "1 if the root is in sync on all shards.", {0}},
+        {"holdfast_root_leads", METRIC_GAUGE, "1 if changes are decided on this root.", {0}},
+        {"holdfast_root_lag_entries",
+         METRIC_GAUGE,
+         "Entries that the lead has and that are not synced on this root.",
+         {0}},
+        {"holdfast_root_lag_bytes",
+         METRIC_GAUGE,
+         "Bytes of these in the log; -1: not known, there are too many.",
+         {0}},
+        {"holdfast_root_lag_seconds",
+         METRIC_GAUGE,
+         "Age of the oldest of these, or time since the root was last in sync.",
+         {0}},
+        {"holdfast_root_sync_p99_seconds",
+         METRIC_GAUGE,
+         "What 99 of 100 of the newest batches of the log took.",
+         {0}},
     };
-    return print_readings(out, format, readings, ARRAY_LEN(readings), labels, err);
+    const RestNode *node = &call->rest->node;
+    RestRoot roots[ENGINE_ROOTS_MAX];
+    size_t count = node->roots(node->ctx, roots);
+    bool full = count == 1 && service_full(service);
+    for (size_t k = 0; k < count; k++)
+        read_root(readings, k, &roots[k], full);
+    return print_root_readings(out, format, readings, ARRAY_LEN(readings), roots, count, err);
+}
+
+static ErrCode print_copies(RestCall *call, Buf *out, MetricFormat format, Service *service,
+                            Err *err)
+{
+    const RestNode *node = &call->rest->node;
+    RestCopies copies;
+    Durability d = service_durability(service, PLACE_CLASS_STANDARD);
+    node->copies(node->ctx, &copies);
+    const Reading readings[] = {
+        {"holdfast_copies_synced", METRIC_GAUGE, "Copies that are in sync.", d.synced},
+        {"holdfast_copies_wanted", METRIC_GAUGE, "Copies there are to be.", d.copies},
+        {"holdfast_copies_needed", METRIC_GAUGE, "Copies in sync without which no change is taken.",
+         copies.needed},
+        {"holdfast_lead_moves_total", METRIC_COUNTER, "How often another root took the lead.",
+         (double)copies.lead_moves},
+        {"holdfast_sync_changes_total", METRIC_COUNTER,
+         "How often roots left the ones in sync or came back.", (double)copies.sync_changes},
+        {"holdfast_async_changes_total", METRIC_COUNTER,
+         "Changes of buckets with writes async, answered before all copies in sync had them.",
+         (double)copies.async.told},
+        {"holdfast_async_confirmed_total", METRIC_COUNTER,
+         "Of these, contents that were read back from the disk of every root in sync.",
+         (double)copies.confirm.confirmed},
+        {"holdfast_async_unconfirmed_total", METRIC_COUNTER, "Contents that could not be.",
+         (double)copies.confirm.unconfirmed},
+        {"holdfast_async_lag_entries", METRIC_GAUGE, "Changes of these that some still lack.",
+         (double)copies.async.entries},
+        {"holdfast_async_lag_bytes", METRIC_GAUGE, "Bytes of these in the log.",
+         (double)copies.async.bytes},
+        {"holdfast_async_lag_seconds", METRIC_GAUGE, "Since the oldest of these was answered.",
+         (double)copies.async.age_ns / 1e9},
+    };
+    return print_readings(out, format, readings, ARRAY_LEN(readings), "", err);
+}
+
+/* One row of each name for each placement class. */
+static ErrCode print_classes(Buf *out, MetricFormat format, Service *service, Err *err)
+{
+    static const struct {
+        const char *name;
+        const char *help;
+    } rows[] = {
+        {"holdfast_class_copies", "Copies that the placement class is to have."},
+        {"holdfast_class_synced", "Copies of the placement class that are in sync."},
+        {"holdfast_class_failed", "1 if too many roots of the placement class are out."},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        TRY(metric_print_head(out, format, METRIC_GAUGE, rows[i].name, rows[i].help, err));
+        for (unsigned class = PLACE_CLASS_STANDARD; class < CLASSES_MAX; class ++) {
+            ClassInfo info;
+            char labels[CLASS_NAME_MAX + 16];
+            if (!classes_get(service_classes(service), class, &info)) continue;
+            ServiceClass now = service_class_now(service, class);
+            const double values[] = {info.rules.copies, __builtin_popcount(now.in_sync),
+                                     now.failed ? 1 : 0};
+            snprintf(labels, sizeof labels, "class=\"%s\"", info.name);
+            TRY(metric_print_value(out, rows[i].name, labels, values[i], err));
+        }
+    }
+    return OK;
 }
 
 typedef struct {
@@ -275,13 +357,30 @@ static ErrCode print_buckets(Buckets *buckets, Buf *out, MetricFormat format, Er
 
 /* --- /metrics --- */
 
-/* Open to all but for what buckets are called and hold; a key that is shown must be one for that.
- */
+/* Open to all but for what buckets are called and hold; a key that is shown must be one for that:
+ * that administrates, or may list everything. */
+static bool sees_buckets(const RestCall *call)
+{
+    return (call->identity.rights & (RIGHT_ADMIN | RIGHT_LIST)) != 0;
+}
+
 static ErrCode identify(RestCall *call, Err *err)
 {
     if (http_request_header(call->req, STR("authorization")).ptr == NULL) return OK;
     TRY(rest_identify(call, err));
-    return auth_allows(&call->identity, RIGHT_ADMIN, err);
+    return sees_buckets(call) ? OK : auth_allows(&call->identity, RIGHT_ADMIN, err);
+}
+
+/* An index that can't be read takes no metrics away: these stay what they were. */
+static void read_uploads(RestCall *call)
+{
+    Service *service = atomic_load_explicit(&call->rest->service, memory_order_acquire);
+    BucketStatRow stat;
+    if (call->loop->reader == NULL && service_reader_open(service, &call->loop->reader, NULL) != OK)
+        return;
+    if (service_uploads_stat(call->loop->reader, &stat, NULL) != OK) return;
+    metric_set(&uploads_open, (int64_t)stat.files);
+    metric_set(&uploads_bytes, (int64_t)stat.bytes);
 }
 
 static ErrCode print_all(RestCall *call, Buf *out, MetricFormat format, Err *err)
@@ -295,10 +394,13 @@ static ErrCode print_all(RestCall *call, Buf *out, MetricFormat format, Err *err
         store_status(service_store(service), &status);
         metric_set(&unapplied, (int64_t)status.unapplied);
     }
+    if (serves) read_uploads(call);
     TRY(metric_print(out, format, err));
     TRY(print_process(out, format, rest, err));
-    if (service != NULL) TRY(print_root(out, format, service, &status, err));
-    if (serves && (call->identity.rights & RIGHT_ADMIN) != 0)
+    if (service != NULL) TRY(print_roots(call, out, format, service, err));
+    if (service != NULL) TRY(print_copies(call, out, format, service, err));
+    if (service != NULL) TRY(print_classes(out, format, service, err));
+    if (serves && sees_buckets(call))
         TRY(print_buckets(service_buckets(service), out, format, err));
     return metric_print_end(out, format, err);
 }
@@ -328,6 +430,7 @@ void rest_metrics(RestCall *call)
         rest_answer_error(call, code, &err);
         return;
     }
+    if (!rest_answer_room(call, &body)) return;
     call->status = 200;
     call->bytes_out = body.len;
     http_header_add(call->req, "Content-Type", str_from_cstr(types[format]));

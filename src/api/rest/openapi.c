@@ -298,6 +298,9 @@ static Str path_type(Str name)
     if (str_eq(name, STR("bucket"))) return STR("BucketName");
     if (str_eq(name, STR("key"))) return STR("Key");
     if (str_eq(name, STR("id"))) return STR("FileId");
+    if (str_eq(name, STR("root"))) return STR("Uuid");
+    if (str_eq(name, STR("key_id"))) return STR("KeyId");
+    if (str_eq(name, STR("class"))) return STR("ClassName");
     return STR("docs.js|docs.css");
 }
 
@@ -345,15 +348,26 @@ static void request_body(JsonWriter *json, RestBody body)
 {
     if (body == BODY_NONE) return;
     begin(json, "requestBody");
-    json_member_bool(json, "required", body == BODY_DELETE_MANY);
+    json_member_bool(json, "required",
+                     body == BODY_DELETE_MANY || body == BODY_PIECE || body == BODY_KEY);
     begin(json, "content");
-    if (body == BODY_DELETE_MANY || body == BODY_SETTINGS) {
+    if (body == BODY_DELETE_MANY || body == BODY_SETTINGS || body == BODY_KEY ||
+        body == BODY_CLASS) {
         begin(json, "application/json");
         begin(json, "schema");
-        Str schema = body == BODY_SETTINGS ? STR("BucketSettings") : STR("DeleteMany");
+        Str schema = body == BODY_SETTINGS ? STR("BucketSettings")
+                     : body == BODY_KEY    ? STR("KeyRequest")
+                     : body == BODY_CLASS  ? STR("ClassSettings")
+                                           : STR("DeleteMany");
         member_ref(json, schema, false);
         end(json);
         end(json);
+        end(json);
+        end(json);
+        return;
+    }
+    if (body == BODY_PIECE || body == BODY_FIRST_PIECE) {
+        any_content(json, "application/offset+octet-stream");
         end(json);
         end(json);
         return;
@@ -508,7 +522,9 @@ static void answer(JsonWriter *json, const RestDescription *about, int status, b
                    (char)('0' + status % 10), '\0'};
     begin(json, key);
     error_text(json, good, about->errors, status);
-    answer_headers(json, status, set);
+    if (status == 404 && (about->params & BIT(PARAM_VERSION)) != 0)
+        set |= BIT(HEADER_DELETE_MARKER);
+    answer_headers(json, status, set | about->always);
     if (!is_head && (has_errors || (good != NULL && good->media != NULL)))
         contents(json, about, status, has_errors);
     end(json);
@@ -536,11 +552,11 @@ static void security(JsonWriter *json, bool optional)
 
 static void operation(JsonWriter *json, const HttpRoute *route)
 {
-    static const char *const verbs[] = {[HTTP_METHOD_GET] = "get",
-                                        [HTTP_METHOD_HEAD] = "head",
-                                        [HTTP_METHOD_PUT] = "put",
-                                        [HTTP_METHOD_POST] = "post",
-                                        [HTTP_METHOD_DELETE] = "delete"};
+    static const char *const verbs[] = {
+        [HTTP_METHOD_GET] = "get",       [HTTP_METHOD_HEAD] = "head",
+        [HTTP_METHOD_PUT] = "put",       [HTTP_METHOD_POST] = "post",
+        [HTTP_METHOD_DELETE] = "delete", [HTTP_METHOD_OPTIONS] = "options",
+        [HTTP_METHOD_PATCH] = "patch"};
     const RestRoute *row = route->row;
     const RestDescription *about = &row->about;
     begin(json, verbs[route->method]);
@@ -616,11 +632,15 @@ ErrCode rest_openapi_print(Buf *out, Err *err)
     begin(&json, "info");
     json_member_cstr(&json, "title", "Holdfast");
     json_member_cstr(&json, "version", HOLDFAST_VERSION);
-    json_member_cstr(&json, "description",
-                     "A durable file store: what is answered by 200 or 201 is kept. Times are RFC "
-                     "3339 in UTC. What may be tried again is 503 with Retry-After; "
-                     "`outcome-unknown` means that the change may or may not have been made. HEAD "
-                     "is taken wherever GET is.");
+    json_member_cstr(
+        &json, "description",
+        "A durable file store: what is answered by 200 or 201 is kept. Times are RFC "
+        "3339 in UTC. What may be tried again is 503 with Retry-After; "
+        "`outcome-unknown` means that the change may or may not have been made. HEAD "
+        "is taken wherever GET is. Where the setting cors-origins names origins, answers "
+        "to pages of these have Access-Control-Allow-Origin and "
+        "Access-Control-Expose-Headers, and OPTIONS with "
+        "Access-Control-Request-Method needs no key: 204.");
     end(&json);
     json_write_key(&json, "servers");
     json_write_array_begin(&json);
@@ -638,14 +658,15 @@ ErrCode rest_openapi_print(Buf *out, Err *err)
 void rest_openapi(RestCall *call)
 {
     Err err = {0};
-    AUTO_BUF(document, REST_OPENAPI_MAX);
-    ErrCode code = rest_openapi_print(&document, &err);
+    Buf *document = &call->loop->openapi;
+    ErrCode code = document->len > 0 ? OK : rest_openapi_print(document, &err);
     if (code != OK) {
+        buf_clear(document);
         rest_answer_error(call, code, &err);
         return;
     }
     call->status = 200;
-    call->bytes_out = document.len;
+    call->bytes_out = document->len;
     http_header_add(call->req, "Content-Type", STR("application/json"));
-    http_respond_buf(call->req, 200, &document);
+    http_respond(call->req, 200, buf_str(document));
 }

@@ -25,7 +25,8 @@ typedef struct {
 struct Upload {
     RestCall *call;
     LoopWork work;
-    Blobs *blobs;
+    unsigned class;     /* of the file */
+    Store *store;       /* that takes the body */
     BlobWriter *writer; /* of the extent being written */
     HashCtx *md5;       /* NULL: nobody wants it */
     HashCtx *whole;     /* over all extents; NULL while one is sure to be enough */
@@ -86,7 +87,7 @@ static ErrCode finish_extent(Upload *u, Err *err)
                      .bucket = call->bucket,
                      .time_ms = clock_wall_ms(call->rest->options.clock),
                      .attrs = buf_str(&attrs)};
-    TRY(blob_writer_finish(u->writer, &info, &u->extents[u->extent_count], err));
+    TRY(service_body_finish(call->service, u->writer, &info, &u->extents[u->extent_count], err));
     u->extent_count++;
     blob_writer_free(TAKE(u->writer));
     return OK;
@@ -101,7 +102,8 @@ static ErrCode write_piece(Upload *u, const uint8_t *data, size_t len, Err *err)
             TRY(finish_extent(u, err));
         }
         if (u->writer == NULL) {
-            TRY(blob_writer_open(u->blobs, u->body, u->extent_count, &u->writer, err));
+            TRY(service_body_open(u->call->service, u->class, u->store, u->body, u->extent_count,
+                                  &u->writer, err));
         }
         uint64_t room = EXTENT_SIZE_MAX - blob_writer_size(u->writer);
         size_t part = (size_t)MIN((uint64_t)len, room);
@@ -150,8 +152,10 @@ static void work_remove(void *arg)
     blob_writer_free(TAKE(u->writer));
     for (uint32_t i = 0; i < u->extent_count; i++) {
         Err err = {0};
-        if (blob_remove(u->blobs, u->body, u->extents[i].number, &err) == OK) continue;
-        LOG(WARN, "http.orphan_left", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
+        if (service_body_remove(u->call->service, u->body, u->extents[i].number, &err) == OK)
+            continue;
+        LOG(WARN, "http.orphan_left", "request_id=" LOG_STR " error=" LOG_STR,
+            LOG_ARG(http_request_id(u->call->req)), LOG_CSTR(err_text(&err)));
     }
     u->extent_count = 0;
 }
@@ -216,7 +220,7 @@ static void written(void *arg)
     const RestNode *node = &u->call->rest->node;
     u->busy = false;
     u->finished = u->finishing && u->work_code == OK;
-    if (u->work_code == ERR_ROOT_FAILED) node->fail(node->ctx, &u->work_err);
+    if (u->work_code == ERR_ROOT_FAILED) node->fail(node->ctx, u->store, &u->work_err);
     if (u->work_code != OK) fail(u, u->work_code, &u->work_err);
     upload_step(u);
 }
@@ -287,6 +291,7 @@ static void finish(Upload *u)
     Mutation *m = &u->call->mutation;
     m->body = u->body;
     m->size = u->size;
+    m->store = u->store;
     m->extents = u->extents;
     m->extent_count = u->extent_count;
     rest_put_stored(u->call);
@@ -322,7 +327,8 @@ void rest_upload(RestCall *call, uint64_t length)
 {
     Upload *u = mem_new(sizeof *u);
     u->call = call;
-    u->blobs = store_blobs(service_store(call->service));
+    u->class = service_class_of(call->service, &call->mutation);
+    u->store = service_class_store(call->service, u->class);
     u->body = id128_random(&call->loop->rng);
     u->unkept = call->mutation.refusal != OK;
     if (u->unkept || length > EXTENT_SIZE_MAX) u->whole = hash_new(HASH_SHA256);

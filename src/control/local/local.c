@@ -11,12 +11,13 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "control/control_priv.h"
+#include "control/local/writers.h"
 #include "text/json.h"
 
 #define CONTROL_FORMAT 1
 #define CONTROL_FILE_MAX (64 * MIB)
 #define ROOTS_MAX 256
-#define CONFIG_BYTES_MAX 1024
 
 typedef struct {
     uint64_t version; /* 0: there is no file */
@@ -34,7 +35,10 @@ typedef struct {
     Disk *disks[MEMBERS_MAX];
     size_t disk_count;
     State state;
-    bool unknown; /* a write's outcome is not known: nothing may be built on it in this process */
+    bool unknown; /* a write's outcome is not known: nothing may be built on it in this process … */
+    Writers *writers; /* … but with these what was to be in force can still be: */
+    bool has_pending;
+    State pending;
 } Local;
 
 static Local *local_of(Control *control)
@@ -108,8 +112,8 @@ static void put_shard(State *state, const ControlShard *row)
 
 static void write_shard(JsonWriter *json, const ControlShard *row)
 {
-    uint8_t bytes[CONFIG_BYTES_MAX];
-    char hex[2 * CONFIG_BYTES_MAX + 1];
+    uint8_t bytes[SHARD_CONFIG_LEN_MAX];
+    char hex[2 * SHARD_CONFIG_LEN_MAX + 1];
     Enc enc = enc_of(bytes, sizeof bytes);
     shard_config_encode(&row->config, &enc);
     ASSERT(!enc.failed);
@@ -178,7 +182,7 @@ static ErrCode read_shard(const json_t *json, State *state, Err *err)
     Str hex;
     TRY(json_get_u64(json, "shard", &shard, err));
     TRY(json_get_str(json, "config", &hex, err));
-    uint8_t bytes[CONFIG_BYTES_MAX];
+    uint8_t bytes[SHARD_CONFIG_LEN_MAX];
     size_t len = hex.len / 2;
     bool twice = shard < SHARD_COUNT_MAX && find_shard(state, (ShardId)shard) != NULL;
     if (twice || shard >= SHARD_COUNT_MAX || len > sizeof bytes || !hex_decode(hex, bytes, len)) {
@@ -270,9 +274,29 @@ ErrCode control_local_look(Disk *disk, Uuid root, ControlLook *out, Err *err)
                              .version = state->version,
                              .incarnation = row == NULL ? 0 : row->incarnation,
                              .shards = state->shard_count};
+        for (size_t i = 0; i < state->shard_count; i++)
+            out->copies = MAX(out->copies, (unsigned)state->shards[i].config.member_count);
     }
     state_deinit(state);
     return code;
+}
+
+static size_t write_one_by_one(Local *local, Str text, Err *err)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < local->disk_count; i++) {
+        if (local->disks[i] == NULL) continue;
+        done += disk_replace_durable(local->disks[i], CONTROL_FILE, text, err) == OK;
+    }
+    return done;
+}
+
+/* next is in force; it is taken over. */
+static void take_over(Local *local, State *next)
+{
+    state_deinit(&local->state);
+    local->state = *next;
+    next->shards = NULL;
 }
 
 /* Writes next to all roots; in force when a majority has it durably. */
@@ -283,27 +307,40 @@ static ErrCode change(Local *local, State *next, Err *err)
     next->version = local->state.version + 1;
     AUTO_BUF(out, CONTROL_FILE_MAX);
     TRY(encode(next, &out, err));
-    size_t done = 0;
-    for (size_t i = 0; i < local->disk_count; i++) {
-        ErrCode code = disk_replace_durable(local->disks[i], CONTROL_FILE, buf_str(&out), err);
-        if (code == OK) done++;
+    next->digest = sha256_of(out.data, out.len);
+    size_t done = local->writers == NULL
+                      ? write_one_by_one(local, buf_str(&out), err)
+                      : writers_write(local->writers, buf_str(&out), CONTROL_LOCAL_WAIT_MS, err);
+    if (done * 2 > local->disk_count) {
+        take_over(local, next);
+        return OK;
     }
-    if (done * 2 <= local->disk_count) {
-        local->unknown = true;
-        return err_wrap(err, ERR_OUTCOME_UNKNOWN, "%s could be written to %zu of %zu roots",
-                        CONTROL_FILE, done, local->disk_count);
+    local->unknown = true;
+    if (local->writers != NULL) {
+        local->has_pending = true;
+        local->pending = *next;
+        next->shards = NULL;
     }
-    state_deinit(&local->state);
-    local->state = *next;
-    local->state.digest = sha256_of(out.data, out.len);
-    next->shards = NULL;
-    return OK;
+    return err_wrap(err, ERR_OUTCOME_UNKNOWN, "%s could be written to %zu of %zu roots",
+                    CONTROL_FILE, done, local->disk_count);
+}
+
+/* What was to be in force, and may be: the same once more. */
+static bool complete(Local *local, Err *err)
+{
+    if (!local->has_pending) return false;
+    size_t done = writers_repeat(local->writers, CONTROL_LOCAL_WAIT_MS, err);
+    if (done * 2 <= local->disk_count) return false;
+    take_over(local, &local->pending);
+    local->has_pending = false;
+    local->unknown = false;
+    return true;
 }
 
 /* Begins a change: a copy to work on. */
 static ErrCode begin(Local *local, State *next, Err *err)
 {
-    if (local->unknown) {
+    if (local->unknown && !complete(local, err)) {
         return err_set(err, ERR_OUTCOME_UNKNOWN, "an earlier change of %s has an unknown outcome",
                        CONTROL_FILE);
     }
@@ -316,7 +353,10 @@ static ErrCode begin(Local *local, State *next, Err *err)
 static void local_free(Control *control)
 {
     Local *local = local_of(control);
+    bool stopped = control_local_stop_writers(control, UINT32_MAX);
+    ASSERT(stopped);
     state_deinit(&local->state);
+    if (local->has_pending) state_deinit(&local->pending);
     mem_free(local);
 }
 
@@ -354,47 +394,6 @@ static ErrCode local_cas(Control *control, const ControlShard *rows, size_t coun
     return code;
 }
 
-/* A uid for the row that follows `config` when root starts its life number incarnation: nobody
- * else makes that change of that row, so it need not be random. */
-static Uuid next_uid(const ShardConfig *config, Uuid root, uint64_t incarnation)
-{
-    uint8_t bytes[2 * sizeof(Uuid) + sizeof incarnation];
-    Enc enc = enc_of(bytes, sizeof bytes);
-    enc_bytes(&enc, config->cfg_uid.bytes, sizeof config->cfg_uid.bytes);
-    enc_bytes(&enc, root.bytes, sizeof root.bytes);
-    enc_u64(&enc, incarnation);
-    Sha256 digest = sha256_of(bytes, enc.len);
-    Uuid uid;
-    memcpy(uid.bytes, digest.bytes, sizeof uid.bytes);
-    return uid;
-}
-
-/* A row that names root as member or learner follows its new incarnation: alone in sync it stays
- * so, beside others it must be found caught up again (REPLICATION.md section 1). It is another row
- * then: who still acts under the old one can't change it. */
-static void follow_incarnation(ShardConfig *config, Uuid root, uint64_t incarnation)
-{
-    bool named = false;
-    for (uint32_t i = 0; i < config->learner_count; i++) {
-        if (!id128_eq(config->learners[i].root, root)) continue;
-        config->learners[i].incarnation = incarnation;
-        named = true;
-    }
-    for (uint32_t i = 0; i < config->member_count; i++) {
-        if (!id128_eq(config->members[i].root, root)) continue;
-        config->members[i].incarnation = incarnation;
-        named = true;
-        uint16_t others = (uint16_t) ~(1u << i);
-        if ((config->isr & others) == 0) continue;
-        config->isr &= others;
-        config->elr &= others;
-    }
-    if (!named) return;
-    config->parent_uid = config->cfg_uid;
-    config->cfg_uid = next_uid(config, root, incarnation);
-    config->version++;
-}
-
 static ErrCode raise_incarnation(State *next, Uuid root, uint64_t *incarnation, Err *err)
 {
     ControlRoot *row = find_root(next, root);
@@ -410,7 +409,7 @@ static ErrCode raise_incarnation(State *next, Uuid root, uint64_t *incarnation, 
     }
     *incarnation = ++row->incarnation;
     for (size_t i = 0; i < next->shard_count; i++) {
-        follow_incarnation(&next->shards[i].config, root, row->incarnation);
+        control_follow_incarnation(&next->shards[i].config, root, row->incarnation);
     }
     return OK;
 }
@@ -529,7 +528,10 @@ ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err 
     ErrCode read[MEMBERS_MAX] = {OK};
     ErrCode code = OK;
     for (size_t i = 0; i < count && code == OK; i++) {
-        read[i] = read_disk(disks[i], &states[i], err);
+        if (disks[i] == NULL)
+            read[i] = err_set(err, ERR_IO, "a root is missing");
+        else
+            read[i] = read_disk(disks[i], &states[i], err);
         if (read[i] == ERR_FORMAT_VERSION) code = read[i]; /* a newer release: hands off */
     }
     size_t chosen = 0;
@@ -538,6 +540,40 @@ ErrCode control_local_open(Disk *const *disks, size_t count, Control **out, Err 
     for (size_t i = 0; i < count; i++)
         state_deinit(&states[i]);
     return code;
+}
+
+ErrCode control_local_copy(Control *control, Disk *disk, Err *err)
+{
+    const State *state = &local_of(control)->state;
+    AUTO_BUF(out, CONTROL_FILE_MAX);
+    TRY(encode(state, &out, err));
+    Sha256 digest = sha256_of(out.data, out.len);
+    ASSERT(sha256_eq(&digest, &state->digest)); /* one value has one encoding */
+    return disk_replace_durable(disk, CONTROL_FILE, buf_str(&out), err);
+}
+
+ErrCode control_local_start_writers(Control *control, Err *err)
+{
+    Local *local = local_of(control);
+    ASSERT(local->writers == NULL);
+    return writers_open(local->disks, local->disk_count, CONTROL_FILE, &local->writers, err);
+}
+
+bool control_local_stop_writers(Control *control, uint32_t timeout_ms)
+{
+    Local *local = local_of(control);
+    if (!writers_close(local->writers, timeout_ms)) return false;
+    local->writers = NULL;
+    return true;
+}
+
+void control_local_spread(Control *control, Disk *const *disks, size_t count)
+{
+    Local *local = local_of(control);
+    ASSERT(count >= 1 && count <= MEMBERS_MAX && local->writers == NULL);
+    local->disk_count = count;
+    for (size_t i = 0; i < count; i++)
+        local->disks[i] = disks[i];
 }
 
 /* --- one root --- */

@@ -35,6 +35,7 @@ CONNECTIONS = 8
 ACKNOWLEDGED_MIN = 100  # writes before a kill that counts
 FULL_EVERY = 10         # kills from one look at everything to the next
 LOAD_S = 20.0           # a kill point that is not reached by then is given up
+ALONE_S = 10.0          # by then a server whose connections broke has ended
 DRAIN_S = 40.0          # a clean stop takes no longer
 SIZES = ('64KiB', '1MiB')  # of segments
 
@@ -190,7 +191,7 @@ class Killer:
                 alone_since = None
             elif alone_since is None:
                 alone_since = time.monotonic()
-            elif time.monotonic() - alone_since > 1.0:
+            elif time.monotonic() - alone_since > ALONE_S:
                 state = 'still runs' if self.server.running() else 'has ended by itself'
                 raise Failed(f'{load.ended()} connections broke; the server {state}')
             time.sleep(0.002)

@@ -1,13 +1,15 @@
 """A `holdfast serve` process under test: started, waited for, killed, stopped, always cleaned up."""
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
+import sys
 import time
 
 from door import BadAnswer, Broken, Door
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from ports import free_port  # noqa: E402
 
 POLL_S = 0.005
 LOG_TAIL = 40  # lines of a server's log that are shown with a failure
@@ -25,19 +27,6 @@ class Died(Exception):
         self.status = status
 
 
-def free_port(rng):
-    """A port that nobody listens on, below those that connections are given, so that no client of
-    this machine takes it while the server is down."""
-    while True:
-        port = rng.randrange(20000, 30000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(('127.0.0.1', port))
-                return port
-            except OSError:
-                pass
-
-
 class Server:
     """One data directory and port, and at most one process that serves them."""
 
@@ -45,7 +34,7 @@ class Server:
         self.binary = os.path.abspath(binary)
         self.data = os.path.join(directory, 'data')
         self.log = os.path.join(directory, 'server.log')
-        self.port = free_port(rng or random.Random())
+        self.port = free_port(rng)
         self.process = None
         self.log_seen = 0  # bytes of the log that check_log() has looked at
 
@@ -57,7 +46,7 @@ class Server:
         if fault:
             environment['HOLDFAST_FAULT'] = fault
         command = [self.binary, 'serve', '--data', self.data, '--http', f'127.0.0.1:{self.port}',
-                   '--log-format', 'json', *options]
+                   '--s3', 'off', '--log-format', 'json', *options]
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=environment)

@@ -14,13 +14,11 @@ the server recover.
 
 Prints a line for each recording and cut, then `LAYER power-cuts required= executed= failed=`.
 """
-import argparse
 import os
-import random
-import signal
 import sys
 import time
 
+import campaign
 import rig
 from blocks import WAYS, BlockLog, Cuts
 from history import History, RecordingDoor
@@ -54,29 +52,25 @@ class Recorded(Server):
         return RecordingDoor(self.history, self.port, self.key())
 
 
-class Recorder:
-    """The run: recordings and cuts until there are enough, or the time is over."""
+class Recorder(campaign.Campaign):
+    """Recordings, and cuts of them."""
+    program = 'cuts.py'
+    layer = 'power-cuts'
+    server_class = Recorded
 
     def __init__(self, options, directory):
-        self.options = options
-        self.directory = directory
-        self.rng = random.Random(f'{options.seed}/plan')
-        self.mount = rig.Mount(os.path.join(directory, 'mnt'))
-        self.server = Recorded(options.binary, directory, self.rng)
-        self.server.data = os.path.join(self.mount.directory, 'data')
+        super().__init__(options, directory)
         self.blocks = BlockLog(os.path.abspath(options.disk), directory)
-        self.deadline = time.monotonic() + options.minutes * 60
-        self.kinds = [options.file_system] if options.file_system else list(rig.FILE_SYSTEMS)
-        self.kind = ''
+        self.image = self.path('cut.img')
         self.recordings = 0
-        self.loads = 0
         self.windows = []    # of the log: from the start of a server until it was ready
-        self.executed = {kind: 0 for kind in self.kinds}
         self.twice = 0
 
-    def path(self, name):
-        """A file of the rig."""
-        return os.path.join(self.directory, name)
+    def where(self):
+        return f'recording {self.recordings}'
+
+    def more(self):
+        return f'{self.twice} cut twice'
 
     # -- the process --
 
@@ -86,12 +80,6 @@ class Recorder:
         if self.options.plant:
             faults.append(f'{self.options.plant}=plant')
         self.server.start(('--segment-size', self.rng.choice(SIZES)), ','.join(faults))
-
-    def kill(self):
-        """kill -9; nothing else may have ended the server."""
-        status = self.server.kill()
-        if status != -signal.SIGKILL:
-            raise Failed(f'the server ended with {status}')
 
     # -- a recording --
 
@@ -257,7 +245,7 @@ class Recorder:
     def cut(self, history, cuts, place):
         """One cut: its image, a server on it, a look. Raises Wrong, Failed, Died."""
         begin = time.monotonic()
-        image = self.path('cut.img')
+        image = self.image
         way = self.way()
         late = cuts.make(place, way, self.rng, image)
         again = self.cut_again(image) if self.rng.random() < TWICE else ''
@@ -290,60 +278,15 @@ class Recorder:
             cuts.close()
 
     def end(self):
-        """Leaves nothing behind."""
-        self.server.kill()
-        self.mount.drop()
+        super().end()
         self.blocks.drop()
-
-
-def parse_arguments():
-    """The options."""
-    parser = argparse.ArgumentParser(description='Power cuts at random writes; see the head of '
-                                                 'this file.')
-    parser.add_argument('--binary', default='build-test/holdfast')
-    parser.add_argument('--disk', default='build-test/test/e2e/power/power-blocklog')
-    parser.add_argument('--cuts', type=int, default=100)
-    parser.add_argument('--minutes', type=float, default=6.0, help='no new recording after so long')
-    parser.add_argument('--seed', type=int, default=int.from_bytes(os.urandom(4)))
-    parser.add_argument('--file-system', choices=list(rig.FILE_SYSTEMS), default='')
-    parser.add_argument('--plant', default='', help='a planted bug, to see that it is found')
-    return parser.parse_args()
-
-
-def main(options, directory):
-    """The whole run, in the child of rig.contained(); the exit status."""
-    recorder = Recorder(options, directory)
-    failed = 0
-    begin = time.monotonic()
-    try:
-        recorder.run()
-    except (Wrong, Failed, Died) as error:
-        failed = 1
-        print(f'FAILED in recording {recorder.recordings}, seed {options.seed}: {error}')
-        print('the last lines of the server:')
-        for line in recorder.server.log_tail():
-            print(f'  | {line[:400]}')
-    finally:
-        recorder.end()
-        if failed and not options.plant:
-            rig.keep(recorder.server.log, options.seed)
-            print(f'kept: {rig.keep(recorder.path("cut.img"), options.seed)}')
-    kinds = ', '.join(f'{kind} {count}' for kind, count in recorder.executed.items())
-    print(f'{time.monotonic() - begin:.0f} s; {kinds}; {recorder.twice} cut twice')
-    print(f'LAYER power-cuts required={options.cuts} '
-          f'executed={sum(recorder.executed.values())} failed={failed}')
-    return 1 if failed else 0
 
 
 def start():
     """Runs the rig if this machine can; the exit status."""
-    options = parse_arguments()
-    print(f'cuts.py --seed {options.seed} --cuts {options.cuts}', flush=True)
-    if why := rig.missing():
-        print(f'cuts.py: {why}')
-        print(f'LAYER power-cuts required={options.cuts} executed=0 failed=0')
-        return 1
-    return rig.contained(lambda directory: main(options, directory))
+    parser = campaign.arguments('Power cuts at random writes; see the head of this file.')
+    parser.add_argument('--disk', default='build-test/test/e2e/power/power-blocklog')
+    return campaign.start(Recorder, parser.parse_args())
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 SHUTDOWN = 0x8004587D  # _IOR('X', 125, u32): of ext4 and of xfs
 SHUTDOWN_NO_FLUSH = 2  # nothing more goes to the device, not even the journal
-SPACE = '3g'           # most that a rig may write, on its tmpfs
+SPACE = '10g'          # most that a rig may write, on its tmpfs
 WRITE_BACK = 2         # SYNC_FILE_RANGE_WRITE
 WRITE_BACK_S = 0.01    # from one file to the next, on average
 COMMAND_S = 60         # a mkfs, mount or umount takes no longer
@@ -80,6 +80,8 @@ def contained(main):
                 signal.signal(signal.SIGTERM, stopped)
                 call('unshare', CLONE_NEWNS)
                 call('mount', None, b'/', None, MS_REC | MS_PRIVATE, None)
+                # /proc of these processes: sanitizers look there for their own threads
+                call('mount', b'proc', b'/proc', b'proc', 0, None)
                 call('mount', b'tmpfs', directory.encode(), b'tmpfs', MS_NODEV,
                      f'size={SPACE},mode=700'.encode())
                 status = main(directory)
@@ -169,6 +171,7 @@ class Mount:
         os.makedirs(directory, exist_ok=True)
         self.directory = directory
         self.mounted = False
+        self.frozen = False
 
     def mount(self, image, kind):
         """Mounts an image, which replays its journal. Raises Trouble."""
@@ -184,6 +187,17 @@ class Mount:
         finally:
             os.close(descriptor)
 
+    def freeze(self):
+        """Nothing that writes to it goes on, until thaw()."""
+        run('fsfreeze', '-f', self.directory)
+        self.frozen = True
+
+    def thaw(self):
+        """It goes on, if it was frozen."""
+        if self.frozen:
+            run('fsfreeze', '-u', self.directory)
+        self.frozen = False
+
     def umount(self):
         """Unmounts; the loop device goes too. Raises Trouble if it stays in use."""
         if not self.mounted:
@@ -196,7 +210,8 @@ class Mount:
         self.mounted = False
 
     def drop(self):
-        """Unmounts at the end of a rig, whatever still uses it."""
+        """Thaws and unmounts at the end of a rig, whatever still uses it."""
+        self.thaw()
         if self.mounted:
             libc.umount2(self.directory.encode(), MNT_DETACH)
         self.mounted = False

@@ -17,20 +17,19 @@ After the cut the server may refuse, and may not lie, nor end by itself. A cut c
 writes were acknowledged since the last and requests or a stop were under way. Prints a line for each,
 then `LAYER power-shutdown required= executed= failed=`.
 """
-import argparse
 import os
-import random
 import signal
 import sys
 import time
 
+import campaign
 import rig
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'kill'))
 from check import check  # noqa: E402
 from load import Load  # noqa: E402
 from oracle import Oracle, Wrong  # noqa: E402
-from process import Died, Failed, Server  # noqa: E402
+from process import Failed  # noqa: E402
 
 CONNECTIONS = 8
 ACKNOWLEDGED_MIN = 100  # writes before a cut that counts
@@ -43,26 +42,23 @@ SILENCE_S = (0.9, 1.3)  # about when the store cuts its log, least and most
 KILL_S = 0.03           # the server lives on without a disk for at most so long
 
 
-class Cutter:
-    """The run: rounds until enough cuts, or the time is over."""
+class Cutter(campaign.Campaign):
+    """Rounds of load and a cut."""
+    program = 'shutdown.py'
+    layer = 'power-shutdown'
 
     def __init__(self, options, directory):
-        self.options = options
-        self.rng = random.Random(f'{options.seed}/plan')
-        self.image = os.path.join(directory, 'disk.img')
-        self.mount = rig.Mount(os.path.join(directory, 'mnt'))
-        self.server = Server(options.binary, directory, self.rng)
-        self.server.data = os.path.join(self.mount.directory, 'data')
-        self.deadline = time.monotonic() + options.minutes * 60
-        self.kinds = list(rig.FILE_SYSTEMS)
-        if options.file_system:
-            self.kinds = [options.file_system]
-        self.kind = ''
+        super().__init__(options, directory)
+        self.image = self.path('disk.img')
         self.oracle = None
-        self.loads = 0
         self.on_this = 0        # cuts of this file system
-        self.executed = {kind: 0 for kind in self.kinds}
         self.recovery_cuts = 0
+
+    def where(self):
+        return f'load {self.loads}, {self.kind}'
+
+    def more(self):
+        return f'{self.recovery_cuts} more in recovery'
 
     # -- disk and process --
 
@@ -85,12 +81,6 @@ class Cutter:
         """Starts the server and waits; how many records it replayed."""
         self.start(size)
         return self.server.wait_ready()['records']
-
-    def kill(self):
-        """kill -9; nothing else may have ended the server."""
-        status = self.server.kill()
-        if status != -signal.SIGKILL:
-            raise Failed(f'the server ended with {status}')
 
     def cut(self):
         """Takes the disk away, kills the server soon after, mounts what is left."""
@@ -222,58 +212,11 @@ class Cutter:
         while sum(self.executed.values()) < self.options.cuts and time.monotonic() < self.deadline:
             self.round()
 
-    def end(self):
-        """Leaves nothing behind."""
-        self.server.kill()
-        self.mount.drop()
-
-
-def parse_arguments():
-    """The options."""
-    parser = argparse.ArgumentParser(description='Power cuts under load; see the head of this file.')
-    parser.add_argument('--binary', default='build-test/holdfast')
-    parser.add_argument('--cuts', type=int, default=100)
-    parser.add_argument('--minutes', type=float, default=6.0, help='no new round after so long')
-    parser.add_argument('--seed', type=int, default=int.from_bytes(os.urandom(4)))
-    parser.add_argument('--file-system', choices=list(rig.FILE_SYSTEMS), default='')
-    parser.add_argument('--plant', default='', help='a planted bug, to see that it is found')
-    return parser.parse_args()
-
-
-def main(options, directory):
-    """The whole run, in the child of rig.contained(); the exit status."""
-    cutter = Cutter(options, directory)
-    failed = 0
-    begin = time.monotonic()
-    try:
-        cutter.run()
-    except (Wrong, Failed, Died) as error:
-        failed = 1
-        print(f'FAILED in load {cutter.loads}, {cutter.kind}, seed {options.seed}: {error}')
-        print('the last lines of the server:')
-        for line in cutter.server.log_tail():
-            print(f'  | {line[:400]}')
-    finally:
-        cutter.end()
-        if failed and not options.plant:
-            rig.keep(cutter.server.log, options.seed)
-            print(f'kept: {rig.keep(cutter.image, options.seed)}')
-    kinds = ', '.join(f'{kind} {count}' for kind, count in cutter.executed.items())
-    print(f'{time.monotonic() - begin:.0f} s; {kinds}; {cutter.recovery_cuts} more in recovery')
-    print(f'LAYER power-shutdown required={options.cuts} '
-          f'executed={sum(cutter.executed.values())} failed={failed}')
-    return 1 if failed else 0
-
 
 def start():
     """Runs the rig if this machine can; the exit status."""
-    options = parse_arguments()
-    print(f'shutdown.py --seed {options.seed} --cuts {options.cuts}', flush=True)
-    if why := rig.missing():
-        print(f'shutdown.py: {why}')
-        print(f'LAYER power-shutdown required={options.cuts} executed=0 failed=0')
-        return 1
-    return rig.contained(lambda directory: main(options, directory))
+    parser = campaign.arguments('Power cuts under load; see the head of this file.')
+    return campaign.start(Cutter, parser.parse_args())
 
 
 if __name__ == '__main__':

@@ -84,8 +84,11 @@ def cleans_up(name, binary, number):
     """Does the rig end with a signal, and everything of it? What is wrong, or ''."""
     with tempfile.TemporaryDirectory() as directory:
         rig = Rig(name, '--binary', binary, directory=directory)
-        time.sleep(4)
-        busy = leftovers(directory)
+        busy, end = set(), time.monotonic() + 60
+        while not busy and time.monotonic() < end and rig.process.poll() is None:
+            time.sleep(0.2)
+            busy = leftovers(directory)
+        time.sleep(4)  # into its work
         rig.process.send_signal(number)
         try:
             rig.end(ENDS_S)

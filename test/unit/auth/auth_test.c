@@ -2,11 +2,17 @@
 
 #include "auth/auth.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define COUNT 3
 static AuthKey known[COUNT];
 static const AuthKeys keys = {known, COUNT};
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(((const AuthKey *)a)->key.id, ((const AuthKey *)b)->key.id);
+}
 
 static int make_keys(void **state)
 {
@@ -17,9 +23,11 @@ static int make_keys(void **state)
         uint8_t random[KEY_RANDOM_LEN];
         random_bytes(i, random, sizeof random);
         key_generate(random, &known[i].key);
+        known[i].key.id[2] = (char)('A' + i); /* in the order of their ids */
         (void)snprintf(known[i].name, sizeof known[i].name, "%s", names[i]); /* fits */
         known[i].rights = rights[i];
     }
+    qsort(known, COUNT, sizeof known[0], compare_ids);
     return 0;
 }
 
@@ -109,12 +117,104 @@ static void test_rights(void **state)
     assert_code(auth_allows(&who, RIGHT_READ, &err), ERR_FORBIDDEN, &err);
 }
 
+/* What grants give over buckets, files and prefixes. */
+static void test_grants(void **state)
+{
+    UNUSED(state);
+    const AuthGrant grants[] = {
+        {auth_rights_of(GRANT_READ), STR("photos"), STR("in/")},
+        {auth_rights_of(GRANT_READ), STR("photos"), STR("in/a/")},
+        {auth_rights_of(GRANT_READ), STR("photos"), STR("b")},
+        {auth_rights_of(GRANT_WRITE), STR("photos"), STR("in/a/")},
+        {auth_rights_of(GRANT_READ | GRANT_ADMIN), STR("docs"), {NULL, 0}},
+        {auth_rights_of(GRANT_WRITE), STR("*"), STR("tmp/")},
+    };
+    Identity who = {.key_id = STR("HF"), .grants = grants, .grant_count = ARRAY_LEN(grants)};
+    static const struct {
+        unsigned rights;
+        const char *bucket, *key;
+        ErrCode code;
+    } files[] = {
+        {RIGHT_READ, "photos", "in/x", OK},
+        {RIGHT_READ, "photos", "in", ERR_FORBIDDEN},
+        {RIGHT_WRITE, "photos", "in/x", ERR_FORBIDDEN},
+        {RIGHT_READ | RIGHT_WRITE, "photos", "in/a/x", OK},
+        {RIGHT_READ, "docs", "x", OK},
+        {RIGHT_WRITE, "docs", "x", ERR_FORBIDDEN},
+        {RIGHT_WRITE, "docs", "tmp/x", OK},
+        {RIGHT_READ, "docs", "tmp/x", OK},
+        {RIGHT_READ, "photo", "in/x", ERR_FORBIDDEN},
+        {RIGHT_READ, "*", "in/x", ERR_FORBIDDEN},
+        {RIGHT_READ, "", "in/x", ERR_FORBIDDEN},
+        {RIGHT_ADMIN, "docs", "x", OK},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        Err err = {0};
+        ErrCode code = auth_allows_file(&who, files[i].rights, str_from_cstr(files[i].bucket),
+                                        str_from_cstr(files[i].key), &err);
+        if (code != files[i].code) fail_msg("row %zu", i);
+    }
+    Err err = {0};
+    assert_ok(auth_allows_bucket(&who, RIGHT_BUCKETS, STR("docs"), &err), &err);
+    assert_code(auth_allows_bucket(&who, RIGHT_READ, STR("photos"), &err), ERR_FORBIDDEN, &err);
+    assert_code(auth_allows(&who, RIGHT_ADMIN, &err), ERR_FORBIDDEN, &err);
+    assert_code(auth_allows(&who, RIGHT_WRITE, &err), ERR_FORBIDDEN, &err);
+    assert_ok(auth_allows_some(&who, RIGHT_WRITE, STR("photos"), &err), &err);
+    assert_ok(auth_allows_some(&who, RIGHT_BUCKETS, (Str){NULL, 0}, &err), &err);
+    assert_code(auth_allows_some(&who, RIGHT_BUCKETS, STR("photos"), &err), ERR_FORBIDDEN, &err);
+    assert_true(auth_sees_bucket(&who, STR("any")) && !auth_sees_bucket(&who, (Str){NULL, 0}));
+    assert_true(auth_sees_file(&who, STR("photos"), STR("bcd")));
+    assert_false(auth_sees_file(&who, STR("photos"), STR("a")));
+}
+
+static void test_scope(void **state)
+{
+    UNUSED(state);
+    const AuthGrant grants[] = {
+        {RIGHT_LIST, STR("box"), STR("c/")},    {RIGHT_LIST, STR("box"), STR("a/b/")},
+        {RIGHT_LIST, STR("box"), STR("a/b/c")}, {RIGHT_LIST, STR("*"), STR("a/")},
+        {RIGHT_WRITE, STR("box"), STR("d/")},
+    };
+    Identity who = {.key_id = STR("HF"), .grants = grants, .grant_count = ARRAY_LEN(grants)};
+    AuthScope scope;
+    Err err = {0};
+    assert_ok(auth_scope(&who, RIGHT_LIST, STR("box"), (Str){NULL, 0}, &scope, &err), &err);
+    assert_int_equal(scope.count, 2);
+    assert_str(scope.prefixes[0], "a/");
+    assert_str(scope.prefixes[1], "c/");
+    assert_ok(auth_scope(&who, RIGHT_LIST, STR("box"), STR("a/b"), &scope, &err), &err);
+    assert_int_equal(scope.count, 0);
+    assert_ok(auth_scope(&who, RIGHT_LIST, STR("box"), STR("c"), &scope, &err), &err);
+    assert_int_equal(scope.count, 1);
+    assert_code(auth_scope(&who, RIGHT_LIST, STR("box"), STR("d/"), &scope, &err), ERR_FORBIDDEN,
+                &err);
+    assert_code(auth_scope(&who, RIGHT_LIST, STR("other"), STR("c/"), &scope, &err), ERR_FORBIDDEN,
+                &err);
+    assert_code(auth_scope(&who, RIGHT_DELETE, STR("box"), STR(""), &scope, &err), ERR_FORBIDDEN,
+                &err);
+}
+
+/* A key that has expired is none. */
+static void test_expired(void **state)
+{
+    UNUSED(state);
+    AuthKey key = known[0];
+    const AuthKeys one = {&key, 1};
+    Str id = str_from_cstr(key.key.id);
+    assert_non_null(auth_find(&one, id, UINT64_MAX));
+    key.expires_ms = 1000;
+    assert_non_null(auth_find(&one, id, 999));
+    assert_null(auth_find(&one, id, 1000));
+    assert_null(auth_find(&one, str_slice(id, 0, 19), 999));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known),   cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_no_keys), cmocka_unit_test(test_no_header),
-        cmocka_unit_test(test_rights),
+        cmocka_unit_test(test_rights),  cmocka_unit_test(test_grants),
+        cmocka_unit_test(test_scope),   cmocka_unit_test(test_expired),
     };
     return cmocka_run_group_tests_name("auth", tests, make_keys, NULL);
 }

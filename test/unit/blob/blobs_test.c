@@ -208,6 +208,24 @@ static void test_nth_call_fails(void **state)
     assert_false(exists(fixture, "staging/x.tmp"));
 }
 
+/* Pins are counted, by body and number. */
+static void test_pins(void **state)
+{
+    AUTO(Blobs, blobs_free) blobs = fixture_blobs(*state, NULL);
+    Extent extents[] = {{.body = body_id(1), .number = 0}, {.body = body_id(1), .number = 1}};
+    blobs_pin(blobs, extents, 2);
+    blobs_pin(blobs, extents, 1);
+    assert_true(blob_pinned(blobs, body_id(1), 0));
+    assert_true(blob_pinned(blobs, body_id(1), 1));
+    assert_false(blob_pinned(blobs, body_id(1), 2));
+    assert_false(blob_pinned(blobs, body_id(2), 0));
+    blobs_unpin(blobs, extents, 2);
+    assert_true(blob_pinned(blobs, body_id(1), 0));
+    assert_false(blob_pinned(blobs, body_id(1), 1));
+    blobs_unpin(blobs, extents, 1);
+    assert_false(blob_pinned(blobs, body_id(1), 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +235,7 @@ int main(void)
         ON_BOTH(test_open_empties_staging),
         ON_BOTH(test_list_and_remove),
         ON_SIM(test_nth_call_fails),
+        ON_SIM(test_pins),
     };
     return cmocka_run_group_tests_name("blobs", tests, NULL, NULL);
 }

@@ -352,7 +352,8 @@ static void test_cut_torn(void **state)
     assert_int_equal(cut(fixture, end), 0);
     assert_int_equal(cut(fixture, 1000000), 0); /* the pack is too short: damage as well */
     assert_int_equal(cut(fixture, known), ALIGN_UP(end, (uint64_t)PACK_BLOCK) - place[3].offset);
-    disk_sim_crash(fixture->disk); /* it was durable */
+    assert_int_equal(disk_sim_pending(fixture->disk), 0); /* it was durable: */
+    disk_sim_crash(fixture->disk);
     assert_int_equal(cut(fixture, known), 0);
     packs = fixture_packs(fixture, NULL, 0);
     append_batch(packs, 6, 6, 10, true);

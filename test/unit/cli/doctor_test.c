@@ -19,10 +19,17 @@ static void mounts(void **state)
         {"", "98:0", NULL, NULL},
         {"- - - - - - - - - - - - - - - - - - - -", "-", NULL, NULL},
     };
+    /* A read-only mount of the same device at another place is another mount. */
+    Str line = STR("36 35 98:0 /a /mnt ro - ext4 /dev/x rw");
+    DoctorMount other;
+    assert_true(doctor_mount_of(line, STR("36"), STR("98:0"), &other));
+    assert_false(doctor_mount_of(line, STR("35"), STR("98:0"), &other));
+    assert_true(doctor_mount_of(line, STR("36"), STR("0:40"), &other)); /* as btrfs has it */
+
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         DoctorMount mount;
-        bool found = doctor_mount_of(str_from_cstr(rows[i].line), str_from_cstr(rows[i].device),
-                                     &mount);
+        bool found = doctor_mount_of(str_from_cstr(rows[i].line), STR(""),
+                                     str_from_cstr(rows[i].device), &mount);
         assert_int_equal(found, rows[i].type != NULL);
         if (!found) continue;
         assert_true(str_eq(mount.type, str_from_cstr(rows[i].type)));

@@ -94,7 +94,7 @@ static void reading(void **state)
     assert_int_equal(len, 2);
     assert_ok(local_read(&file, data, sizeof data, &len, NULL), NULL);
     assert_int_equal(len, 0);
-    assert_ok(local_rewind(&file, NULL), NULL);
+    assert_ok(local_seek(&file, 0, NULL), NULL);
     assert_ok(local_read(&file, data, sizeof data, &len, NULL), NULL);
     assert_memory_equal(data, "hello", 5);
     assert_ok(local_check_unchanged(&file, NULL), NULL);
@@ -162,7 +162,7 @@ static void writing(void **state)
     assert_ok(local_dir_open(NULL, dir, &root, NULL), NULL);
     assert_ok(local_new_open(root, STR("a/b/c"), &rng, &file, NULL), NULL);
     assert_ok(local_new_write(&file, STR("wrong"), NULL), NULL);
-    assert_ok(local_new_restart(&file, NULL), NULL);
+    assert_ok(local_new_cut(&file, 0, NULL), NULL);
     assert_ok(local_new_write(&file, STR("ri"), NULL), NULL);
     assert_int_not_equal(access(path, F_OK), 0); /* not there before it is whole */
     assert_ok(local_new_write(&file, STR("ght"), NULL), NULL);
@@ -180,6 +180,116 @@ static void writing(void **state)
     assert_ok(local_new_commit(&other, NULL), NULL);
     assert_int_equal(count_entries(folder), 1);
     assert_content(path, "");
+}
+
+/* A part is found again by its tag, by one process at a time, and gets its name when it is whole.
+ */
+static void parts(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) path = tmp_path(dir, "f");
+    AUTO(LocalDir, local_dir_close) root = NULL;
+    LocalNew file = LOCAL_NEW_NONE;
+    LocalNew other = LOCAL_NEW_NONE;
+    Str tag = STR("0123456789abcdef");
+    Str place = STR("f");
+    char etag[LOCAL_ETAG_MAX + 1];
+    char long_etag[LOCAL_ETAG_MAX + 1];
+    uint8_t data[8];
+    uint64_t size = 1;
+    size_t len = 0;
+    Rng rng;
+    rng_init(&rng, 1);
+    memset(long_etag, 'e', sizeof long_etag);
+    assert_ok(local_dir_open(NULL, dir, &root, NULL), NULL);
+    assert_ok(local_new_resume(root, place, tag, &rng, &file, &size, etag, NULL), NULL);
+    assert_int_equal(size, 0);
+    assert_string_equal(etag, "");
+    /* What no file's name can have is left alone. */
+    Str bad[] = {STR(""), STR("a/b"), STR("a b"), str_of(long_etag, sizeof long_etag)};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_ok(local_new_name_part(&file, tag, bad[i], NULL), NULL);
+        assert_false(file.part);
+    }
+    assert_ok(local_new_name_part(&file, tag, STR("abc-1"), NULL), NULL);
+    assert_true(file.part);
+    assert_ok(local_new_write(&file, STR("12345"), NULL), NULL);
+    /* Another process while this one has it: begins its own. */
+    assert_ok(local_new_resume(root, place, tag, &rng, &other, &size, etag, NULL), NULL);
+    assert_int_equal(size, 0);
+    assert_ok(local_new_name_part(&other, tag, STR("abc-1"), NULL), NULL);
+    assert_false(other.part);
+    local_new_discard(&other);
+    local_new_leave(&file);
+    assert_int_equal(count_entries(dir), 1);
+    /* Another tag, another place: not this part. */
+    assert_ok(
+        local_new_resume(root, place, STR("fedcba9876543210"), &rng, &other, &size, etag, NULL),
+        NULL);
+    assert_int_equal(size, 0);
+    local_new_discard(&other);
+    assert_ok(local_new_resume(root, place, tag, &rng, &file, &size, etag, NULL), NULL);
+    assert_int_equal(size, 5);
+    assert_string_equal(etag, "abc-1");
+    assert_ok(local_new_read(&file, 1, data, sizeof data, &len, NULL), NULL);
+    assert_str(str_of(data, len), "2345");
+    assert_ok(local_new_cut(&file, 4, NULL), NULL);
+    assert_ok(local_new_write(&file, STR("!"), NULL), NULL);
+    assert_ok(local_new_name_part(&file, tag, STR("other"), NULL), NULL);
+    assert_ok(local_new_commit(&file, NULL), NULL);
+    assert_int_equal(count_entries(dir), 1);
+    assert_content(path, "1234!");
+    /* Thrown away. */
+    assert_ok(local_new_open(root, place, &rng, &file, NULL), NULL);
+    assert_ok(local_new_name_part(&file, tag, STR("x"), NULL), NULL);
+    local_new_discard(&file);
+    assert_int_equal(count_entries(dir), 1);
+}
+
+static unsigned mode_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+/* What replaces a file may be read by those who could read that, and by nobody else meanwhile. */
+static void rights(void **state)
+{
+    UNUSED(state);
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(char, mem_free) path = tmp_path(dir, "f");
+    AUTO(LocalDir, local_dir_close) root = NULL;
+    LocalNew file = LOCAL_NEW_NONE;
+    Rng rng;
+    static const unsigned modes[] = {0600, 0640, 0444, 0777};
+    rng_init(&rng, 3);
+    mode_t before = umask(022);
+    assert_ok(local_dir_open(NULL, dir, &root, NULL), NULL);
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        write_file(path, "old");
+        assert_int_equal(chmod(path, modes[i]), 0);
+        assert_ok(local_new_open(root, STR("f"), &rng, &file, NULL), NULL);
+        AUTO(char, mem_free) temp = tmp_path(dir, file.temp);
+        assert_int_equal(mode_of(temp), 0600);
+        assert_ok(local_new_write(&file, STR("new"), NULL), NULL);
+        assert_ok(local_new_commit(&file, NULL), NULL);
+        assert_int_equal(mode_of(path), modes[i]);
+        assert_content(path, "new");
+        assert_int_equal(unlink(path), 0);
+    }
+    /* One that came meanwhile counts too; where there was none, the umask does. */
+    assert_ok(local_new_open(root, STR("f"), &rng, &file, NULL), NULL);
+    write_file(path, "old");
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_ok(local_new_commit(&file, NULL), NULL);
+    assert_int_equal(mode_of(path), 0600);
+    assert_int_equal(unlink(path), 0);
+    assert_ok(local_new_open(root, STR("f"), &rng, &file, NULL), NULL);
+    assert_ok(local_new_commit(&file, NULL), NULL);
+    assert_int_equal(mode_of(path), 0644);
+    assert_int_equal(umask(before), 022);
 }
 
 static void never_elsewhere(void **state)
@@ -278,9 +388,9 @@ static void below(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(below),           cmocka_unit_test(reading),   cmocka_unit_test(inside),
-        cmocka_unit_test(small_files),     cmocka_unit_test(make_dirs), cmocka_unit_test(writing),
-        cmocka_unit_test(never_elsewhere),
+        cmocka_unit_test(below),       cmocka_unit_test(reading),         cmocka_unit_test(inside),
+        cmocka_unit_test(small_files), cmocka_unit_test(make_dirs),       cmocka_unit_test(writing),
+        cmocka_unit_test(parts),       cmocka_unit_test(never_elsewhere), cmocka_unit_test(rights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,6 +109,7 @@ static void refuses(void **state)
         {"try", "missing"},
         {"try a b c", "\"c\" is one argument too many"},
         {"try a --long", "no option --long"},
+        {"try a --recursve", "no option --recursve; do you mean --recursive?"},
         {"try a -l", "no option -l"},
         {"try a -rx", "no option -x"},
         {"try a --json=1", "--json takes no value"},

@@ -22,6 +22,15 @@ static void lines(void **state)
           .files_total = 20,
           .bytes_total = 20 * MIB},
          "10/20 files  10.0 MiB/20.0 MiB  1.0 MiB/s  10 s left"},
+        /* Of 20 MiB 10 were there before: they count as done, and to neither rate nor time. */
+        {{.files = 0,
+          .bytes = 5 * MIB,
+          .bytes_kept = 10 * MIB,
+          .elapsed_ms = 5000,
+          .total_known = true,
+          .files_total = 1,
+          .bytes_total = 20 * MIB},
+         "0/1 files  15.0 MiB/20.0 MiB  1.0 MiB/s  5.0 s left"},
         /* Too early to tell. */
         {{.files = 10,
           .bytes = MIB,

@@ -46,6 +46,7 @@ static void no_environment(void)
     unsetenv("HOLDFAST_URL");
     unsetenv("HOLDFAST_KEY");
     unsetenv("HOLDFAST_KEY_FILE");
+    unsetenv("HOLDFAST_CA");
     unsetenv("XDG_CONFIG_HOME");
     unsetenv("HOME");
 }
@@ -106,7 +107,7 @@ static void order(void **state)
     AUTO(char, mem_free) file = tmp_path(folder, "config.yaml");
     AUTO(char, mem_free) key_file = tmp_path(dir, "key");
     ClientOptions none = {0};
-    ClientOptions flags = {.url = "http://flag", .key = "flag.key"};
+    ClientOptions flags = {.url = "http://flag", .key = "flag.key", .ca = "flag.pem"};
     Settings s = {0};
     Err err = {0};
     no_environment();
@@ -115,18 +116,21 @@ static void order(void **state)
     settings_deinit(&s);
 
     assert_int_equal(mkdir(folder, 0700), 0);
-    write_file(file, "url: http://file\nkey: file.key\n");
+    write_file(file, "url: http://file\nkey: file.key\nca: file.pem\n");
     write_file(key_file, "key.file\n# more\n");
     assert_ok(settings_read(&none, &s, &err), &err);
     assert_string_equal(s.url, "http://file");
     assert_string_equal(s.key, "file.key");
+    assert_string_equal(s.ca, "file.pem");
     settings_deinit(&s);
 
     assert_int_equal(setenv("HOLDFAST_KEY_FILE", key_file, 1), 0);
     assert_int_equal(setenv("HOLDFAST_URL", "http://env", 1), 0);
+    assert_int_equal(setenv("HOLDFAST_CA", "env.pem", 1), 0);
     assert_ok(settings_read(&none, &s, &err), &err);
     assert_string_equal(s.url, "http://env");
     assert_string_equal(s.key, "key.file");
+    assert_string_equal(s.ca, "env.pem");
     settings_deinit(&s);
 
     assert_int_equal(setenv("HOLDFAST_KEY", "env.key", 1), 0);
@@ -136,6 +140,7 @@ static void order(void **state)
     assert_ok(settings_read(&flags, &s, &err), &err);
     assert_string_equal(s.url, "http://flag");
     assert_string_equal(s.key, "flag.key");
+    assert_string_equal(s.ca, "flag.pem");
     settings_deinit(&s);
 
     assert_int_equal(unsetenv("HOLDFAST_KEY"), 0);

@@ -40,7 +40,7 @@ static void exit_codes(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         Tally tally = {.ended = rows[i].ended, .interrupted = rows[i].interrupted};
-        tally_done(&tally, 1);
+        tally_done(&tally, 1, 0);
         if (rows[i].failed != OK) {
             Err err = failure(rows[i].failed, "x");
             tally_fail(&tally, STR("x"), &err);
@@ -95,12 +95,14 @@ static void summaries(void **state)
 {
     UNUSED(state);
     static const struct {
-        uint64_t files, bytes, failed, skipped, ms;
+        uint64_t files, bytes, failed, skipped, ms, kept;
         const char *text;
     } rows[] = {
-        {0, 0, 0, 0, 0, "stored 0 files in 0.0 s\n"},
-        {1, 1024, 0, 0, 1000, "stored 1 file, 1.0 KiB in 1.0 s (1.0 KiB/s)\n"},
-        {2, 4 * MIB, 3, 4, 2000,
+        {0, 0, 0, 0, 0, 0, "stored 0 files in 0.0 s\n"},
+        {1, 1024, 0, 0, 1000, 0, "stored 1 file, 1.0 KiB in 1.0 s (1.0 KiB/s)\n"},
+        {1, 4 * MIB, 0, 0, 1000, 3 * MIB,
+         "stored 1 file, 4.0 MiB in 1.0 s (1.0 MiB/s), 3.0 MiB of it by an earlier run\n"},
+        {2, 4 * MIB, 3, 4, 2000, 0,
          "stored 2 files, 4.0 MiB in 2.0 s (2.0 MiB/s), 3 failed, 4 "
          "skipped\n"},
     };
@@ -108,6 +110,7 @@ static void summaries(void **state)
         AUTO_BUF(out, 4096);
         Tally tally = {.files = rows[i].files,
                        .bytes = rows[i].bytes,
+                       .kept_bytes = rows[i].kept,
                        .failed = rows[i].failed,
                        .skipped = rows[i].skipped};
         assert_ok(tally_summary(&tally, "stored", rows[i].ms, &out, NULL), NULL);

@@ -46,6 +46,9 @@ static void test_defaults(void **state)
     assert_int_equal(config.data_count, 1);
     assert_string_equal(config.data[0], "d");
     assert_string_equal(config.http, "127.0.0.1:9001");
+    assert_string_equal(config.s3, "127.0.0.1:9000");
+    assert_string_equal(config.s3_region, "us-east-1");
+    assert_string_equal(config.s3_domain, "none");
     assert_int_equal(config.segment_size, MIB);
     assert_int_equal(config.index_cache, 16 * MIB);
     assert_int_equal(config.cache, 32 * MIB);
@@ -213,7 +216,9 @@ static void test_refusals(void **state)
         {.args = {"d"}, .code = ERR_USAGE, .text = "\"d\" is not an option"},
         {.args = {"--data"}, .code = ERR_USAGE, .text = "--data needs a value"},
         {.args = {"--data="}, .code = ERR_CONFIG, .text = "empty"},
-        {.args = {"--data", "a", "--data", "b"}, .code = ERR_CONFIG, .text = "copies"},
+        {.args = {"--data=a", "--data=b", "--data=c", "--data=d"},
+         .code = ERR_CONFIG,
+         .text = "at most 3"},
         {.args = {"--dat", "a"}, .code = ERR_USAGE, .text = "do you mean --data?"},
         {.args = {"--segmentsize=1"}, .code = ERR_USAGE, .text = "--segment-size"},
         {.args = {"--utterly-different"}, .code = ERR_USAGE, .text = "--utterly-different"},
@@ -236,6 +241,10 @@ static void test_refusals(void **state)
         {.args = {"--http", "::1:80"}, .code = ERR_CONFIG, .text = "like 127.0.0.1:9001 or [::1]"},
         {.args = {"--http", "[::1:80"}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
         {.args = {"--http="}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
+        {.args = {"--http", "[fe80::1%0123456789abcdef]:1"},
+         .code = ERR_CONFIG,
+         .text = "is not ADDRESS:PORT"},
+        {.args = {"--http", "[fe80::1%]:1"}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
         {.args = {NULL}, .env = {"HOLDFAST_HTTP=x"}, .code = ERR_CONFIG, .text = "HOLDFAST_HTTP: "},
         {.args = {NULL},
          .file = "\nhttp: nowhere\n",
@@ -244,7 +253,9 @@ static void test_refusals(void **state)
         {.args = {"--data", "d", "--scrub-rate-min", "128MiB"},
          .code = ERR_CONFIG,
          .text = "scrub-rate-min: 128MiB is above scrub-rate-max, 64MiB"},
-        {.args = {"--s3", ":9000"}, .code = ERR_CONFIG, .text = "later release"},
+        {.args = {"--s3", "nowhere"}, .code = ERR_CONFIG, .text = "is not ADDRESS:PORT"},
+        {.args = {"--s3-region", ""}, .code = ERR_CONFIG, .text = "is not 1 to 64 of [a-z0-9.-]"},
+        {.args = {"--s3-domain", "A.b"}, .code = ERR_CONFIG, .text = "is not 1 to 190 of"},
         {.args = {"--peer"}, .code = ERR_CONFIG, .text = "later release"},
         {.args = {NULL}, .file = "threads: 2\n", .code = ERR_USAGE, .text = "--data"},
         {.args = {NULL}, .file = "a: b: c\n", .code = ERR_CONFIG, .text = "f.yaml:1:"},
@@ -268,8 +279,8 @@ static void test_refusals(void **state)
          .code = ERR_CONFIG,
          .text = "f.yaml:2: threads is set twice"},
         {.args = {NULL}, .file = "config: g\n", .code = ERR_CONFIG, .text = "names no other"},
-        {.args = {NULL}, .file = "s3: :9\n", .code = ERR_CONFIG, .text = "later release"},
-        {.args = {NULL}, .file = "data: [a, b]\n", .code = ERR_CONFIG, .text = "copies"},
+        {.args = {NULL}, .file = "peer: :9\n", .code = ERR_CONFIG, .text = "later release"},
+        {.args = {NULL}, .file = "data: [a, b, c, d]\n", .code = ERR_CONFIG, .text = "at most 3"},
         {.args = {NULL},
          .file = "threads: 1\n---\nthreads: 2\n",
          .code = ERR_CONFIG,
@@ -309,13 +320,58 @@ static void test_addresses(void **state)
 }
 
 /* What comes with a later release is no answer to a name that nobody knows. */
+static void test_origins(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *value;
+        const char *read; /* NULL: refused */
+    } rows[] = {
+        {"", ""},
+        {"*", "*"},
+        {" * ", "*"},
+        {"https://a.example", "https://a.example"},
+        {"https://a.example , http://localhost:3000", "https://a.example,http://localhost:3000"},
+        {"http://[::1]:8080", "http://[::1]:8080"},
+        {"app+x://a_b", "app+x://a_b"},
+        {"https://a.example/", NULL},
+        {"https://a.example/path", NULL},
+        {"https://A.example", NULL},
+        {"a.example", NULL},
+        {"https:a.example", NULL},
+        {"https://", NULL},
+        {"://a", NULL},
+        {"null", NULL},
+        {"*,https://a.example", NULL},
+        {"https://a.example,", NULL},
+        {"https://a b", NULL},
+        {"https://a.example\r\nX: y", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Config config;
+        bool help = false;
+        Err err = {0};
+        Case c = {.args = {"--data", "d", "--cors-origins", rows[i].value}};
+        ErrCode code = read_case(&c, &config, &help, &err);
+        if (rows[i].read == NULL) {
+            assert_int_equal(code, ERR_CONFIG);
+            assert_non_null(strstr(err_text(&err), "is not an origin like https://"));
+            continue;
+        }
+        assert_ok(code, &err);
+        assert_string_equal(config.cors_origins, rows[i].read);
+        assert_int_equal(config_is_preset(&config, "cors-origins"), rows[i].read[0] == '\0');
+        config_deinit(&config);
+    }
+}
+
 static void test_no_reserved_hint(void **state)
 {
     UNUSED(state);
     Config config;
     bool help;
     Err err = {0};
-    Case flag = {.args = {"--s4", "x"}};
+    Case flag = {.args = {"--peers", "x"}};
     assert_code(read_case(&flag, &config, &help, &err), ERR_USAGE, NULL);
     assert_null(strstr(err_text(&err), "do you mean"));
     err_clear(&err);
@@ -395,7 +451,7 @@ static void test_help(void **state)
     assert_non_null(strstr(help_text, "--segment-size SIZE"));
     assert_non_null(strstr(help_text, "[1MiB]"));
     assert_non_null(strstr(help_text, "HOLDFAST_"));
-    assert_null(strstr(help_text, "--s3"));
+    assert_null(strstr(help_text, "--peer"));
     AUTO_BUF(small, 10);
     assert_code(config_help(&small, &err), ERR_TOO_BIG, &err);
 }
@@ -420,14 +476,14 @@ static void test_unknown_env(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_parse_size),  cmocka_unit_test(test_help),
-        cmocka_unit_test(test_unknown_env), cmocka_unit_test(test_file),
-        cmocka_unit_test(test_file_named),  cmocka_unit_test(test_check),
-        cmocka_unit_test(test_changes),     cmocka_unit_test(test_document),
-        cmocka_unit_test(test_addresses),   cmocka_unit_test(test_no_reserved_hint),
-        cmocka_unit_test(test_preset),
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_parse_size),       cmocka_unit_test(test_help),
+        cmocka_unit_test(test_unknown_env),      cmocka_unit_test(test_file),
+        cmocka_unit_test(test_file_named),       cmocka_unit_test(test_check),
+        cmocka_unit_test(test_origins),          cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_document),         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_no_reserved_hint), cmocka_unit_test(test_preset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

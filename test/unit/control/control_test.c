@@ -47,6 +47,14 @@ static Control *roots_open(void *ctx)
     return control;
 }
 
+/* The same, each disk written by a thread of its own. */
+static Control *roots_open_apart(void *ctx)
+{
+    Control *control = roots_open(ctx);
+    if (control != NULL) assert_ok(control_local_start_writers(control, NULL), NULL);
+    return control;
+}
+
 static void run_no_rows(void *arg)
 {
     ErrCode code = control_cas(arg, NULL, 0, NULL);
@@ -77,6 +85,7 @@ int main(void)
     static const ControlDriver drivers[] = {
         {"local, one root", one_root, roots_free, roots_open},
         {"local, three roots", three_roots, roots_free, roots_open},
+        {"local, three roots, a thread each", three_roots, roots_free, roots_open_apart},
     };
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_misuse_aborts)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,9 +106,8 @@ static void test_open_modes(void **state)
         ErrCode absent;
         ErrCode present;
     } rows[] = {
-        {DISK_OPEN_READ, ERR_NOT_FOUND, OK},
-        {DISK_OPEN_WRITE, ERR_NOT_FOUND, OK},
-        {DISK_OPEN_CREATE, OK, ERR_EXISTS},
+        {DISK_OPEN_READ, ERR_NOT_FOUND, OK}, {DISK_OPEN_WRITE, ERR_NOT_FOUND, OK},
+        {DISK_OPEN_CREATE, OK, ERR_EXISTS},  {DISK_OPEN_BODY, OK, ERR_EXISTS},
         {DISK_OPEN_ENSURE, OK, OK},
     };
     Disk *disk = disk_of(state);

@@ -143,6 +143,58 @@ static void test_short_calls(void **state)
     assert_memory_equal(in, out, sizeof in);
 }
 
+static bool is_direct(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    assert_true(flags >= 0);
+    return (flags & O_DIRECT) != 0;
+}
+
+/* Whole blocks go past the cache, all else through it, in any order, also when a write is short:
+ * the bytes are the same. */
+static void test_body(void **state)
+{
+    enum { BLOCK = DISK_BODY_ALIGN, BLOCKS = 64 };
+    AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
+    AUTO(Disk, disk_free) disk = NULL;
+    Err err;
+    void *room = NULL;
+    static uint8_t in[BLOCKS * BLOCK + 100];
+
+    UNUSED(state);
+    assert_ok(disk_posix_open(dir, &disk, &err), &err);
+    assert_ok(mem_take(sizeof in + BLOCK, &room, &err), &err);
+    uint8_t *out = (uint8_t *)ALIGN_UP((uintptr_t)room, (uintptr_t)BLOCK);
+    random_bytes(1, out, sizeof in);
+    for (unsigned shorts = 0; shorts < 2; shorts++) {
+        AUTO(File, disk_close) file = NULL;
+        assert_ok(disk_open(disk, shorts ? "g" : "f", DISK_OPEN_BODY, &file, &err), &err);
+        int fd = disk_fd(file);
+        if (shorts) fault_arm("disk.write.short", EINTR, 1, true);
+        for (size_t block = 0; block < BLOCKS; block += 8) {
+            assert_ok(disk_write(file, block * BLOCK, out + block * BLOCK, 8 * BLOCK, &err), &err);
+            if (!shorts) assert_true(is_direct(fd));
+        }
+        assert_ok(disk_write(file, BLOCKS * BLOCK, out + BLOCKS * BLOCK, 100, &err), &err);
+        assert_false(is_direct(fd));
+        /* Memory or offset between blocks. */
+        assert_ok(disk_write(file, BLOCK, out + BLOCK + 8, BLOCK, &err), &err);
+        assert_false(is_direct(fd));
+        assert_ok(disk_write(file, BLOCK + 8, out + BLOCK + 8, BLOCK, &err), &err);
+        assert_ok(disk_write(file, BLOCK, out + BLOCK, 2 * BLOCK, &err), &err);
+        fault_reset();
+        assert_ok(disk_read_all(file, 0, in, sizeof in, &err), &err); /* with O_DIRECT on or off */
+        assert_memory_equal(in, out, sizeof in);
+        assert_ok(disk_sync(file, &err), &err);
+        AUTO(File, disk_close) other = NULL;
+        assert_ok(disk_open(disk, shorts ? "g" : "f", DISK_OPEN_READ, &other, &err), &err);
+        memset(in, 0, sizeof in);
+        assert_ok(disk_read_all(other, 0, in, sizeof in, &err), &err);
+        assert_memory_equal(in, out, sizeof in);
+    }
+    mem_free(room);
+}
+
 static void test_out_of_descriptors(void **state)
 {
     AUTO(char, tmp_dir_remove) dir = tmp_dir_new();
@@ -323,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_only_looking),
         cmocka_unit_test(test_short_calls),
         cmocka_unit_test(test_direct_reads),
+        cmocka_unit_test(test_body),
         cmocka_unit_test(test_out_of_descriptors),
         cmocka_unit_test(test_no_space),
         cmocka_unit_test(test_descriptor_for_sendfile),

@@ -84,11 +84,58 @@ static void test_bytes(void **state)
     assert_int_equal(out.quota_bytes, 99);
 }
 
+static void check_writes(PlaceMode mode, PlaceRequire require)
+{
+    Err err = {0};
+    BucketRecord out;
+    BucketRecord in = example_record();
+    AUTO_BUF(extra, 64);
+    assert_ok(buf_append_str(&extra, in.extra, &err), &err);
+    assert_ok(bucket_set_writes(&extra, mode, require, &err), &err);
+    in.extra = buf_str(&extra);
+    assert_ok(bucket_record_decode(encode(&in), &out, &err), &err);
+    assert_int_equal(out.mode, mode);
+    assert_int_equal(out.require, require);
+    assert_true(str_eq(out.extra, in.extra));
+    assert_ok(bucket_set_writes(&extra, PLACE_SYNC, PLACE_REQUIRE_IN_SYNC, &err), &err);
+    assert_true(str_eq(buf_str(&extra), example_record().extra));
+}
+
+/* In an attribute, which a record that was never told otherwise lacks. */
+static void test_writes(void **state)
+{
+    static const struct {
+        Str extra;
+        ErrCode code;
+    } rows[] = {
+        {STR_INIT("\x25\x02\x01\x01"), OK},
+        {STR_INIT("\x25\x03\x02\x01\x09"), OK}, /* more of a later release */
+        {STR_INIT("\x25\x01\x01"), ERR_CORRUPT},
+        {STR_INIT("\x25\x02\x00\x01"), ERR_CORRUPT},
+        {STR_INIT("\x25\x02\x01\x00"), ERR_CORRUPT},
+        {STR_INIT("\x25\x02\x03\x01"), ERR_FORMAT_VERSION},
+        {STR_INIT("\x25\x02\x01\x03"), ERR_FORMAT_VERSION},
+    };
+    UNUSED(state);
+    BucketRecord record = example_record();
+    BucketRecord out;
+    assert_ok(bucket_record_decode(encode(&record), &out, NULL), NULL);
+    assert_true(out.mode == PLACE_SYNC && out.require == PLACE_REQUIRE_IN_SYNC);
+    check_writes(PLACE_ASYNC, PLACE_REQUIRE_IN_SYNC);
+    check_writes(PLACE_SYNC, PLACE_REQUIRE_ALL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        record.extra = rows[i].extra;
+        ErrCode code = bucket_record_decode(encode(&record), &out, NULL);
+        if (code != rows[i].code) fail_msg("row %zu: %s", i, err_info(code)->name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,6 +171,19 @@ static void marker_and_all(Entry *entry)
     *entry = example_delete();
     entry->flags = ENTRY_FLAG_DELETE_MARKER | ENTRY_FLAG_ALL_VERSIONS;
 }
+static void all_on_update(Entry *entry)
+{
+    entry->op = OP_UPDATE;
+    entry->flags = ENTRY_FLAG_DIGEST_KNOWN | ENTRY_FLAG_ALL_VERSIONS;
+}
+static void all_and_keep(Entry *entry)
+{
+    entry->flags |= ENTRY_FLAG_ALL_VERSIONS | ENTRY_FLAG_KEEP_OLDER;
+}
+static void all_on_create(Entry *entry)
+{
+    entry->flags = ENTRY_FLAG_DIGEST_KNOWN | ENTRY_FLAG_ALL_VERSIONS;
+}
 static void flag_unknown(Entry *entry)
 {
     entry->flags |= 1 << 5;
@@ -305,6 +318,9 @@ static void test_rules(void **state)
         {marker_on_create, ERR_CORRUPT},
         {marker, OK},
         {marker_and_all, ERR_CORRUPT},
+        {all_on_update, ERR_CORRUPT},
+        {all_and_keep, ERR_CORRUPT},
+        {all_on_create, OK},
         {flag_unknown, ERR_FORMAT_VERSION},
         {op_unknown, ERR_FORMAT_VERSION},
         {op_none, ERR_CORRUPT},
@@ -430,6 +446,52 @@ static void test_op_names(void **state)
         assert_string_not_equal(op_name((Op)op), "?");
 }
 
+/* entry_ends(), of a version at lsn 5 that is the null version or not. */
+static void test_ends(void **state)
+{
+    UNUSED(state);
+    enum {
+        KEEP = ENTRY_FLAG_KEEP_OLDER,
+        NULLS = ENTRY_FLAG_NULL_VERSION,
+        MARK = ENTRY_FLAG_DELETE_MARKER,
+        ALL = ENTRY_FLAG_ALL_VERSIONS
+    };
+    static const struct {
+        Op op;
+        unsigned flags;
+        Lsn target;
+        bool ends;      /* a version that is not null */
+        bool ends_null; /* one that is */
+        bool makes_null;
+    } rows[] = {
+        {OP_CREATE, 0, 0, true, true, true},
+        {OP_CREATE, ALL, 0, true, true, true},
+        {OP_UPDATE, 0, 0, true, true, true},
+        {OP_UPDATE, KEEP, 0, false, false, false},
+        {OP_UPDATE, KEEP | NULLS, 0, false, true, true},
+        {OP_CREATE, KEEP | NULLS, 0, false, true, true},
+        {OP_DELETE, ALL, 0, true, true, false},
+        {OP_DELETE, 0, 0, true, true, false},
+        {OP_DELETE, MARK, 0, false, false, false},
+        {OP_DELETE, MARK | NULLS, 0, false, true, true},
+        {OP_DELETE, 0, 5, true, true, false},
+        {OP_DELETE, 0, 6, false, false, false},
+        {OP_DELETE, NULLS, 6, false, true, true},
+        {OP_DELETE, ALL, 6, true, true, false},
+        {OP_DELETE, ALL | NULLS, 4, false, false, true},
+        {OP_META, 0, 5, false, false, false},
+        {OP_NOOP, 0, 0, false, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Entry entry = {.op = rows[i].op, .flags = (uint16_t)rows[i].flags, .term = 1, .lsn = 9};
+        if (rows[i].target != 0) entry.target = (VersionId){.term = 1, .lsn = rows[i].target};
+        VersionId version = {.term = 1, .lsn = 5};
+        assert_int_equal(entry_ends(&entry, version, false), rows[i].ends);
+        assert_int_equal(entry_ends(&entry, version, true), rows[i].ends_null);
+        assert_int_equal(entry_makes_null(&entry), rows[i].makes_null);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_check_body),   cmocka_unit_test(test_rules),
         cmocka_unit_test(test_header_bytes), cmocka_unit_test(test_largest),
         cmocka_unit_test(test_asserts),      cmocka_unit_test(test_op_names),
+        cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

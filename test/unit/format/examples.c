@@ -2,12 +2,15 @@
 
 #include "format/blob_file.h"
 #include "format/bucket.h"
+#include "format/class_record.h"
 #include "format/config_entry.h"
 #include "format/frame.h"
+#include "format/key_record.h"
 #include "format/pack.h"
 #include "format/pack_mark.h"
 #include "format/row.h"
 #include "format/segment.h"
+#include "format/upload.h"
 #include "format_checks.h"
 
 #include <string.h>
@@ -119,6 +122,27 @@ Entry example_delete(void)
     };
     entry_seal(&entry);
     return entry;
+}
+
+/* Tags of the version that example_update() makes. */
+static void encode_entry_meta(Enc *enc)
+{
+    static const uint8_t attrs[] = {ATTR_KEY, 3, 'k', 'e', 'y', ATTR_TAGS, 4, 1, 'a', 1, 'b'};
+    Entry entry = {
+        .op = OP_META,
+        .shard = SHARD,
+        .term = 4,
+        .lsn = 70003,
+        .record_id = example_id(0x03),
+        .file = example_file(),
+        .bucket = UINT64_C(0x1122334455667788),
+        .target = {.term = 3, .lsn = 70001},
+        .time_ms = TIME_MS + 90000000,
+        .prev_hash = example_digest(4),
+        .attrs = {(const char *)attrs, sizeof attrs},
+    };
+    entry_seal(&entry);
+    entry_encode(&entry, enc);
 }
 
 static void encode_entry_create(Enc *enc)
@@ -236,6 +260,27 @@ static void encode_replica_state(Enc *enc)
     Enc config = enc_of(data, sizeof data);
     encode_config(&config);
     ReplicaState state = example_state(SHARD, str_of(data, config.len));
+    replica_state_encode(&state, enc);
+}
+
+static void encode_replica_state_before(Enc *enc)
+{
+    uint8_t data[256];
+    Enc config = enc_of(data, sizeof data);
+    encode_config(&config);
+    ReplicaState state = example_state(SHARD, str_of(data, config.len));
+    state.before_lsn = 9;
+    state.before = str_of(data, config.len);
+    replica_state_encode(&state, enc);
+}
+
+static void encode_replica_state_incomplete(Enc *enc)
+{
+    uint8_t data[256];
+    Enc config = enc_of(data, sizeof data);
+    encode_config(&config);
+    ReplicaState state = example_state(SHARD, str_of(data, config.len));
+    state.incomplete = true;
     replica_state_encode(&state, enc);
 }
 
@@ -411,11 +456,75 @@ static void encode_bucket_record(Enc *enc)
     bucket_record_encode(&record, enc);
 }
 
+static void encode_class_record(Enc *enc)
+{
+    ClassRecord record = {.number = 2,
+                          .shard_count = 64,
+                          .copies = 2,
+                          .min_isr = 1,
+                          .mode = PLACE_ASYNC,
+                          .require = PLACE_REQUIRE_IN_SYNC,
+                          .created_ms = TIME_MS,
+                          .extra = STR("\x64\x05later")};
+    class_record_encode(&record, enc);
+}
+
+static void encode_key_record(Enc *enc)
+{
+    KeyRecord record = {
+        .secret = STR("0123456789abcdefghijABCDEFGHIJ0123456789"),
+        .label = STR("backup"),
+        .created_ms = TIME_MS,
+        .expires_ms = 1760000000000,
+        .grants = {{GRANT_READ | GRANT_WRITE, STR("photos"), STR("in/")},
+                   {GRANT_ADMIN, STR("*"), {NULL, 0}}},
+        .grant_count = 2,
+        .extra = STR("\x64\x05later"),
+    };
+    key_record_encode(&record, enc);
+}
+
 static void encode_id_text(Enc *enc)
 {
     char text[ID128_TEXT_LEN + 1];
     id128_text(example_file(), text);
     enc_bytes(enc, text, ID128_TEXT_LEN);
+}
+
+static void encode_upload_record(Enc *enc)
+{
+    UploadRecord record = {
+        .bucket = UINT64_C(0x1122334455667788),
+        .key = STR("docs/a"),
+        .create_only = true,
+        .has_length = true,
+        .length = 70000,
+        .expires_ms = 1760000000000,
+        .owner = STR("root"),
+        .attrs = STR("\x02\x03"
+                     "a/b"),
+        .metadata = STR("bucket ZmlsZXM="),
+        .hash = STR("state"),
+        .extra = STR("\x64\x05later"),
+    };
+    upload_record_encode(&record, enc);
+}
+
+static void encode_upload_parts(Enc *enc)
+{
+    UploadRecord record = {
+        .bucket = UINT64_C(0x1122334455667788),
+        .key = STR("docs/a"),
+        .expires_ms = 1760000000000,
+        .parts = true,
+        .checksum = 3,
+        .full_object = true,
+        .owner = STR("root"),
+        .attrs = STR("\x02\x03"
+                     "a/b"),
+        .extra = STR("\x64\x05later"),
+    };
+    upload_record_encode(&record, enc);
 }
 
 static void encode_uuid_text(Enc *enc)
@@ -440,11 +549,14 @@ const Example examples[] = {
     ROW(entry_create, "entry", check_entry, .guarded = true),
     ROW(entry_update, "entry", check_entry, .guarded = true),
     ROW(entry_delete, "entry", check_entry, .guarded = true),
+    ROW(entry_meta, "entry", check_entry, .guarded = true),
     ROW(frame_entry, "frame", check_frame, .guarded = true),
     ROW(frame_attest, "frame", check_frame, .guarded = true),
     ROW(truncate, "frame", check_truncate, .guarded = false),
     ROW(segment_header, "segment", check_segment_header, .block = true, .guarded = true),
     ROW(replica_state, "segment", check_replica_state, .guarded = false),
+    ROW(replica_state_before, "segment", check_replica_state, .guarded = false),
+    ROW(replica_state_incomplete, "segment", check_replica_state, .guarded = false),
     ROW(checkpoint, "segment", check_checkpoint, .guarded = false),
     ROW(config, "config_entry", check_shard_config, .guarded = false),
     ROW(pack_header, "pack", check_pack_header, .block = true, .guarded = true),
@@ -466,6 +578,10 @@ const Example examples[] = {
     ROW(bucket_stat, "row", check_bucket_stat, .guarded = false),
     ROW(attrs, "attr", check_attrs, .guarded = false),
     ROW(bucket_record, "bucket", check_bucket_record, .guarded = false),
+    ROW(class_record, "class_record", check_class_record, .guarded = false),
+    ROW(key_record, "key_record", check_key_record, .guarded = false),
+    ROW(upload_record, "upload", check_upload_record, .guarded = false),
+    ROW(upload_parts, "upload", check_upload_record, .guarded = false),
     ROW(id_text, "ids", check_ids, .guarded = false),
     ROW(uuid_text, "ids", check_ids, .guarded = false),
     ROW(version_text, "ids", check_ids, .guarded = false),

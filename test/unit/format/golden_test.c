@@ -31,6 +31,9 @@ static const Golden goldens[] = {
     {"entry_delete",
 #include "golden/entry_delete.hex"
     },
+    {"entry_meta",
+#include "golden/entry_meta.hex"
+    },
     {"frame_entry",
 #include "golden/frame_entry.hex"
     },
@@ -45,6 +48,12 @@ static const Golden goldens[] = {
     },
     {"replica_state",
 #include "golden/replica_state.hex"
+    },
+    {"replica_state_before",
+#include "golden/replica_state_before.hex"
+    },
+    {"replica_state_incomplete",
+#include "golden/replica_state_incomplete.hex"
     },
     {"checkpoint",
 #include "golden/checkpoint.hex"
@@ -108,6 +117,18 @@ static const Golden goldens[] = {
     },
     {"bucket_record",
 #include "golden/bucket_record.hex"
+    },
+    {"class_record",
+#include "golden/class_record.hex"
+    },
+    {"key_record",
+#include "golden/key_record.hex"
+    },
+    {"upload_record",
+#include "golden/upload_record.hex"
+    },
+    {"upload_parts",
+#include "golden/upload_parts.hex"
     },
     {"id_text",
 #include "golden/id_text.hex"

@@ -73,6 +73,39 @@ static void test_name_order(void **state)
     }
 }
 
+/* Rows of versions that end sort by that time, and tell which version it is. */
+static void test_expires_keys(void **state)
+{
+    UNUSED(state);
+    Rng rng;
+    rng_init(&rng, 5);
+    for (int i = 0; i < ROUNDS; i++) {
+        Name a = random_name(&rng);
+        Name b = random_name(&rng);
+        uint64_t a_ms = rng_u64(&rng);
+        uint64_t b_ms = rng_u64(&rng);
+        uint8_t a_key[ROW_KEY_MAX];
+        uint8_t b_key[ROW_KEY_MAX];
+        Str a_row = str_of(a_key, row_key_expires(a_key, a_ms, a.bucket, name_key(&a), a.version));
+        Str b_row = str_of(b_key, row_key_expires(b_key, b_ms, b.bucket, name_key(&b), b.version));
+        if (a_ms != b_ms) assert_int_equal(str_cmp(a_row, b_row) < 0, a_ms < b_ms);
+        uint64_t ms = 0;
+        BucketUid bucket = 0;
+        Str key;
+        VersionId version;
+        assert_true(row_key_expires_parse(a_row, &ms, &bucket, &key, &version));
+        assert_true(ms == a_ms && bucket == a.bucket && str_eq(key, name_key(&a)));
+        assert_int_equal(version_id_cmp(version, a.version), 0);
+        for (size_t cut = 0; cut < 10; cut++)
+            assert_false(row_key_expires_parse(str_of(a_key, cut), &ms, &bucket, &key, &version));
+        assert_false(
+            row_key_expires_parse(str_of(a_key, a_row.len - 1), &ms, &bucket, &key, &version) &&
+            version_id_cmp(version, a.version) == 0);
+        a_key[0] = 'n';
+        assert_false(row_key_expires_parse(a_row, &ms, &bucket, &key, &version));
+    }
+}
+
 /* A name's prefix is that of its own rows only; a bucket's, of those whose key begins so. */
 static void test_prefixes(void **state)
 {
@@ -518,23 +551,15 @@ static void test_asserts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_name_order),
-        cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_name_parse_refuses),
-        cmocka_unit_test(test_other_keys),
-        cmocka_unit_test(test_file_row_of_entry),
-        cmocka_unit_test(test_file_row_kinds),
-        cmocka_unit_test(test_file_row_refuses),
-        cmocka_unit_test(test_overhead),
-        cmocka_unit_test(test_small_rows),
-        cmocka_unit_test(test_request_keys),
-        cmocka_unit_test(test_request_row_of_entry),
-        cmocka_unit_test(test_request_row),
-        cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_pack_keys),
-        cmocka_unit_test(test_names_part),
-        cmocka_unit_test(test_etag),
-        cmocka_unit_test(test_asserts),
+        cmocka_unit_test(test_name_order),     cmocka_unit_test(test_expires_keys),
+        cmocka_unit_test(test_prefixes),       cmocka_unit_test(test_name_parse_refuses),
+        cmocka_unit_test(test_other_keys),     cmocka_unit_test(test_file_row_of_entry),
+        cmocka_unit_test(test_file_row_kinds), cmocka_unit_test(test_file_row_refuses),
+        cmocka_unit_test(test_overhead),       cmocka_unit_test(test_small_rows),
+        cmocka_unit_test(test_request_keys),   cmocka_unit_test(test_request_row_of_entry),
+        cmocka_unit_test(test_request_row),    cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_pack_keys),      cmocka_unit_test(test_names_part),
+        cmocka_unit_test(test_etag),           cmocka_unit_test(test_asserts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

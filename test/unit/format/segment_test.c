@@ -85,7 +85,9 @@ static bool state_eq(const ReplicaState *a, const ReplicaState *b)
            id128_eq(a->voted_for, b->voted_for) && a->last_lsn == b->last_lsn &&
            a->last_term == b->last_term && sha256_eq(&a->last_hash, &b->last_hash) &&
            a->commit_lsn == b->commit_lsn && a->applied_lsn == b->applied_lsn &&
-           a->config_lsn == b->config_lsn && str_eq(a->config, b->config);
+           a->config_lsn == b->config_lsn && str_eq(a->config, b->config) &&
+           a->incomplete == b->incomplete && a->before_lsn == b->before_lsn &&
+           str_eq(a->before, b->before);
 }
 
 static void test_state(void **state)
@@ -97,9 +99,14 @@ static void test_state(void **state)
     rng_init(&rng, 1);
     for (size_t len = 0; len < sizeof config; len++) {
         ReplicaState in = random_state(&rng, (ShardId)len, str_of(config, len));
+        if (len % 2 == 1) {
+            in.before_lsn = 1 + rng_below(&rng, 1000);
+            in.before = str_of(config, rng_below(&rng, len));
+        }
+        in.incomplete = len % 3 == 0;
         Enc enc = enc_of(bytes, sizeof bytes);
         replica_state_encode(&in, &enc);
-        assert_int_equal(enc.len, replica_state_len_max(len));
+        assert_int_equal(enc.len, replica_state_len(&in));
         Dec dec = dec_of(bytes, enc.len);
         ReplicaState out;
         assert_true(replica_state_decode(&dec, &out) && dec_done(&dec));
@@ -115,6 +122,9 @@ static void test_state_with_later_field(void **state)
     Rng rng;
     rng_init(&rng, 2);
     ReplicaState in = random_state(&rng, 5, STR("config"));
+    in.before_lsn = 7;
+    in.before = STR("before");
+    in.incomplete = true; /* the last field there is */
     Enc one = enc_of(plain, sizeof plain);
     replica_state_encode(&in, &one);
     assert_int_equal(plain[0], one.len - 1);
@@ -129,6 +139,23 @@ static void test_state_with_later_field(void **state)
     assert_true(state_eq(&in, &out));
     assert_int_equal(dec_u8(&dec), 42);
     assert_true(dec_done(&dec));
+}
+
+/* A flag that is not known would change what the state means. */
+static void test_state_with_unknown_flag(void **state)
+{
+    UNUSED(state);
+    Rng rng;
+    rng_init(&rng, 2);
+    ReplicaState in = random_state(&rng, 5, STR("config"));
+    in.incomplete = true;
+    Enc enc = enc_of(bytes, sizeof bytes);
+    replica_state_encode(&in, &enc);
+    assert_int_equal(bytes[enc.len - 1], 1);
+    bytes[enc.len - 1] = 3;
+    Dec dec = dec_of(bytes, enc.len);
+    ReplicaState out;
+    assert_false(replica_state_decode(&dec, &out));
 }
 
 static void test_state_cut_off(void **state)
@@ -209,9 +236,13 @@ static void test_checkpoint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),        cmocka_unit_test(test_feature_level),
-        cmocka_unit_test(test_state),         cmocka_unit_test(test_state_with_later_field),
-        cmocka_unit_test(test_state_cut_off), cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_header),
+        cmocka_unit_test(test_feature_level),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_state_with_later_field),
+        cmocka_unit_test(test_state_cut_off),
+        cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_state_with_unknown_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,12 +86,38 @@ static void limits_the_list(void **state)
                 ERR_INVALID, NULL);
 }
 
+static void holds_ranges(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *validator;
+        bool holds;
+    } rows[] = {
+        {NULL, true},
+        {"\"a\"", true},
+        {"\"b\"", false},
+        {"W/\"a\"", false},
+        {"*", false},
+        {"garbage", false},
+        {"Sat, 03 Jan 1970 00:00:00 GMT", true},
+        {"Sat, 03 Jan 1970 00:00:01 GMT", false},
+        {"Fri, 02 Jan 1970 23:59:59 GMT", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Str validator = rows[i].validator == NULL ? (Str){NULL, 0}
+                                                  : str_from_cstr(rows[i].validator);
+        assert_int_equal(http_range_holds(validator, STR("a"), 2 * 86400 * 1000ULL + 999),
+                         rows[i].holds);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_lists),
         cmocka_unit_test(knows_what_is_absent),
         cmocka_unit_test(limits_the_list),
+        cmocka_unit_test(holds_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,11 @@ static void takes_requests_in_any_cut(void **state)
     fixture_close(&f);
 }
 
+static void long_linger(HttpServerOptions *options)
+{
+    options->linger_timeout_ms = 20000; /* more than the machine may stand still */
+}
+
 static void refuses_and_closes(void **state)
 {
     UNUSED(state);
@@ -136,7 +141,7 @@ static void refuses_and_closes(void **state)
          400},
     };
     Fixture f;
-    fixture_open(&f, NULL);
+    fixture_open(&f, long_linger);
     uint64_t start = now_ms();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int fd = client_open(&f);
@@ -173,11 +178,14 @@ static void short_header_deadline(HttpServerOptions *options)
 {
     options->header_timeout_ms = 150;
     options->idle_timeout_ms = 300;
+    options->linger_timeout_ms = 20000; /* the answer is still there for a client that is late */
 }
 
-static void times_slow_headers_and_idle_clients_out(void **state)
+#define TRIES 5 /* of what is timed: the machine may stand still in some */
+
+/* Milliseconds after which a head that comes slowly was refused. */
+static uint64_t slow_head_ends_ms(void)
 {
-    UNUSED(state);
     Fixture f;
     fixture_open(&f, short_header_deadline);
     int drip = client_open(&f), idle = client_open(&f);
@@ -189,11 +197,21 @@ static void times_slow_headers_and_idle_clients_out(void **state)
     Reply reply = client_reply(drip, false);
     assert_int_equal(reply.status, 408);
     assert_true(client_sees_end(drip, NULL));
-    assert_true(now_ms() - start < 1000);
+    uint64_t took = now_ms() - start;
     assert_true(client_sees_end(idle, NULL));
     client_close(drip);
     client_close(idle);
     fixture_close(&f);
+    return took;
+}
+
+static void times_slow_headers_and_idle_clients_out(void **state)
+{
+    UNUSED(state);
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < TRIES && least >= 1000; i++)
+        least = MIN(least, slow_head_ends_ms());
+    assert_true(least < 1000);
 }
 
 static void short_io_deadline(HttpServerOptions *options)
@@ -221,18 +239,37 @@ static void times_slow_bodies_out(void **state)
         client_close(fd);
         assert_int_equal(atomic_load(&f.failure_code), ERR_REQUEST_TIMEOUT);
     }
-    /* Never silent for long, but far below the least rate: 256 KiB must come within 0.36 s. */
+    fixture_close(&f);
+}
+
+/* Milliseconds after which a body is refused that is never silent for long, but far below the least
+ * rate: 256 KiB must come within 0.36 s. */
+static uint64_t slow_rate_ends_ms(void)
+{
+    Fixture f;
+    fixture_open(&f, short_io_deadline);
     int fd = client_open(&f);
     client_send_text(fd, "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
     uint64_t start = now_ms();
-    while (atomic_load(&f.failures) < 4 && now_ms() - start < 3000) {
+    while (atomic_load(&f.failures) < 1 && now_ms() - start < 30000) {
         client_send(fd, "x", 1);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
-    assert_int_equal(atomic_load(&f.failures), 4);
-    assert_true(now_ms() - start >= 300 && now_ms() - start < 1500);
+    uint64_t took = now_ms() - start;
+    assert_int_equal(atomic_load(&f.failures), 1);
     client_close(fd);
     fixture_close(&f);
+    return took;
+}
+
+/* Neither at once, which is what silence for 100 ms would do, nor much later. */
+static void times_slow_rates_out(void **state)
+{
+    UNUSED(state);
+    uint64_t took = 0;
+    for (int i = 0; i < TRIES && !(took >= 300 && took < 1500); i++)
+        took = slow_rate_ends_ms();
+    assert_true(took >= 300 && took < 1500);
 }
 
 /* Sends a body of so many bytes with a length or in chunks of odd sizes; returns the sum. */
@@ -392,7 +429,7 @@ static void shares_few_buffers(void **state)
     }
     size_t sent[ARRAY_LEN(fds)] = {0}, done = 0;
     uint64_t start = now_ms();
-    while (done < ARRAY_LEN(fds) && now_ms() - start < 5000) {
+    while (done < ARRAY_LEN(fds) && now_ms() - start < 60000) {
         done = 0;
         for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
             ssize_t n = send(fds[i], body, sizeof body - sent[i], MSG_NOSIGNAL);
@@ -489,6 +526,12 @@ static void says_100_continue_when_the_body_is_wanted(void **state)
     client_send_text(fd, "abc");
     reply = client_reply(fd, false);
     body_is(&reply, "abc");
+    client_send_text(fd, "POST /collect HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n"
+                         "Expect: 100-continue\r\n\r\n");
+    reply = client_reply(fd, false); /* an empty one is wanted too */
+    assert_int_equal(reply.status, 100);
+    reply = client_reply(fd, false);
+    body_is(&reply, "");
     client_send_text(fd, "POST /collect?2");
     client_send_text(fd, rest);
     reply = client_reply(fd, false); /* too large: refused without asking for it */
@@ -732,6 +775,7 @@ int main(void)
         cmocka_unit_test(refuses_and_closes),
         cmocka_unit_test(times_slow_headers_and_idle_clients_out),
         cmocka_unit_test(times_slow_bodies_out),
+        cmocka_unit_test(times_slow_rates_out),
         cmocka_unit_test(reads_bodies_in_pieces),
         cmocka_unit_test(collects_bodies),
         cmocka_unit_test(keeps_collected_bodies_within_the_budget),

@@ -17,7 +17,7 @@ static void takes_and_gives(void **state)
     Buffers *pool;
     Buffer *b[3], *none = NULL;
     unsigned wakes = 0;
-    assert_ok(buffers_open(3, 4096, &pool, &err), &err);
+    assert_ok(buffers_open(6, 4096, &pool, &err), &err);
     unsigned watcher = buffers_watch(pool, count_wake, &wakes);
     assert_int_equal(buffers_size(pool), 4096);
     for (size_t i = 0; i < 3; i++) {
@@ -50,33 +50,55 @@ static void takes_and_gives(void **state)
     buffer_release(b[1]);
     buffer_release(b[2]);
     buffer_release(NULL);
-    assert_int_equal(buffers_free_count(pool), 3);
+    assert_int_equal(buffers_free_count(pool), 6);
     buffers_close(pool);
     buffers_close(NULL);
 }
 
-/* No use gets the last quarter that the other may need. */
+/* Each use has its half, and what it has left does not depend on the other. */
 static void shares_between_uses(void **state)
 {
     UNUSED(state);
     Err err;
     Buffers *pool;
-    Buffer *in[6], *out[2], *none = NULL;
+    Buffer *in[4], *out[4], *none = NULL;
     assert_ok(buffers_open(8, 4096, &pool, &err), &err);
-    for (size_t i = 0; i < 6; i++) {
-        assert_int_equal(buffers_plenty(pool), i < 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_ok(buffers_take(pool, BUFFERS_OUT, &out[i], &err), &err);
+    assert_code(buffers_take(pool, BUFFERS_OUT, &none, &err), ERR_BUSY, &err);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(buffers_plenty(pool, BUFFERS_IN), i < 2);
+        assert_false(buffers_exhausted(pool, BUFFERS_IN));
         assert_ok(buffers_take(pool, BUFFERS_IN, &in[i], &err), &err);
     }
+    assert_true(buffers_exhausted(pool, BUFFERS_IN));
     assert_code(buffers_take(pool, BUFFERS_IN, &none, &err), ERR_BUSY, &err);
-    for (size_t i = 0; i < 2; i++)
-        assert_ok(buffers_take(pool, BUFFERS_OUT, &out[i], &err), &err);
     buffer_release(out[0]);
     assert_code(buffers_take(pool, BUFFERS_IN, &none, &err), ERR_BUSY, &err);
+    assert_false(buffers_exhausted(pool, BUFFERS_OUT));
     buffer_release(in[0]);
     assert_ok(buffers_take(pool, BUFFERS_IN, &in[0], &err), &err);
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < 4; i++)
         buffer_release(in[i]);
-    buffer_release(out[1]);
+    for (size_t i = 1; i < 4; i++)
+        buffer_release(out[i]);
+    buffers_close(pool);
+}
+
+/* Of one buffer each use may have all. */
+static void shares_one(void **state)
+{
+    UNUSED(state);
+    Buffers *pool;
+    Buffer *buffer, *none = NULL;
+    assert_ok(buffers_open(1, 4096, &pool, NULL), NULL);
+    for (int use = 0; use < BUFFERS_USE_COUNT; use++) {
+        assert_true(buffers_plenty(pool, (BuffersUse)use));
+        assert_ok(buffers_take(pool, (BuffersUse)use, &buffer, NULL), NULL);
+        assert_true(buffers_exhausted(pool, BUFFERS_IN) && buffers_exhausted(pool, BUFFERS_OUT));
+        assert_code(buffers_take(pool, BUFFERS_IN, &none, NULL), ERR_BUSY, NULL);
+        buffer_release(buffer);
+    }
     buffers_close(pool);
 }
 
@@ -119,9 +141,8 @@ static void asserts_balance(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_and_gives),
-        cmocka_unit_test(shares_between_uses),
-        cmocka_unit_test(fails_on_demand),
+        cmocka_unit_test(takes_and_gives), cmocka_unit_test(shares_between_uses),
+        cmocka_unit_test(shares_one),      cmocka_unit_test(fails_on_demand),
         cmocka_unit_test(asserts_balance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,37 +1,29 @@
 /* The background thread over a real directory and real workers: a pass of scrub, put off beside
  * clients, and compaction through the applier while files are overwritten. Only the least time that
  * something takes is checked, since a busy machine may take any. */
+#include "node_threads.h"
 #include "testing.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/wake.h"
-#include "control/local/local.h"
-#include "disk/posix.h"
 #include "node/background.h"
-#include "service/service.h"
 
 #define BODY_LEN 8000
 #define PUT_OFF_LEAST_MS 800 /* a second, less what the clock rounds */
 
 typedef struct {
-    char *dir;
-    Disk *disk;
-    Rng rng;
-    RootInfo root;
-    Control *control;
-    Store *store;
-    Buckets *buckets;
-    Workers *workers;
-    Service *service;
+    NodeThreads threads;
     Background *background;
     _Atomic bool busy;
     _Atomic uint64_t asked_ns; /* when is_busy() was first called; 0: never */
     _Atomic unsigned asked;    /* times */
     uint64_t scrub_period_ms;  /* 0: long */
 } Node;
+
+static const NodeThreadsOptions options = {
+    .shard_count = 2, .queue_max = 64, .pack_size = 128 * KIB};
 
 static bool is_busy(void *ctx)
 {
@@ -41,54 +33,14 @@ static bool is_busy(void *ctx)
     return atomic_load(&n->busy);
 }
 
-static void start_workers(Node *n)
-{
-    Err err = {0};
-    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
-    standard.shard_count = 2;
-    WorkersOptions workers = {.store = n->store,
-                              .control = n->control,
-                              .buckets = n->buckets,
-                              .clock = clock_real(),
-                              .seed = rng_u64(&n->rng),
-                              .standard = standard,
-                              .queue_max = 64,
-                              .apply_delay_ms = 1};
-    assert_ok(workers_open(&workers, &n->workers, &err), &err);
-    ServiceOptions service = {.store = n->store,
-                              .buckets = n->buckets,
-                              .submit = workers_submit,
-                              .submit_ctx = n->workers,
-                              .ready = workers_ready(n->workers),
-                              .full = workers_full(n->workers)};
-    n->service = service_new(&service);
-    for (int i = 0; i < 1000 && !service_ready(n->service); i++)
-        usleep(5000);
-    assert_true(service_ready(n->service));
-}
-
 /* compact_rate: bytes a second; 0: no compaction. */
 static void start(Node *n, uint64_t compact_rate)
 {
     Err err = {0};
-    StoreOpened opened;
-    assert_ok(disk_posix_open(n->dir, &n->disk, &err), &err);
-    assert_ok(root_open(n->disk, STR("test"), &n->rng, clock_real(), &n->root, &err), &err);
-    assert_ok(control_local_open(&n->disk, 1, &n->control, &err), &err);
-    assert_ok(control_register_root(n->control, n->root.uuid, &n->root.incarnation, &err), &err);
-    assert_ok(root_save(n->disk, &n->root, &err), &err);
-    StoreOptions store = {.root = n->root,
-                          .wal_segment_size = SEGMENT_SIZE_MIN,
-                          .wal_spares = 2,
-                          .pack_size = 128 * KIB,
-                          .clock = clock_real(),
-                          .seed = rng_u64(&n->rng)};
-    assert_ok(store_open(n->disk, &store, &n->store, &opened, &err), &err);
-    n->buckets = buckets_new();
-    start_workers(n);
-    BackgroundOptions options = {
-        .store = n->store,
-        .workers = n->workers,
+    node_threads_start(&n->threads);
+    BackgroundOptions background = {
+        .root = workers_root(n->threads.workers, 0),
+        .workers = n->threads.workers,
         .clock = clock_real(),
         .busy = is_busy,
         .ctx = n,
@@ -96,20 +48,13 @@ static void start(Node *n, uint64_t compact_rate)
         .scrub = {.period_ms = n->scrub_period_ms == 0 ? 1000000 : n->scrub_period_ms,
                   .rate_min = n->scrub_period_ms == 0 ? GIB : MIB,
                   .rate_max = GIB}};
-    assert_ok(background_open(&options, &n->background, &err), &err);
+    assert_ok(background_open(&background, &n->background, &err), &err);
 }
 
 static void stop(Node *n)
 {
-    Err err = {0};
     background_close(n->background);
-    assert_ok(workers_close(n->workers, &err), &err);
-    workers_free(n->workers);
-    service_free(n->service);
-    buckets_free(n->buckets);
-    store_free(n->store);
-    control_free(n->control);
-    disk_free(n->disk);
+    node_threads_stop(&n->threads);
 }
 
 static ScrubStatus wait_for_pass(Node *n, uint64_t pass)
@@ -124,42 +69,30 @@ static ScrubStatus wait_for_pass(Node *n, uint64_t pass)
     return status;
 }
 
-static void done(Mutation *m)
-{
-    wake_set(m->ctx);
-}
-
 static void put(Node *n, Str key, uint8_t fill)
 {
     uint8_t body[BODY_LEN];
     Mutation m;
-    Wake wake;
     for (size_t i = 0; i < sizeof body; i++)
         body[i] = (uint8_t)(fill + i * 7);
-    wake_init(&wake);
     mutation_init(&m, MUTATION_PUT);
     m.bucket = STR("files");
     m.key = key;
     m.inline_body = str_of(body, sizeof body);
     m.size = sizeof body;
     m.digest = sha256_of(body, sizeof body);
-    m.done = done;
-    m.ctx = &wake;
-    ErrCode code = service_submit(n->service, &m);
+    ErrCode code = node_threads_submit(&n->threads, &m);
     assert_int_equal(code, OK);
-    (void)wake_wait(&wake, -1); /* without a time-out it was set */
-    assert_int_equal(m.code, OK);
     mutation_deinit(&m);
-    wake_deinit(&wake);
 }
 
 /* A pass runs by itself, is put off while clients are served, and is known after a restart. */
 static void test_scrub(void **state)
 {
     UNUSED(state);
-    Node node = {.dir = tmp_dir_new()};
+    Node node = {.scrub_period_ms = 0};
     Node *n = &node;
-    rng_init(&n->rng, 8);
+    node_threads_init(&n->threads, &options, 8);
     atomic_store(&n->busy, true);
     start(n, 0);
     (void)wait_for_pass(n, 1); /* its numbers are looked at below */
@@ -183,7 +116,7 @@ static void test_scrub(void **state)
     assert_int_equal(after.pass, last.pass);
     assert_true(after.paused);
     stop(n);
-    tmp_dir_remove(n->dir);
+    node_threads_deinit(&n->threads);
 }
 
 /* Clients that never rest don't make it late: when there is much to read for its time, a piece is
@@ -191,10 +124,10 @@ static void test_scrub(void **state)
 static void test_scrub_in_time(void **state)
 {
     UNUSED(state);
-    Node node = {.dir = tmp_dir_new(), .scrub_period_ms = 20000};
+    Node node = {.scrub_period_ms = 20000};
     Node *n = &node;
     char key[16];
-    rng_init(&n->rng, 10);
+    node_threads_init(&n->threads, &options, 10);
     atomic_store(&n->busy, true);
     start(n, 0);
     for (int i = 0; i < 800; i++) { /* 6.4 MB: 25 pieces */
@@ -214,7 +147,7 @@ static void test_scrub_in_time(void **state)
     /* 25 pieces put off for a second each would be 250 looks and more. */
     assert_true(atomic_load(&n->asked) < 150);
     stop(n);
-    tmp_dir_remove(n->dir);
+    node_threads_deinit(&n->threads);
 }
 
 /* Packs of files that were overwritten go, while others are overwritten, and a stop in the midst
@@ -222,22 +155,22 @@ static void test_scrub_in_time(void **state)
 static void test_compaction(void **state)
 {
     UNUSED(state);
-    Node node = {.dir = tmp_dir_new()};
+    Node node = {.scrub_period_ms = 0};
     Node *n = &node;
     CompactStatus status = {.pack = 0};
-    rng_init(&n->rng, 9);
+    node_threads_init(&n->threads, &options, 9);
     start(n, GIB);
     put(n, STR("stays"), 1);
     for (int i = 0; i < 2000 && (status.packs_retired < 2 || status.bytes_moved == 0); i++) {
         put(n, STR("file"), (uint8_t)i);
-        store_compact_status(n->store, &status);
+        store_compact_status(n->threads.store, &status);
         if (i >= 60) usleep(5000);
     }
     assert_true(status.packs_retired >= 2);
     assert_true(status.bytes_moved > 0); /* the one that stays */
-    assert_false(workers_failed(n->workers));
+    assert_false(workers_failed(n->threads.workers));
     stop(n);
-    tmp_dir_remove(n->dir);
+    node_threads_deinit(&n->threads);
 }
 
 int main(void)

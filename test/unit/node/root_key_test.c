@@ -23,10 +23,10 @@ static void test_made_and_kept(void **state)
     AccessKey second;
     bool made = false;
     Err err = {0};
-    assert_ok(root_key_open(disk, &first, &made, &err), &err);
+    assert_ok(root_key_open(&disk, 1, &first, &made, &err), &err);
     assert_true(made);
     disk_sim_crash(disk);
-    assert_ok(root_key_open(disk, &second, &made, &err), &err);
+    assert_ok(root_key_open(&disk, 1, &second, &made, &err), &err);
     assert_false(made);
     assert_string_equal(first.id, second.id);
     assert_string_equal(first.secret, second.secret);
@@ -50,12 +50,12 @@ static void test_crashes(void **state)
         bool made = false;
         Err err = {0};
         disk_sim_stop_at(disk, stop);
-        ErrCode code = root_key_open(disk, &first, &made, &err);
+        ErrCode code = root_key_open(&disk, 1, &first, &made, &err);
         disk_sim_crash(disk);
-        assert_ok(root_key_open(disk, &second, &made, &err), &err);
+        assert_ok(root_key_open(&disk, 1, &second, &made, &err), &err);
         if (code == OK) assert_string_equal(first.secret, second.secret);
         disk_sim_crash(disk);
-        assert_ok(root_key_open(disk, &third, &made, &err), &err);
+        assert_ok(root_key_open(&disk, 1, &third, &made, &err), &err);
         assert_false(made);
         assert_string_equal(second.secret, third.secret);
         if (code == OK) break;
@@ -75,7 +75,7 @@ static void test_other_contents(void **state)
         Err err = {0};
         Str content = str_from_cstr(contents[i]);
         assert_ok(disk_create_durable(disk, ROOT_KEY_FILE, content, &err), &err);
-        assert_code(root_key_open(disk, &key, &made, &err), ERR_CONFIG, &err);
+        assert_code(root_key_open(&disk, 1, &key, &made, &err), ERR_CONFIG, &err);
         assert_string_equal(key.id, "untouched");
         assert_non_null(strstr(err_text(&err), ROOT_KEY_FILE));
     }
@@ -96,7 +96,7 @@ static void test_by_hand(void **state)
     key_text(&key, text);
     Str content = str_of(text, KEY_TEXT_LEN);
     assert_ok(disk_create_durable(disk, ROOT_KEY_FILE, content, &err), &err);
-    assert_ok(root_key_open(disk, &found, &made, &err), &err);
+    assert_ok(root_key_open(&disk, 1, &found, &made, &err), &err);
     assert_false(made);
     assert_string_equal(found.secret, key.secret);
 }
@@ -112,9 +112,9 @@ static void test_failures(void **state)
         bool made = false;
         Err err = {0};
         fault_arm(points[i], 5, 1, false);
-        if (root_key_open(disk, &key, &made, &err) == OK) fail_msg("%s", points[i]);
+        if (root_key_open(&disk, 1, &key, &made, &err) == OK) fail_msg("%s", points[i]);
         fault_reset();
-        assert_ok(root_key_open(disk, &key, &made, &err), &err);
+        assert_ok(root_key_open(&disk, 1, &key, &made, &err), &err);
     }
 }
 

@@ -1,6 +1,7 @@
 /* The node's threads over a real directory: many submitters, one compare-and-swap point, a clean
  * stop that leaves nothing to replay. Under ThreadSanitizer this is the test of what the threads
  * share. */
+#include "node_threads.h"
 #include "testing.h"
 
 #include <errno.h>
@@ -10,91 +11,18 @@
 
 #include "base/fault.h"
 #include "base/thread.h"
-#include "base/wake.h"
-#include "control/local/local.h"
-#include "disk/posix.h"
-#include "node/workers.h"
-#include "service/service.h"
 
 #define SUBMITTERS 4
 #define EACH 150
 
-typedef struct {
-    char *dir;
-    Disk *disk;
-    Rng rng;
-    RootInfo root;
-    Control *control;
-    Store *store;
-    StoreOpened opened;
-    Buckets *buckets;
-    Workers *workers;
-    Service *service;
-} Node;
-
-static void start(Node *n)
-{
-    Err err = {0};
-    Clock *clock = clock_real();
-    assert_ok(disk_posix_open(n->dir, &n->disk, &err), &err);
-    assert_ok(root_open(n->disk, STR("test"), &n->rng, clock, &n->root, &err), &err);
-    assert_ok(control_local_open(&n->disk, 1, &n->control, &err), &err);
-    assert_ok(control_register_root(n->control, n->root.uuid, &n->root.incarnation, &err), &err);
-    assert_ok(root_save(n->disk, &n->root, &err), &err);
-    StoreOptions store = {.root = n->root,
-                          .wal_segment_size = SEGMENT_SIZE_MIN,
-                          .wal_spares = 2,
-                          .clock = clock,
-                          .seed = rng_u64(&n->rng)};
-    assert_ok(store_open(n->disk, &store, &n->store, &n->opened, &err), &err);
-    n->buckets = buckets_new();
-    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
-    standard.shard_count = 8;
-    WorkersOptions workers = {.store = n->store,
-                              .control = n->control,
-                              .buckets = n->buckets,
-                              .clock = clock,
-                              .seed = rng_u64(&n->rng),
-                              .standard = standard,
-                              .queue_max = 1024,
-                              .apply_delay_ms = 1};
-    assert_ok(workers_open(&workers, &n->workers, &err), &err);
-    ServiceOptions service = {.store = n->store,
-                              .buckets = n->buckets,
-                              .submit = workers_submit,
-                              .submit_ctx = n->workers,
-                              .ready = workers_ready(n->workers),
-                              .full = workers_full(n->workers)};
-    n->service = service_new(&service);
-    for (int i = 0; i < 1000 && !service_ready(n->service); i++)
-        usleep(5000);
-    assert_true(service_ready(n->service));
-}
-
-static void stop(Node *n)
-{
-    Err err = {0};
-    assert_ok(workers_close(n->workers, &err), &err);
-    workers_free(n->workers);
-    service_free(n->service);
-    buckets_free(n->buckets);
-    store_free(n->store);
-    control_free(n->control);
-    disk_free(n->disk);
-}
+static const NodeThreadsOptions options = {.shard_count = 8, .queue_max = 1024};
 
 typedef struct {
-    Node *node;
-    Wake wake;
+    NodeThreads *node;
     unsigned number;
     unsigned won;
     unsigned failed;
 } Submitter;
-
-static void done(Mutation *m)
-{
-    wake_set(m->ctx);
-}
 
 static ErrCode put(Submitter *s, const char *key, const char *body, bool only_new)
 {
@@ -106,13 +34,7 @@ static ErrCode put(Submitter *s, const char *key, const char *body, bool only_ne
     m.size = m.inline_body.len;
     m.digest = sha256_of(body, m.inline_body.len);
     if (only_new) m.if_none_match = STR("*");
-    m.done = done;
-    m.ctx = &s->wake;
-    ErrCode code = service_submit(s->node->service, &m);
-    if (code == OK) {
-        (void)wake_wait(&s->wake, -1); /* without a time-out it was set */
-        code = m.code;
-    }
+    ErrCode code = node_threads_submit(s->node, &m);
     mutation_deinit(&m);
     return code;
 }
@@ -123,7 +45,7 @@ static bool holds(ServiceReader *reader, const char *key, const char *body)
         StoreFound found;
         Str got;
         Err err = {0};
-        if (service_find(reader, STR("files"), str_from_cstr(key), &found, &err) != OK)
+        if (service_find(reader, STR("files"), str_from_cstr(key), NULL, &found, &err) != OK)
             return false;
         ErrCode code = service_body(reader, &found, &got, &err);
         if (code == OK) return str_eq(got, str_from_cstr(body));
@@ -161,16 +83,15 @@ static void submit_run(void *arg)
 static void test_threads(void **state)
 {
     UNUSED(state);
-    Node node = {.dir = tmp_dir_new()};
-    Node *n = &node;
-    rng_init(&n->rng, 5);
-    start(n);
+    NodeThreads node;
+    NodeThreads *n = &node;
+    node_threads_init(n, &options, 5);
+    node_threads_start(n);
     Submitter submitters[SUBMITTERS];
     Thread threads[SUBMITTERS];
     Err err = {0};
     for (unsigned i = 0; i < SUBMITTERS; i++) {
         submitters[i] = (Submitter){.node = n, .number = i};
-        wake_init(&submitters[i].wake);
         assert_ok(thread_start(&threads[i], "submitter", submit_run, &submitters[i], &err), &err);
     }
     unsigned won = 0;
@@ -178,46 +99,38 @@ static void test_threads(void **state)
         thread_join(&threads[i]);
         assert_int_equal(submitters[i].failed, 0);
         won += submitters[i].won;
-        wake_deinit(&submitters[i].wake);
     }
     assert_int_equal(won, EACH); /* one winner in each round */
     /* Answers are out before the core tells how many it still owes. */
-    for (int i = 0; i < 1000 && workers_in_flight(n->workers) > 0; i++)
+    for (int i = 0; i < 6000 && workers_in_flight(n->workers) > 0; i++)
         usleep(1000);
     assert_int_equal(workers_in_flight(n->workers), 0);
-    stop(n);
-    start(n);
+    node_threads_stop(n);
+    node_threads_start(n);
     assert_int_equal(n->opened.unapplied, 0); /* nothing to replay after a clean stop */
     ServiceReader *reader = NULL;
     assert_ok(service_reader_open(n->service, &reader, &err), &err);
     assert_true(holds(reader, "own/0/39", "body 119 of 0"));
     assert_true(holds(reader, "race/0", "mine"));
     service_reader_free(reader);
-    stop(n);
-    tmp_dir_remove(n->dir);
+    node_threads_stop(n);
+    node_threads_deinit(n);
 }
 
 /* After the stop began nothing is taken, and nobody waits for ever. */
 static void test_refuses_when_stopped(void **state)
 {
     UNUSED(state);
-    Node node = {.dir = tmp_dir_new()};
-    Node *n = &node;
-    rng_init(&n->rng, 6);
-    start(n);
+    NodeThreads node;
+    NodeThreads *n = &node;
+    node_threads_init(n, &options, 6);
+    node_threads_start(n);
     Err err = {0};
     assert_ok(workers_close(n->workers, &err), &err);
     Submitter s = {.node = n};
-    wake_init(&s.wake);
     assert_int_equal(put(&s, "late", "x", false), ERR_SHUTTING_DOWN);
-    wake_deinit(&s.wake);
-    workers_free(n->workers);
-    service_free(n->service);
-    buckets_free(n->buckets);
-    store_free(n->store);
-    control_free(n->control);
-    disk_free(n->disk);
-    tmp_dir_remove(n->dir);
+    node_threads_free(n);
+    node_threads_deinit(n);
 }
 
 typedef struct {
@@ -237,20 +150,18 @@ static void one_put_run(void *arg)
  * meanwhile, and when there is room it goes on by itself. The same when the stop comes first. */
 static void check_no_space(bool room_comes)
 {
-    Node node = {.dir = tmp_dir_new()};
-    Node *n = &node;
+    NodeThreads node;
+    NodeThreads *n = &node;
     Err err = {0};
     Thread thread;
-    rng_init(&n->rng, 7);
-    start(n);
+    node_threads_init(n, &options, 7);
+    node_threads_start(n);
     OnePut one = {.submitter = {.node = n}, .code = OK};
     Submitter other = {.node = n};
-    wake_init(&one.submitter.wake);
-    wake_init(&other.wake);
     usleep(500000); /* nothing is left to attest: what waits first is the change */
     fault_arm("disk.write", ENOSPC, 1, true);
     assert_ok(thread_start(&thread, "submitter", one_put_run, &one, &err), &err);
-    for (int i = 0; i < 1000 && !atomic_load(workers_full(n->workers)); i++)
+    for (int i = 0; i < 6000 && !atomic_load(workers_full(n->workers)); i++)
         usleep(5000);
     assert_true(atomic_load(workers_full(n->workers)));
     usleep(300000); /* one more try */
@@ -258,7 +169,7 @@ static void check_no_space(bool room_comes)
     assert_int_equal(put(&other, "refused", "x", false), ERR_NO_SPACE);
     assert_false(workers_failed(n->workers));
     if (room_comes) fault_reset();
-    for (int i = 0; room_comes && i < 1000 && !atomic_load(&one.done); i++)
+    for (int i = 0; room_comes && i < 6000 && !atomic_load(&one.done); i++)
         usleep(5000);
     if (!room_comes) {
         ErrCode code = workers_close(n->workers, &err);
@@ -268,21 +179,14 @@ static void check_no_space(bool room_comes)
     fault_reset();
     assert_int_equal(one.code, room_comes ? OK : ERR_OUTCOME_UNKNOWN);
     if (room_comes) {
-        for (int i = 0; i < 1000 && atomic_load(workers_full(n->workers)); i++)
+        for (int i = 0; i < 6000 && atomic_load(workers_full(n->workers)); i++)
             usleep(5000);
         assert_int_equal(put(&other, "taken", "x", false), OK);
-        stop(n);
+        node_threads_stop(n);
     } else {
-        workers_free(n->workers);
-        service_free(n->service);
-        buckets_free(n->buckets);
-        store_free(n->store);
-        control_free(n->control);
-        disk_free(n->disk);
+        node_threads_free(n);
     }
-    wake_deinit(&one.submitter.wake);
-    wake_deinit(&other.wake);
-    tmp_dir_remove(n->dir);
+    node_threads_deinit(n);
 }
 
 static void test_no_space(void **state)

@@ -67,7 +67,7 @@ static void test_polls_first(void **state)
     assert_int_equal(kit->cas_count, 0);
     replica_kit_pass(kit, MSG_POLL, A, B);
     Message polled = *kit->bag[1];
-    polled.from_incarnation++;
+    polled.from_incarnation--;
     replica_kit_deliver(kit, &polled); /* another life of B */
     assert_int_equal(kit->cas_count, 0);
     replica_kit_pass(kit, MSG_POLLED, B, A);
@@ -132,6 +132,7 @@ static void test_does_not_yield_to_one_out_of_sync(void **state)
     assert_int_equal(kit->cas_count, 1);
 }
 
+/* Out of sync, A stands only if it is longer than every member in sync that a fence quorum has. */
 static void test_only_who_is_in_sync_stands(void **state)
 {
     ReplicaKit *kit = *state;
@@ -139,13 +140,83 @@ static void test_only_who_is_in_sync_stands(void **state)
     row.isr = 6;
     replica_kit_set_row(kit, &row);
     replica_kit_stand(kit, A);
+    replica_kit_pass(kit, MSG_POLL, A, B);
+    replica_kit_pass(kit, MSG_POLLED, B, A); /* B may stand, with the same log */
     assert_int_equal(replica_kit_role(kit, A), ROLE_FOLLOWER);
-    assert_int_equal(kit->bag_len, 0);
+    assert_int_equal(kit->cas_count, 0);
+    replica_kit_settle(kit);
     row.elr = 1; /* ... or may be elected: it is in sync with itself then */
     replica_kit_set_row(kit, &row);
     stand_to_cas(kit, A);
     assert_int_equal(kit->cas[0].asked.isr, 7);
     assert_int_equal(kit->cas[0].asked.elr, 0);
+}
+
+/* B, which alone is in sync and up, lacks what C has, and C would never vote for it; C is out of
+ * sync. Nobody could ever stand (docs/decisions/0010). */
+static void test_longest_of_a_fence_quorum_stands(void **state)
+{
+    UNUSED(state);
+    ReplicaKit *kit = replica_kit_new(
+        &(ReplicaKitOptions){.seed = 6, .members = 3, .min_isr = 2, .configs = true});
+    stand_to_cas(kit, A);
+    replica_kit_settle(kit);
+    assert_true(replica_kit_append(kit, A));
+    replica_kit_lose(kit, MSG_APPEND, A, B);
+    replica_kit_settle(kit);
+    replica_kit_stop(kit, A, 0);
+    ShardConfig row = kit->row;
+    row.isr = 2;
+    replica_kit_set_row(kit, &row);
+    replica_kit_stand(kit, B);
+    replica_kit_settle(kit);
+    assert_int_equal(replica_kit_role(kit, B), ROLE_CANDIDATE);
+    replica_kit_stand(kit, C);
+    replica_kit_settle(kit);
+    assert_int_equal(replica_kit_role(kit, C), ROLE_STARTING);
+    assert_int_equal(kit->row.isr, 4); /* too few: START waits until B has it and is in sync */
+    replica_kit_tick(kit, C);
+    replica_kit_settle(kit);
+    assert_int_equal(replica_kit_role(kit, C), ROLE_PRIMARY);
+    assert_int_equal(kit->row.isr, 6);
+    assert_int_equal(replica_commit_lsn(replica_kit_replica(kit, C)), kit->members[C].log_len);
+    assert_string_equal(kit->wrong, "");
+    replica_kit_free(kit);
+}
+
+/* The row names A only; the CONFIG that made B a member is committed, and B has an entry behind it
+ * that A lost with its page cache: A can't be elected without B's vote, and B stands by its log. */
+static void test_named_by_the_log_stands(void **state)
+{
+    UNUSED(state);
+    ReplicaKit *kit = replica_kit_new(
+        &(ReplicaKitOptions){.seed = 6, .members = 2, .min_isr = 1, .configs = true});
+    stand_to_cas(kit, A);
+    replica_kit_settle(kit);
+    replica_kit_tick(kit, A); /* B is told of the commit */
+    replica_kit_settle(kit);
+    Lsn committed = replica_commit_lsn(replica_kit_replica(kit, A));
+    assert_int_equal(replica_commit_lsn(replica_kit_replica(kit, B)), committed);
+    assert_true(replica_kit_append(kit, A));
+    assert_true(replica_kit_pass(kit, MSG_APPEND, A, B));
+    replica_kit_store_all(kit, B);
+    replica_kit_stop(kit, A, 0);
+    assert_true(kit->members[B].log_len > kit->members[A].log_len);
+    ShardConfig row = kit->row; /* as it was before, and not swapped yet */
+    row.member_count = 1;
+    row.isr = 1;
+    replica_kit_set_row(kit, &row);
+    replica_kit_start(kit, A);
+    replica_kit_stand(kit, A);
+    replica_kit_settle(kit);
+    assert_int_not_equal(replica_kit_role(kit, A), ROLE_PRIMARY);
+    replica_kit_stand(kit, B);
+    replica_kit_settle(kit);
+    assert_int_equal(replica_kit_role(kit, B), ROLE_PRIMARY);
+    assert_int_equal(kit->row.member_count, 2);
+    assert_true(replica_commit_lsn(replica_kit_replica(kit, B)) > committed + 1);
+    assert_string_equal(kit->wrong, "");
+    replica_kit_free(kit);
 }
 
 /* isr −= old primary, which goes into elr only if too few are left. */
@@ -288,7 +359,7 @@ static void test_votes_of_another_time(void **state)
     Message rows[5] = {good, good, good, good, good};
     rows[0].granted = false;
     rows[1].term = 0;
-    rows[2].from_incarnation++;
+    rows[2].from_incarnation--;
     rows[3].from = (Uuid){{9}};
     rows[4].from = kit->members[A].root;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -365,6 +436,8 @@ int main(void)
         TEST(test_yields_to_a_longer_log),
         TEST(test_does_not_yield_to_one_out_of_sync),
         TEST(test_only_who_is_in_sync_stands),
+        TEST(test_longest_of_a_fence_quorum_stands),
+        TEST(test_named_by_the_log_stands),
         TEST(test_old_primary_leaves),
         TEST(test_refused_steps_down),
         TEST(test_unknown_steps_down),

@@ -363,6 +363,60 @@ static void test_backlog_bytes(void **state)
     }
 }
 
+static void submit_racer(Fixture *f, Racer *racer, Str body)
+{
+    Mutation *m = &racer->m;
+    mutation_init(m, MUTATION_CREATE);
+    m->bucket = STR("files");
+    m->inline_body = body;
+    m->size = body.len;
+    m->digest = sha256_of(body.ptr, body.len);
+    m->done = racer_done;
+    m->ctx = racer;
+    racer->done = false;
+    engine_submit(f->kit.engine, m);
+}
+
+static void tick_after(Fixture *f, uint64_t seconds)
+{
+    EngineHealth none[ENGINE_ROOTS_MAX] = {{0}};
+    f->kit.clock.boot_ns += seconds * UINT64_C(1000000000);
+    engine_tick(f->kit.engine, none);
+}
+
+/* The log takes nothing, as when it has no room: who waits for it is told so in the end, and what
+ * was told to be unknown may come. */
+static void test_late(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    char body[15000];
+    Racer racers[3];
+    node_kit_drop(&f->kit);
+    disk_sim_kill(f->disk);
+    NodeKitOptions options = small;
+    options.backlog_bytes_max = 20000;
+    assert_ok(node_kit_open(&f->kit, f->disk, &options, &err), &err);
+    assert_ok(node_kit_ready(&f->kit, &err), &err);
+    assert_ok(node_kit_apply(&f->kit, &err), &err);
+    random_bytes(1, body, sizeof body);
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++)
+        submit_racer(f, &racers[i], str_of(body, sizeof body));
+    tick_after(f, 19);
+    assert_false(racers[0].done || racers[1].done || racers[2].done);
+    tick_after(f, 1);
+    assert_true(racers[0].done && racers[1].done && racers[2].done);
+    assert_int_equal(racers[0].m.code, ERR_OUTCOME_UNKNOWN);
+    assert_int_equal(racers[1].m.code, ERR_OUTCOME_UNKNOWN);
+    assert_int_equal(racers[2].m.code, ERR_BUSY); /* it was never appended */
+    assert_int_equal(engine_in_flight(f->kit.engine), 0);
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++)
+        mutation_deinit(&racers[i].m);
+    node_kit_settle(&f->kit);
+    assert_ok(node_kit_apply(&f->kit, &err), &err);
+    assert_ok(node_kit_put(&f->kit, STR("files"), STR("next"), STR("x"), &err), &err);
+}
+
 /* The longest key, at the end of a page: the list goes on behind it. */
 static void test_list_longest_key(void **state)
 {
@@ -387,7 +441,7 @@ static void test_refuses_writes(void **state)
     Fixture *f = *state;
     Err err = {0};
     assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("one"), &err), &err);
-    engine_refuse_writes(f->kit.engine);
+    engine_root_refuses(f->kit.engine, 0);
     assert_true(engine_failed(f->kit.engine));
     assert_code(node_kit_put(&f->kit, STR("files"), STR("a"), STR("two"), &err), ERR_ROOT_FAILED,
                 NULL);
@@ -619,6 +673,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_times, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backlog_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list_longest_key, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,10 +204,16 @@ static void test_refused_at_the_door(void **state)
     VersionId version = {0};
     bool repeated = false;
     assert_code(send(f, MUTATION_PUT, "a", 1, 1, &repeated, &version), OK, NULL);
-    engine_set_full(f->kit.engine, true);
+    engine_set_room(f->kit.engine, PLACE_CLASS_STANDARD, 0);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
     assert_code(send(f, MUTATION_PUT, "a", 2, 1, &repeated, &version), ERR_NO_SPACE, NULL);
-    engine_set_full(f->kit.engine, false);
+    /* The body and all that is still in the log, once there and once where it is put. */
+    uint64_t needed = 2 * (store_backlog_bytes(f->kit.store) + strlen("body"));
+    engine_set_room(f->kit.engine, PLACE_CLASS_STANDARD, needed - 1);
+    assert_code(send(f, MUTATION_PUT, "a", 3, 1, &repeated, &version), ERR_NO_SPACE, NULL);
+    engine_set_room(f->kit.engine, PLACE_CLASS_STANDARD, needed);
+    assert_code(send(f, MUTATION_PUT, "b", 3, 1, &repeated, &version), OK, NULL);
+    engine_set_room(f->kit.engine, PLACE_CLASS_STANDARD, UINT64_MAX);
     for (unsigned number = 1; number <= 2; number++) {
         Mutation m;
         request(&m, MUTATION_PUT, "a", number, 1);

@@ -77,8 +77,11 @@ static ErrCode append(RebuildKit *kit, Entry *entry, Err *err)
     entry->record_id = id128_random(&kit->rng);
     entry->time_ms = 1700000000000 + rng_below(&kit->rng, 1000000);
     entry_seal(entry);
-    Record *record = NULL;
-    TRY(store_add(kit->store, entry, &record, err));
+    Sealed *sealed = NULL;
+    TRY(sealed_new(entry, &sealed, err));
+    Record *record = store_add(kit->store, sealed);
+    sealed_drop_body(sealed);
+    sealed_unref(sealed);
     TRY(store_log_append(kit->store, record, err));
     TRY(store_log_sync(kit->store, err));
     store_logged(kit->store, record);

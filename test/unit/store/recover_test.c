@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "disk/sim.h"
 #include "node_kit.h"
+#include "store/store_priv.h"
 
 static const NodeKitOptions small = {.seed = 3, .shards = 2};
 
@@ -280,6 +282,323 @@ static void test_commit_behind_the_end(void **state)
     expect_store_refuses(f, &root, "was committed but ends at");
 }
 
+/* --- tails that were cut, and replaced by others --- */
+
+#define CUT_SHARD shard_id(7, 7)
+
+typedef struct {
+    Disk *disk;
+    Store *store;
+    Rng rng;
+    ManualClock clock;
+    uint64_t opens;
+    Lsn last;
+    Term term;
+    Sha256 hashes[16]; /* of entries, by lsn */
+    Record *open[16];  /* not committed */
+} Tails;
+
+static ErrCode tails_open(Tails *t, Err *err)
+{
+    StoreOpened opened;
+    StoreOptions options = {.root = {.uuid = {{1}}, .incarnation = ++t->opens},
+                            .wal_segment_size = SEGMENT_SIZE_MIN,
+                            .pack_size = 64 * KIB,
+                            .chunk_size = (uint32_t)CHUNK_SIZE_MIN,
+                            .places = true,
+                            .clock = &t->clock.clock,
+                            .seed = t->opens};
+    return store_open(t->disk, &options, &t->store, &opened, err);
+}
+
+static void tails_start(Tails *t)
+{
+    Err err = {0};
+    *t = (Tails){.term = 1};
+    clock_manual_init(&t->clock, 1700000000000);
+    rng_init(&t->rng, 1);
+    assert_ok(disk_sim_new(1, &t->disk, &err), &err);
+    assert_ok(tails_open(t, &err), &err);
+}
+
+static void tails_stop(Tails *t)
+{
+    store_free(TAKE(t->store));
+    disk_sim_kill(t->disk);
+}
+
+static void tails_end(Tails *t)
+{
+    tails_stop(t);
+    disk_free(t->disk);
+}
+
+static void sync_log(Tails *t)
+{
+    Err err = {0};
+    assert_ok(store_log_sync(t->store, &err), &err);
+}
+
+/* Entries into the log, durable; not yet told to the store. */
+static void log_entries(Tails *t, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        Err err = {0};
+        Sealed *sealed = NULL;
+        Lsn lsn = t->last + 1;
+        Entry entry = {.op = OP_NOOP,
+                       .shard = CUT_SHARD,
+                       .term = t->term,
+                       .lsn = lsn,
+                       .prev_hash = t->hashes[t->last],
+                       .record_id = id128_random(&t->rng)};
+        entry_seal(&entry);
+        assert_ok(sealed_new(&entry, &sealed, &err), &err);
+        t->open[lsn] = store_add(t->store, sealed);
+        sealed_drop_body(sealed);
+        sealed_unref(sealed);
+        assert_ok(store_log_append(t->store, t->open[lsn], &err), &err);
+        t->hashes[lsn] = entry.checksum;
+        t->last = lsn;
+    }
+    sync_log(t);
+}
+
+/* The newest count of them are told to it. */
+static void take_over(Tails *t, unsigned count)
+{
+    for (Lsn lsn = t->last + 1 - count; lsn <= t->last; lsn++)
+        store_logged(t->store, t->open[lsn]);
+}
+
+static void add(Tails *t, unsigned count)
+{
+    log_entries(t, count);
+    take_over(t, count);
+}
+
+/* From lsn on all of it, into the index. */
+static void commit_and_apply(Tails *t, Lsn lsn)
+{
+    Err err = {0};
+    size_t applied = 0;
+    for (; lsn <= t->last; lsn++)
+        store_committed(t->store, t->open[lsn]);
+    assert_ok(store_apply(t->store, STORE_APPLY_BATCH, &applied, &err), &err);
+    assert_true(applied > 0);
+}
+
+static void cut_from(Tails *t, Lsn from, bool tell)
+{
+    Err err = {0};
+    Truncate truncate = {.shard = CUT_SHARD, .from = from, .term = 1, .hash = t->hashes[from - 1]};
+    Record *record = store_replayed(t->store, CUT_SHARD);
+    if (record == NULL) {
+        for (Lsn lsn = from; lsn <= t->last; lsn++)
+            store_cut(t->store, t->open[lsn]);
+    }
+    while (record != NULL) { /* after a restart the store has them */
+        Record *next = record->next;
+        if (record->entry.lsn >= from) store_cut(t->store, record);
+        record = next;
+    }
+    if (tell) assert_ok(store_log_truncate(t->store, &truncate, &err), &err);
+    sync_log(t);
+    t->last = from - 1;
+    t->term++;
+}
+
+static void expect_end(Tails *t)
+{
+    ReplicaState state;
+    store_replica_state(t->store, CUT_SHARD, &state);
+    assert_int_equal(state.last_lsn, t->last);
+    assert_int_equal(state.last_term, t->term);
+    assert_true(sha256_eq(&state.last_hash, &t->hashes[t->last]));
+    assert_true(store_replayed(t->store, CUT_SHARD) == NULL);
+}
+
+/* [1..4][5..7 void][TRUNCATE 5][5, 6 …]: the index has what replaced the tail by the time all of
+ * that is replayed: up to within the void tail, at its end, and beyond. */
+static void test_index_above_a_cut(void **state)
+{
+    UNUSED(state);
+    for (unsigned replacing = 1; replacing <= 4; replacing++) {
+        Tails t;
+        Err err = {0};
+        tails_start(&t);
+        add(&t, 4);
+        commit_and_apply(&t, 1);
+        add(&t, 3);
+        cut_from(&t, 5, true);
+        add(&t, replacing);
+        commit_and_apply(&t, 5);
+        for (unsigned i = 0; i < 2; i++) { /* the same from the log that a start left */
+            tails_stop(&t);
+            assert_ok(tails_open(&t, &err), &err);
+            expect_end(&t);
+        }
+        tails_end(&t);
+    }
+}
+
+/* A segment begins between the void tail and its TRUNCATE: its CHECKPOINT says that the log had
+ * come to 7. Later the log before it is given up. */
+static void test_index_below_a_void_checkpoint(void **state)
+{
+    UNUSED(state);
+    for (unsigned cut_log = 0; cut_log < 2; cut_log++) {
+        Tails t;
+        Err err = {0};
+        tails_start(&t);
+        add(&t, 4);
+        commit_and_apply(&t, 1);
+        add(&t, 3);
+        tails_stop(&t);
+        assert_ok(tails_open(&t, &err), &err);
+        cut_from(&t, 5, true);
+        add(&t, 1);
+        commit_and_apply(&t, 5);
+        if (cut_log == 1) assert_ok(store_checkpoint(t.store, &err), &err);
+        tails_stop(&t);
+        assert_ok(tails_open(&t, &err), &err);
+        expect_end(&t);
+        tails_end(&t);
+    }
+}
+
+/* Without a TRUNCATE such a log is damaged. */
+static void test_tail_that_nothing_voids(void **state)
+{
+    UNUSED(state);
+    Tails t;
+    Err err = {0};
+    tails_start(&t);
+    add(&t, 4);
+    commit_and_apply(&t, 1);
+    add(&t, 3);
+    cut_from(&t, 5, false);
+    add(&t, 2);
+    commit_and_apply(&t, 5);
+    tails_stop(&t);
+    assert_code(tails_open(&t, &err), ERR_CORRUPT, &err);
+    assert_non_null(strstr(err_text(&err), "lsn 6 is not the entry that index.db has applied"));
+    disk_free(t.disk);
+}
+
+/* What voids the tail of shard, of which lsn 4 is the last that counts. */
+static void append_void(Tails *t, bool is_reset)
+{
+    Err err = {0};
+    Truncate truncate = {.shard = CUT_SHARD, .from = 5, .term = 1, .hash = t->hashes[4]};
+    ReplicaState base = {.shard = CUT_SHARD, .last_lsn = 9, .last_term = 2};
+    if (is_reset)
+        assert_ok(store_log_reset(t->store, &base, &err), &err);
+    else
+        assert_ok(store_log_truncate(t->store, &truncate, &err), &err);
+    sync_log(t);
+    store_voided(t->store, CUT_SHARD);
+}
+
+static uint64_t first_segment(Tails *t)
+{
+    WalStats stats;
+    wal_stats(store_wal(t->store), &stats);
+    return stats.first_segment;
+}
+
+/* As after a batch of another shard. */
+static void checkpoint(Tails *t)
+{
+    Err err = {0};
+    t->store->dirty = true;
+    assert_ok(store_checkpoint(t->store, &err), &err);
+}
+
+/* [1..4][5..7] CHECKPOINT: 5 to 7 were cut, or are to be by a snapshot, and a kill comes before
+ * that is in the log. The next start needs them, since the CHECKPOINT says that the log had come
+ * to 7. in_flight: the log writer had them yet when they were cut. */
+static void kill_before_void(Tails *t, bool is_reset, bool in_flight)
+{
+    Err err = {0};
+    tails_start(t);
+    add(t, 4);
+    commit_and_apply(t, 1);
+    log_entries(t, 3);
+    if (!in_flight) take_over(t, 3);
+    assert_ok(wal_rotate(store_wal(t->store), &err), &err);
+    for (Lsn lsn = 5; lsn <= 7; lsn++)
+        store_cut(t->store, t->open[lsn]);
+    if (is_reset) store_reset(t->store, CUT_SHARD, 9);
+    checkpoint(t);
+    if (in_flight) take_over(t, 3);
+    checkpoint(t);
+    tails_stop(t);
+}
+
+/* Found by sim_roots, seed 503. */
+static void test_log_waits_for_void(void **state)
+{
+    UNUSED(state);
+    for (unsigned i = 0; i < 4; i++) {
+        Tails t;
+        Err err = {0};
+        kill_before_void(&t, (i & 1) != 0, (i & 2) != 0);
+        assert_ok(tails_open(&t, &err), &err);
+        const Record *record = store_replayed(t.store, CUT_SHARD);
+        for (Lsn lsn = 5; lsn <= 7; lsn++, record = record->next) {
+            assert_non_null(record);
+            assert_int_equal(record->entry.lsn, lsn);
+        }
+        assert_null(record);
+        tails_end(&t);
+    }
+}
+
+/* The same with a log that does not wait. */
+static void test_log_cut_before_void(void **state)
+{
+    UNUSED(state);
+    for (unsigned i = 0; i < 4; i++) {
+        Tails t;
+        Err err = {0};
+        fault_plant("log-cut-before-void", true);
+        kill_before_void(&t, (i & 1) != 0, (i & 2) != 0);
+        fault_plant("log-cut-before-void", false);
+        assert_code(tails_open(&t, &err), ERR_CORRUPT, &err);
+        assert_non_null(strstr(err_text(&err), "the log begins behind lsn 7"));
+        disk_free(t.disk);
+    }
+}
+
+/* As soon as it is there, they are given up. */
+static void test_log_is_cut_behind_void(void **state)
+{
+    UNUSED(state);
+    for (unsigned is_reset = 0; is_reset < 2; is_reset++) {
+        Tails t;
+        Err err = {0};
+        tails_start(&t);
+        add(&t, 4);
+        commit_and_apply(&t, 1);
+        add(&t, 3);
+        assert_ok(wal_rotate(store_wal(t.store), &err), &err);
+        for (Lsn lsn = 5; lsn <= 7; lsn++)
+            store_cut(t.store, t.open[lsn]);
+        if (is_reset == 1) store_reset(t.store, CUT_SHARD, 9);
+        append_void(&t, is_reset == 1);
+        checkpoint(&t);
+        assert_int_equal(first_segment(&t), 2);
+        tails_stop(&t);
+        assert_ok(tails_open(&t, &err), &err);
+        ReplicaState found;
+        store_replica_state(t.store, CUT_SHARD, &found);
+        assert_int_equal(found.last_lsn, is_reset == 1 ? 9 : 4);
+        assert_int_equal(found.incomplete, is_reset == 1);
+        tails_end(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +611,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_log_rolled_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keys_that_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_commit_behind_the_end, setup, teardown),
+        cmocka_unit_test(test_index_above_a_cut),
+        cmocka_unit_test(test_index_below_a_void_checkpoint),
+        cmocka_unit_test(test_tail_that_nothing_voids),
+        cmocka_unit_test(test_log_waits_for_void),
+        cmocka_unit_test(test_log_cut_before_void),
+        cmocka_unit_test(test_log_is_cut_behind_void),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,38 @@ static void escapes_strings(void **state)
     }
 }
 
+/* Every byte at every place of a text longer than what is looked at at once: written as it is
+ * written alone, with what stands beside it. */
+static void escapes_at_every_place(void **state)
+{
+    UNUSED(state);
+    enum { LEN = 19 };
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char c = (char)byte;
+        AUTO_BUF(alone, 64);
+        JsonWriter w;
+        json_writer_init(&w, &alone);
+        json_write_str(&w, str_of(&c, 1));
+        assert_ok(json_writer_end(&w, NULL), NULL);
+        for (size_t at = 0; at < LEN; at++) {
+            char text[LEN];
+            char wanted[64];
+            memset(text, 'x', LEN);
+            text[at] = c;
+            int len = snprintf(wanted, sizeof wanted, "\"%.*s%.*s%.*s\"", (int)at,
+                               "xxxxxxxxxxxxxxxxxxx", (int)alone.len - 2,
+                               (const char *)alone.data + 1, (int)(LEN - 1 - at),
+                               "xxxxxxxxxxxxxxxxxxx");
+            AUTO_BUF(out, 64);
+            json_writer_init(&w, &out);
+            json_write_str(&w, str_of(text, LEN));
+            assert_ok(json_writer_end(&w, NULL), NULL);
+            assert_str(buf_str(&out), wanted);
+            assert_int_equal(out.len, len);
+        }
+    }
+}
+
 static void tells_that_it_did_not_fit(void **state)
 {
     UNUSED(state);
@@ -189,6 +221,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_values),
         cmocka_unit_test(escapes_strings),
+        cmocka_unit_test(escapes_at_every_place),
         cmocka_unit_test(tells_that_it_did_not_fit),
         cmocka_unit_test(asserts_that_all_is_closed),
         cmocka_unit_test(parses_strictly),

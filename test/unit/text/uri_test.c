@@ -100,6 +100,19 @@ static void encodes(void **state)
     assert_code(uri_encode(&small, URI_ENCODE_ALL, raw, NULL), ERR_TOO_BIG, NULL);
 }
 
+static void sees_needless_escapes(void **state)
+{
+    UNUSED(state);
+    static const char *const needless[] = {"%61cl", "a%63l", "ac%6C", "ac%6c",
+                                           "%2D",   "%7e",   "%%61"};
+    static const char *const others[] = {"",   "acl", "%20", "a%2Fb", "%C3%A4",
+                                         "%6", "%",   "%zz", "%25"};
+    for (size_t i = 0; i < ARRAY_LEN(needless); i++)
+        assert_true(uri_needless(str_from_cstr(needless[i])));
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_false(uri_needless(str_from_cstr(others[i])));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -107,6 +120,7 @@ int main(void)
         cmocka_unit_test(splits_queries),
         cmocka_unit_test(finds_parameters),
         cmocka_unit_test(encodes),
+        cmocka_unit_test(sees_needless_escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,34 +1,14 @@
 #include "testing.h"
-#include "wal_kit.h"
+#include "wal_fixture.h"
 
 #include "base/thread.h"
 #include "disk/sim.h"
 #include <stdatomic.h>
 #include <stdio.h>
 
-typedef struct {
-    Kit kit;
-    Disk *disk;
-    Err err;
-} Fixture;
-
 static int setup(void **state)
 {
-    Fixture *fixture = mem_new(sizeof *fixture);
-    assert_ok(disk_sim_new(1, &fixture->disk, &fixture->err), &fixture->err);
-    kit_init(&fixture->kit, fixture->disk, 1);
-    fixture->kit.options.spares = 4;
-    assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *fixture = *state;
-    kit_deinit(&fixture->kit);
-    disk_free(fixture->disk);
-    mem_free(fixture);
+    *state = wal_fixture_new(4);
     return 0;
 }
 
@@ -46,7 +26,7 @@ static ErrCode read_record(Wal *wal, const KitRecord *record, Buf *buf, Err *err
 /* All records, over more segments than descriptors are kept, before and after a restart. */
 static void test_all(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Kit *kit = &fixture->kit;
     AUTO_BUF(buf, MIB);
     for (unsigned i = 0; i < 90; i++) {
@@ -66,7 +46,7 @@ static void test_all(void **state)
 
 static void test_refusals(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Kit *kit = &fixture->kit;
     Err *err = &fixture->err;
     AUTO_BUF(buf, MIB);
@@ -121,7 +101,7 @@ static ErrCode read_through(Wal *wal, WalWindow *window, const KitRecord *record
 /* A stretch holds no more than was durable when it was read, and what it holds outlives a cut. */
 static void test_window(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Kit *kit = &fixture->kit;
     Err *err = &fixture->err;
     WalWindow window;
@@ -154,7 +134,7 @@ static void test_window(void **state)
 /* One bad record does not hide its neighbours. */
 static void test_window_damage(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Kit *kit = &fixture->kit;
     Err *err = &fixture->err;
     WalWindow window;
@@ -199,7 +179,7 @@ static void reader_run(void *arg)
 /* Reading while segments are cut and their files written again: right bytes or ERR_NOT_FOUND. */
 static void test_read_while_cut(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Kit *kit = &fixture->kit;
     Err *err = &fixture->err;
     Thread thread = {0};
@@ -224,11 +204,11 @@ static void test_read_while_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_all, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_window, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_window_damage, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_read_while_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_refusals, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_window, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_window_damage, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_read_while_cut, setup, wal_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

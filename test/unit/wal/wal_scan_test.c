@@ -1,5 +1,5 @@
 #include "testing.h"
-#include "wal_kit.h"
+#include "wal_fixture.h"
 
 #include "base/crc.h"
 #include "base/fault.h"
@@ -7,34 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A log on a simulated disk, and copies of it to damage. */
-typedef struct {
-    Kit kit;
-    Disk *disk;
-    Err err;
-} Fixture;
-
-static int setup(void **state)
-{
-    Fixture *fixture = mem_new(sizeof *fixture);
-    assert_ok(disk_sim_new(1, &fixture->disk, &fixture->err), &fixture->err);
-    kit_init(&fixture->kit, fixture->disk, 1);
-    assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *fixture = *state;
-    fault_reset();
-    kit_deinit(&fixture->kit);
-    disk_free(fixture->disk);
-    mem_free(fixture);
-    return 0;
-}
-
-static void append_many(Fixture *fixture, unsigned count, size_t len)
+static void append_many(WalFixture *fixture, unsigned count, size_t len)
 {
     for (unsigned i = 0; i < count; i++) {
         assert_ok(kit_append(&fixture->kit, (ShardId)(i % 3), len + i, &fixture->err),
@@ -55,7 +28,7 @@ static Disk *copy_of(Disk *disk)
 }
 
 /* Opens the log of disk as a Kit of its own; *kit is to be deinitialized in any case. */
-static ErrCode open_copy(Fixture *fixture, Disk *disk, Kit *kit)
+static ErrCode open_copy(WalFixture *fixture, Disk *disk, Kit *kit)
 {
     kit_init(kit, disk, 1);
     kit->options.incarnation = 100;
@@ -63,7 +36,7 @@ static ErrCode open_copy(Fixture *fixture, Disk *disk, Kit *kit)
 }
 
 /* The log on disk is refused with code, the message holds text, and nothing has changed. */
-static void assert_refused(Fixture *fixture, Disk *disk, ErrCode code, const char *text)
+static void assert_refused(WalFixture *fixture, Disk *disk, ErrCode code, const char *text)
 {
     Kit kit;
     uint64_t before = disk_sim_fingerprint(disk);
@@ -80,7 +53,7 @@ static void assert_refused(Fixture *fixture, Disk *disk, ErrCode code, const cha
     kit_deinit(&kit);
 }
 
-static void assert_opens(Fixture *fixture, Disk *disk)
+static void assert_opens(WalFixture *fixture, Disk *disk)
 {
     Kit kit;
     assert_ok(open_copy(fixture, disk, &kit), &fixture->err);
@@ -96,7 +69,7 @@ static void path_of(uint64_t id, bool active, char path[DISK_PATH_MAX])
     assert_in_range(len, 1, DISK_PATH_MAX - 1);
 }
 
-static SegmentHeader header_of(Fixture *fixture, Disk *disk, const char *path)
+static SegmentHeader header_of(WalFixture *fixture, Disk *disk, const char *path)
 {
     uint8_t block[SEGMENT_HEADER_LEN];
     SegmentHeader header;
@@ -108,7 +81,7 @@ static SegmentHeader header_of(Fixture *fixture, Disk *disk, const char *path)
     return header;
 }
 
-static void write_at(Fixture *fixture, Disk *disk, const char *path, uint64_t offset,
+static void write_at(WalFixture *fixture, Disk *disk, const char *path, uint64_t offset,
                      const void *data, size_t len)
 {
     AUTO(File, disk_close) file = NULL;
@@ -119,7 +92,7 @@ static void write_at(Fixture *fixture, Disk *disk, const char *path, uint64_t of
 
 /* A log of several closed segments and an active one, attested to its end, of which *end is where
  * the ATTEST record stands; its Wal is freed. The active segment is the one returned. */
-static uint64_t attested_log(Fixture *fixture, uint64_t *end)
+static uint64_t attested_log(WalFixture *fixture, uint64_t *end)
 {
     append_many(fixture, 60, 2500);
     assert_ok(kit_attest(&fixture->kit, &fixture->err), &fixture->err);
@@ -134,7 +107,7 @@ static uint64_t attested_log(Fixture *fixture, uint64_t *end)
 /* Sampled bits everywhere in an attested log: each found and named, and nothing changed. */
 static void test_damage_attested(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     uint64_t active_end;
     uint64_t active = attested_log(fixture, &active_end);
     AUTO(Disk, disk_free) sound = copy_of(fixture->disk);
@@ -158,7 +131,7 @@ static void test_damage_attested(void **state)
 static void test_zeros_attested(void **state)
 {
     static const uint8_t zeros[65536];
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     uint64_t end;
     attested_log(fixture, &end);
     for (uint64_t from = 8192; from < end; from += 4096) {
@@ -183,7 +156,7 @@ static void test_zeros_attested(void **state)
 /* What the ATTEST record is for: without it damage in the last batch passes for a torn tail. */
 static void test_last_batch(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     append_many(fixture, 3, 100);
     WalStats stats;
     wal_stats(fixture->kit.wal, &stats);
@@ -211,7 +184,7 @@ static void test_last_batch(void **state)
 /* Damage in the last batch, which nothing attests: torn, kept aside, and the rest is there. */
 static void test_torn(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     append_many(fixture, 7, 2500);
     WalStats stats;
     wal_stats(fixture->kit.wal, &stats);
@@ -251,7 +224,7 @@ static void test_torn(void **state)
 /* A clean end in a recycled file, whose stale frames go on behind it, is not torn. */
 static void test_recycled_is_clean(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Kit *kit = &fixture->kit;
     kit->options.spares = 4;
     assert_ok(kit_open(kit, &fixture->err), &fixture->err);
@@ -292,7 +265,7 @@ static void test_headers(void **state)
         {PREV_SHORT, 2, ERR_CORRUPT, "segment_2.wal: the header at offset 0 does not follow"},
         {INCARNATION, 1, ERR_CORRUPT, "segment_2.wal: the header at offset 0 does not follow"},
     };
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     uint64_t end;
     attested_log(fixture, &end);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -319,12 +292,12 @@ static void test_headers(void **state)
     }
 }
 
-static void rename_in(Fixture *fixture, Disk *disk, const char *from, const char *to)
+static void rename_in(WalFixture *fixture, Disk *disk, const char *from, const char *to)
 {
     assert_ok(disk_rename_durable(disk, from, to, &fixture->err), &fixture->err);
 }
 
-static void copy_file(Fixture *fixture, Disk *disk, const char *from, const char *to)
+static void copy_file(WalFixture *fixture, Disk *disk, const char *from, const char *to)
 {
     AUTO(char, mem_free) data = NULL;
     size_t len;
@@ -334,7 +307,7 @@ static void copy_file(Fixture *fixture, Disk *disk, const char *from, const char
 
 static void test_names(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     uint64_t end;
     uint64_t active = attested_log(fixture, &end);
     char path[DISK_PATH_MAX];
@@ -403,7 +376,7 @@ static void test_sound_frames(void **state)
         {FRAME_TRUNCATE, STR_INIT("short"), ERR_CORRUPT, "truncation of 5 bytes"},
         {FRAME_ENTRY, STR_INIT("no entry"), ERR_CORRUPT, "wal.active: offset"},
     };
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     append_many(fixture, 1, 10);
     WalStats stats;
     wal_stats(fixture->kit.wal, &stats);
@@ -434,7 +407,7 @@ static void test_sound_frames(void **state)
 /* An entry whose frame is right and whose body is not: damage, wherever it stands. */
 static void test_entry_is_verified(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     uint8_t bytes[ENTRY_HEADER_LEN + 5];
     Entry entry = {.op = OP_CREATE,
                    .term = 1,
@@ -459,15 +432,19 @@ static void test_entry_is_verified(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_damage_attested, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_zeros_attested, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_last_batch, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_torn, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_recycled_is_clean, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_headers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_names, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_sound_frames, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_entry_is_verified, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damage_attested, wal_fixture_setup,
+                                        wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_zeros_attested, wal_fixture_setup,
+                                        wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_last_batch, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_torn, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_recycled_is_clean, wal_fixture_setup,
+                                        wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_headers, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_names, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_sound_frames, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_entry_is_verified, wal_fixture_setup,
+                                        wal_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 #include "testing.h"
-#include "wal_kit.h"
+#include "wal_fixture.h"
 
 #include "base/fault.h"
 #include "disk/sim.h"
@@ -7,41 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct {
-    Kit kit;
-    Disk *disk;
-    Err err;
-} Fixture;
-
 static int setup(void **state)
 {
-    Fixture *fixture = mem_new(sizeof *fixture);
-    assert_ok(disk_sim_new(1, &fixture->disk, &fixture->err), &fixture->err);
-    kit_init(&fixture->kit, fixture->disk, 1);
-    fixture->kit.options.spares = 2;
-    assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
-    *state = fixture;
+    *state = wal_fixture_new(2);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    Fixture *fixture = *state;
-    fault_reset();
-    kit_deinit(&fixture->kit);
-    disk_free(fixture->disk);
-    mem_free(fixture);
-    return 0;
-}
-
-static WalStats stats_of(Fixture *fixture)
-{
-    WalStats stats;
-    wal_stats(fixture->kit.wal, &stats);
-    return stats;
-}
-
-static void fill_segments(Fixture *fixture, unsigned count)
+static void fill_segments(WalFixture *fixture, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         assert_ok(kit_append(&fixture->kit, 0, 100, &fixture->err), &fixture->err);
@@ -49,7 +21,7 @@ static void fill_segments(Fixture *fixture, unsigned count)
     }
 }
 
-static bool exists(Fixture *fixture, const char *path)
+static bool exists(WalFixture *fixture, const char *path)
 {
     DiskStat stat;
     assert_ok(disk_stat(fixture->disk, path, &stat, &fixture->err), &fixture->err);
@@ -65,14 +37,14 @@ static ErrCode count_spare(void *ctx, const char *name, bool is_dir, Err *err)
     return OK;
 }
 
-static unsigned spare_files(Fixture *fixture)
+static unsigned spare_files(WalFixture *fixture)
 {
     unsigned count = 0;
     assert_ok(disk_list(fixture->disk, "", count_spare, &count, &fixture->err), &fixture->err);
     return count;
 }
 
-static void assert_reopens(Fixture *fixture)
+static void assert_reopens(WalFixture *fixture)
 {
     assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
     const char *wrong = kit_verify(&fixture->kit, &fixture->kit.model);
@@ -81,13 +53,13 @@ static void assert_reopens(Fixture *fixture)
 
 static void test_rotation_names(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     fill_segments(fixture, 2);
     assert_true(exists(fixture, "wal.active"));
     assert_true(exists(fixture, "wal.segments/segment_1.wal"));
     assert_true(exists(fixture, "wal.segments/segment_2.wal"));
     assert_false(exists(fixture, "wal.segments/segment_3.wal"));
-    WalStats stats = stats_of(fixture);
+    WalStats stats = wal_fixture_stats(fixture);
     assert_int_equal(stats.first_segment, 1);
     assert_int_equal(stats.active_segment, 3);
     assert_int_equal(stats.segment_bytes, 3 * SEGMENT_SIZE_MIN);
@@ -99,14 +71,14 @@ static void test_rotation_names(void **state)
 
 static void test_cut_recycles(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     fill_segments(fixture, 4);
     assert_true(wal_needs_spare(fixture->kit.wal));
     assert_ok(kit_cut(&fixture->kit, 4, &fixture->err), &fixture->err);
     assert_false(exists(fixture, "wal.segments/segment_3.wal"));
     assert_true(exists(fixture, "wal.segments/segment_4.wal"));
     assert_int_equal(spare_files(fixture), 2); /* the third was unlinked */
-    assert_int_equal(stats_of(fixture).spares, 2);
+    assert_int_equal(wal_fixture_stats(fixture).spares, 2);
     assert_false(wal_needs_spare(fixture->kit.wal));
     /* No header is left in them. */
     AUTO(char, mem_free) data = NULL;
@@ -123,7 +95,7 @@ static void test_cut_recycles(void **state)
     assert_reopens(fixture);
     /* The active segment is never cut. */
     assert_ok(kit_cut(&fixture->kit, UINT64_MAX, &fixture->err), &fixture->err);
-    WalStats stats = stats_of(fixture);
+    WalStats stats = wal_fixture_stats(fixture);
     assert_int_equal(stats.first_segment, stats.active_segment);
     assert_reopens(fixture);
 }
@@ -131,16 +103,16 @@ static void test_cut_recycles(void **state)
 /* What a burst left is given back, but for what is made beforehand anyway. */
 static void test_trim(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     fixture->kit.options.recycled = 6;
     assert_reopens(fixture);
     fill_segments(fixture, 9);
-    uint64_t active = stats_of(fixture).active_segment;
+    uint64_t active = wal_fixture_stats(fixture).active_segment;
     assert_ok(kit_cut(&fixture->kit, active - 1, &fixture->err), &fixture->err);
     assert_int_equal(spare_files(fixture), 6);
     assert_ok(wal_trim_spares(fixture->kit.wal, &fixture->err), &fixture->err);
     assert_int_equal(spare_files(fixture), 2);
-    assert_int_equal(stats_of(fixture).spares, 2);
+    assert_int_equal(wal_fixture_stats(fixture).spares, 2);
     assert_ok(wal_trim_spares(fixture->kit.wal, &fixture->err), &fixture->err);
     assert_int_equal(spare_files(fixture), 2);
     fill_segments(fixture, 3);
@@ -150,11 +122,11 @@ static void test_trim(void **state)
 /* Cutting keeps up to `recycled`, though only `spares` are made beforehand. */
 static void test_cut_recycles_more(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     fixture->kit.options.recycled = 3;
     assert_reopens(fixture);
     fill_segments(fixture, 6);
-    uint64_t active = stats_of(fixture).active_segment;
+    uint64_t active = wal_fixture_stats(fixture).active_segment;
     assert_ok(kit_cut(&fixture->kit, active - 1, &fixture->err), &fixture->err);
     assert_int_equal(spare_files(fixture), 3);
     assert_false(wal_needs_spare(fixture->kit.wal));
@@ -171,13 +143,13 @@ static void test_cut_recycles_more(void **state)
 
 static void test_giant(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     assert_ok(kit_append(&fixture->kit, 0, 100, &fixture->err), &fixture->err);
     assert_ok(kit_append(&fixture->kit, 1, 500000, &fixture->err), &fixture->err);
-    assert_int_equal(stats_of(fixture).active_segment, 2);
-    assert_true(stats_of(fixture).segment_bytes > SEGMENT_SIZE_MIN + 500000);
+    assert_int_equal(wal_fixture_stats(fixture).active_segment, 2);
+    assert_true(wal_fixture_stats(fixture).segment_bytes > SEGMENT_SIZE_MIN + 500000);
     assert_ok(kit_append(&fixture->kit, 0, 5000, &fixture->err), &fixture->err);
-    assert_int_equal(stats_of(fixture).active_segment, 3); /* it has one of its own */
+    assert_int_equal(wal_fixture_stats(fixture).active_segment, 3); /* it has one of its own */
     assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
     assert_reopens(fixture);
     assert_int_equal(fixture->kit.replayed.count, 3);
@@ -189,7 +161,7 @@ static void test_giant(void **state)
 
 static void test_prepare(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     for (unsigned i = 0; i < 4; i++) {
         assert_int_equal(wal_needs_spare(fixture->kit.wal), i < 2);
         assert_ok(wal_prepare_spare(fixture->kit.wal, &fixture->err), &fixture->err);
@@ -212,7 +184,7 @@ static void test_adopt(void **state)
         {"wal.spare.8", SEGMENT_SIZE_MIN / 2, false}, /* a crash inside its making */
         {"wal.spare.9", 2 * SEGMENT_SIZE_MIN, false}, /* of another size */
     };
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     wal_free(TAKE(fixture->kit.wal));
     AUTO_BUF(bytes, MIB);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -240,7 +212,7 @@ static void test_adopt(void **state)
 /* A full disk refuses the append; when there is space again, it goes on. */
 static void test_no_space(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     assert_ok(kit_append(&fixture->kit, 0, 30000, &fixture->err), &fixture->err);
     disk_sim_set_faults(fixture->disk, &(SimDiskFaults){.capacity = 128 * KIB});
     ErrCode code = OK;
@@ -277,7 +249,7 @@ static void test_failures(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (i > 0) assert_int_equal(setup(state), 0);
-        Fixture *fixture = *state;
+        WalFixture *fixture = *state;
         Kit *kit = &fixture->kit;
         fill_segments(fixture, 2);
         assert_ok(wal_prepare_spare(kit->wal, &fixture->err), &fixture->err);
@@ -297,22 +269,22 @@ static void test_failures(void **state)
                     &fixture->err);
         disk_sim_crash(fixture->disk);
         assert_reopens(fixture);
-        if (i + 1 < ARRAY_LEN(rows)) assert_int_equal(teardown(state), 0);
+        if (i + 1 < ARRAY_LEN(rows)) assert_int_equal(wal_fixture_teardown(state), 0);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rotation_names, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cut_recycles, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cut_recycles_more, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_giant, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_prepare, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rotation_names, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_cut_recycles, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_trim, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_cut_recycles_more, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_giant, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_prepare, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_adopt, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_no_space, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_failures, setup, wal_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,36 +1,11 @@
 #include "testing.h"
-#include "wal_kit.h"
+#include "wal_fixture.h"
 
 #include "disk/sim.h"
 #include <string.h>
 
-typedef struct {
-    Kit kit;
-    Disk *disk;
-    Err err;
-} Fixture;
-
-static int setup(void **state)
-{
-    Fixture *fixture = mem_new(sizeof *fixture);
-    assert_ok(disk_sim_new(1, &fixture->disk, &fixture->err), &fixture->err);
-    kit_init(&fixture->kit, fixture->disk, 1);
-    assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *fixture = *state;
-    kit_deinit(&fixture->kit);
-    disk_free(fixture->disk);
-    mem_free(fixture);
-    return 0;
-}
-
 /* What opening makes of the log, from the records or, after a rotation, from the CHECKPOINT. */
-static ReplicaState reopened(Fixture *fixture, ShardId shard, bool rotate)
+static ReplicaState reopened(WalFixture *fixture, ShardId shard, bool rotate)
 {
     Kit *kit = &fixture->kit;
     if (rotate) {
@@ -46,7 +21,7 @@ static ReplicaState reopened(Fixture *fixture, ShardId shard, bool rotate)
     return state;
 }
 
-static void append_entry(Fixture *fixture, Entry *entry)
+static void append_entry(WalFixture *fixture, Entry *entry)
 {
     uint8_t bytes[1024];
     Enc enc = enc_of(bytes, sizeof bytes);
@@ -61,7 +36,7 @@ static void append_entry(Fixture *fixture, Entry *entry)
 
 static void test_tail(void **data)
 {
-    Fixture *fixture = *data;
+    WalFixture *fixture = *data;
     for (unsigned rotate = 0; rotate < 2; rotate++) {
         Entry entry = {.op = OP_START, .shard = 5, .term = 3 + rotate, .lsn = 11 + rotate};
         append_entry(fixture, &entry);
@@ -80,7 +55,7 @@ static void test_tail(void **data)
 /* An entry logged again for a stalled shard does not move the tail back. */
 static void test_logged_again(void **data)
 {
-    Fixture *fixture = *data;
+    WalFixture *fixture = *data;
     Entry old = {.op = OP_NOOP, .shard = 1, .term = 2, .lsn = 4};
     Entry new = {.op = OP_NOOP, .shard = 1, .term = 2, .lsn = 5};
     append_entry(fixture, &old);
@@ -91,7 +66,7 @@ static void test_logged_again(void **data)
     assert_true(sha256_eq(&state.last_hash, &new.checksum));
 }
 
-static void promise(Fixture *fixture, Term term, uint8_t vote, Str config, Lsn config_lsn)
+static void promise(WalFixture *fixture, Term term, uint8_t vote, Str config, Lsn config_lsn)
 {
     ReplicaState state = {
         .shard = 2,
@@ -106,7 +81,7 @@ static void promise(Fixture *fixture, Term term, uint8_t vote, Str config, Lsn c
 
 static void test_promises(void **data)
 {
-    Fixture *fixture = *data;
+    WalFixture *fixture = *data;
     for (unsigned rotate = 0; rotate < 2; rotate++) {
         Term base = 10 * (rotate + 1);
         promise(fixture, base, 1, STR("members"), base);
@@ -141,7 +116,7 @@ static void test_promises(void **data)
 
 static void test_config_entry(void **data)
 {
-    Fixture *fixture = *data;
+    WalFixture *fixture = *data;
     AUTO_BUF(attrs, 1024);
     assert_ok(attr_set(&attrs, ATTR_CONFIG, STR("three members"), &fixture->err), &fixture->err);
     Entry entry = {.op = OP_CONFIG, .shard = 3, .term = 1, .lsn = 8, .attrs = buf_str(&attrs)};
@@ -156,9 +131,44 @@ static void test_config_entry(void **data)
     }
 }
 
+/* The CONFIG before the last one is known too, and holds again when the last one is cut. */
+static void test_config_before(void **data)
+{
+    WalFixture *fixture = *data;
+    for (Lsn lsn = 1; lsn <= 4; lsn++) {
+        AUTO_BUF(attrs, 1024);
+        Str said = lsn % 2 == 1 ? STR("odd") : STR("even, and longer");
+        assert_ok(attr_set(&attrs, ATTR_CONFIG, said, &fixture->err), &fixture->err);
+        Entry entry = {
+            .op = OP_CONFIG, .shard = 3, .term = 1, .lsn = lsn, .attrs = buf_str(&attrs)};
+        append_entry(fixture, &entry);
+    }
+    Truncate truncate = {.shard = 3, .from = 4, .term = 1, .hash = {{42}}};
+    for (unsigned rotate = 0; rotate < 2; rotate++) {
+        ReplicaState state = reopened(fixture, 3, rotate == 1);
+        assert_str(state.config, "even, and longer");
+        assert_int_equal(state.config_lsn, 4);
+        assert_str(state.before, "odd");
+        assert_int_equal(state.before_lsn, 3);
+    }
+    ReplicaState vote = {.shard = 3, .max_term = 9, .voted_for = {{3}}}; /* leaves them alone */
+    assert_ok(wal_append_state(fixture->kit.wal, &vote, &fixture->err), &fixture->err);
+    assert_int_equal(reopened(fixture, 3, false).before_lsn, 3);
+    assert_ok(wal_append_truncate(fixture->kit.wal, &truncate, &fixture->err), &fixture->err);
+    for (unsigned rotate = 0; rotate < 2; rotate++) {
+        ReplicaState state = reopened(fixture, 3, rotate == 1);
+        assert_str(state.config, "odd");
+        assert_int_equal(state.config_lsn, 3);
+        assert_int_equal(state.before_lsn, 0);
+    }
+    truncate.from = 2; /* below both that are known */
+    assert_ok(wal_append_truncate(fixture->kit.wal, &truncate, &fixture->err), &fixture->err);
+    assert_int_equal(reopened(fixture, 3, false).config_lsn, 0);
+}
+
 static void test_truncate(void **data)
 {
-    Fixture *fixture = *data;
+    WalFixture *fixture = *data;
     for (Lsn lsn = 1; lsn <= 6; lsn++) {
         Entry entry = {.op = OP_NOOP, .shard = 1, .term = lsn < 4 ? 1 : 2, .lsn = lsn};
         append_entry(fixture, &entry);
@@ -187,7 +197,7 @@ static void test_notes_and_order(void **data)
 {
     static const ShardId shards[] = {900, 3, 40000, 0, 7, 65535, 41};
     static const ShardId sorted[] = {0, 3, 7, 41, 900, 40000, 65535};
-    Fixture *fixture = *data;
+    WalFixture *fixture = *data;
     for (size_t i = 0; i < ARRAY_LEN(shards); i++) {
         wal_note(fixture->kit.wal, shards[i], 100 + shards[i], 50);
         wal_note(fixture->kit.wal, shards[i], 1, 1); /* never back */
@@ -207,12 +217,15 @@ static void test_notes_and_order(void **data)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_tail, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_logged_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_promises, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_config_entry, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_truncate, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_notes_and_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tail, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_logged_again, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_promises, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_config_entry, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_config_before, wal_fixture_setup,
+                                        wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_truncate, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_notes_and_order, wal_fixture_setup,
+                                        wal_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

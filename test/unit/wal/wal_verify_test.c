@@ -1,7 +1,7 @@
 /* Closed segments read again: damage is found where it is, and a segment that is cut meanwhile, or
  * bytes behind a segment's end, are none. */
 #include "testing.h"
-#include "wal_kit.h"
+#include "wal_fixture.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,18 +12,10 @@
 
 #define PIECE 10000 /* bytes of one call */
 
-typedef struct {
-    Kit kit;
-    Disk *disk;
-} Fixture;
-
 static int setup(void **state)
 {
-    Fixture *f = mem_new(sizeof *f);
+    WalFixture *f = wal_fixture_new(0);
     Err err = {0};
-    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
-    kit_init(&f->kit, f->disk, 1);
-    assert_ok(kit_open(&f->kit, &err), &err);
     for (unsigned i = 0; i < 300; i++) { /* small ones too: frames begin anywhere in a block */
         size_t len = i % 3 == 0 ? 2500 : i * 7 % 300;
         assert_ok(kit_append(&f->kit, (ShardId)(i % 3), len, &err), &err);
@@ -31,15 +23,6 @@ static int setup(void **state)
         if (i == 100) assert_ok(wal_rotate(f->kit.wal, &err), &err); /* ends before its size */
     }
     *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    kit_deinit(&f->kit);
-    disk_free(f->disk);
-    mem_free(f);
     return 0;
 }
 
@@ -52,7 +35,7 @@ typedef struct {
     char path[DISK_PATH_MAX];
 } Seen;
 
-static Seen verify_all(Fixture *f)
+static Seen verify_all(WalFixture *f)
 {
     Seen seen = {.segments = 0};
     uint64_t from = 0;
@@ -78,7 +61,7 @@ static Seen verify_all(Fixture *f)
     }
 }
 
-static uint64_t closed_segments(Fixture *f)
+static uint64_t closed_segments(WalFixture *f)
 {
     WalStats stats;
     wal_stats(f->kit.wal, &stats);
@@ -87,7 +70,7 @@ static uint64_t closed_segments(Fixture *f)
 
 static void test_whole(void **state)
 {
-    Fixture *f = *state;
+    WalFixture *f = *state;
     Err err = {0};
     assert_true(closed_segments(f) >= 4);
     Seen seen = verify_all(f);
@@ -106,7 +89,7 @@ static void test_whole(void **state)
 /* Every flipped bit before the end is found, in its segment and not behind its byte. */
 static void test_flipped(void **state)
 {
-    Fixture *f = *state;
+    WalFixture *f = *state;
     Rng rng;
     rng_init(&rng, 3);
     for (unsigned i = 0; i < 300; i++) {
@@ -148,7 +131,7 @@ static uint64_t next_padding(Str segment, uint64_t from)
 static void test_padding(void **state)
 {
     static const char path[] = "wal.segments/segment_1.wal";
-    Fixture *f = *state;
+    WalFixture *f = *state;
     AUTO(char, mem_free) text = NULL;
     size_t len = 0;
     Err err = {0};
@@ -167,10 +150,45 @@ static void test_padding(void **state)
     }
 }
 
+/* The zeros that end a batch where no frame has room are looked at, too. Batches of one record, 8
+ * bytes longer each time, end everywhere in the last bytes of a block. */
+static void test_zeros_behind_a_batch(void **state)
+{
+    static const char path[] = "wal.segments/segment_%u.wal";
+    WalFixture *f = *state;
+    AUTO(char, mem_free) text = NULL;
+    size_t len = 0;
+    unsigned found = 0;
+    Err err = {0};
+    assert_ok(wal_rotate(f->kit.wal, &err), &err);
+    unsigned segment = (unsigned)closed_segments(f) + 1;
+    for (size_t size = 0; size < 8 * FRAME_LEN; size += 8) {
+        assert_ok(kit_append(&f->kit, 0, WAL_BLOCK - 7 * FRAME_LEN + size, &err), &err);
+        assert_ok(kit_sync(&f->kit, &err), &err);
+    }
+    assert_ok(wal_rotate(f->kit.wal, &err), &err);
+    char name[64];
+    snprintf(name, sizeof name, path, segment);
+    assert_ok(disk_read_file(f->disk, name, SEGMENT_SIZE_MIN, &text, &len, &err), &err);
+    for (size_t end = WAL_BLOCK; end <= len; end += WAL_BLOCK) {
+        size_t zeros = 0;
+        while (zeros < WAL_BLOCK && text[end - 1 - zeros] == 0)
+            zeros++;
+        if (zeros < 8 || zeros >= FRAME_LEN) continue;
+        found++;
+        assert_ok(disk_sim_flip(f->disk, name, end * 8 - 1, &err), &err);
+        if (verify_all(f).damaged != 1)
+            fail_msg("%u zeros before %u", (unsigned)zeros, (unsigned)end);
+        assert_ok(disk_sim_flip(f->disk, name, end * 8 - 1, &err), &err);
+    }
+    assert_true(found > 0);
+    assert_int_equal(verify_all(f).damaged, 0);
+}
+
 /* Behind the place where the next segment says that it ended nothing is read. */
 static void test_behind_the_end(void **state)
 {
-    Fixture *f = *state;
+    WalFixture *f = *state;
     Err err = {0};
     unsigned unread = 0;
     for (uint64_t id = 1; id <= closed_segments(f); id++) {
@@ -186,7 +204,7 @@ static void test_behind_the_end(void **state)
 
 static void test_missing(void **state)
 {
-    Fixture *f = *state;
+    WalFixture *f = *state;
     Err err = {0};
     assert_ok(disk_unlink(f->disk, "wal.segments/segment_2.wal", &err), &err);
     Seen seen = verify_all(f);
@@ -200,7 +218,7 @@ static void test_missing(void **state)
 static void test_not_opened(void **state)
 {
     static const int errnos[] = {EIO, EACCES};
-    Fixture *f = *state;
+    WalFixture *f = *state;
     for (size_t i = 0; i < ARRAY_LEN(errnos); i++) {
         fault_arm("disk.open", errnos[i], 2, false);
         Seen seen = verify_all(f);
@@ -216,7 +234,7 @@ static void test_not_opened(void **state)
 /* Want of file numbers says nothing of the segment: asked again later. */
 static void test_no_file_numbers(void **state)
 {
-    Fixture *f = *state;
+    WalFixture *f = *state;
     AUTO(WalVerify, wal_verify_free) verify = NULL;
     Err err = {0};
     fault_arm("disk.open", EMFILE, 1, false);
@@ -229,7 +247,7 @@ static void test_no_file_numbers(void **state)
 /* Cut while it is read, and even written again: nobody's damage. */
 static void test_cut_meanwhile(void **state)
 {
-    Fixture *f = *state;
+    WalFixture *f = *state;
     AUTO(WalVerify, wal_verify_free) verify = NULL;
     Err err = {0};
     bool done = false;
@@ -248,14 +266,15 @@ static void test_cut_meanwhile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_flipped, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_padding, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_behind_the_end, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_not_opened, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_file_numbers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cut_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_whole, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_flipped, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_padding, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_zeros_behind_a_batch, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_behind_the_end, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_missing, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_not_opened, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_no_file_numbers, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_cut_meanwhile, setup, wal_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

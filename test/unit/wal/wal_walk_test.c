@@ -1,25 +1,16 @@
 /* Walking a log over its damage: against wal_open(), which must refuse exactly where the walk finds
  * damage, and against what was appended: every record but the damaged ones is given. */
 #include "testing.h"
-#include "wal_kit.h"
+#include "wal_fixture.h"
 
 #include "disk/sim.h"
 #include "wal/wal_walk.h"
 #include <stdio.h>
 #include <string.h>
 
-typedef struct {
-    Kit kit;
-    Disk *disk;
-    Err err;
-} Fixture;
-
 static int setup(void **state)
 {
-    Fixture *fixture = mem_new(sizeof *fixture);
-    assert_ok(disk_sim_new(1, &fixture->disk, &fixture->err), &fixture->err);
-    kit_init(&fixture->kit, fixture->disk, 1);
-    assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
+    WalFixture *fixture = wal_fixture_new(0);
     for (unsigned i = 0; i < 60; i++) {
         assert_ok(kit_append(&fixture->kit, (ShardId)(i % 3), 2500, &fixture->err), &fixture->err);
         if (i % 3 == 2) assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
@@ -27,15 +18,6 @@ static int setup(void **state)
     assert_ok(kit_attest(&fixture->kit, &fixture->err), &fixture->err);
     wal_free(TAKE(fixture->kit.wal));
     *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *fixture = *state;
-    kit_deinit(&fixture->kit);
-    disk_free(fixture->disk);
-    mem_free(fixture);
     return 0;
 }
 
@@ -76,7 +58,7 @@ static ErrCode on_bad(void *ctx, const WalBad *bad, Err *err)
     return OK;
 }
 
-static Seen walk(Fixture *fixture, Disk *disk, const char *in, uint64_t at)
+static Seen walk(WalFixture *fixture, Disk *disk, const char *in, uint64_t at)
 {
     Seen seen = {.in = in, .at = at};
     WalWalkOptions options = {
@@ -97,7 +79,7 @@ static Disk *copy_of(Disk *disk)
     return copy;
 }
 
-static ErrCode opens(Fixture *fixture, Disk *disk)
+static ErrCode opens(WalFixture *fixture, Disk *disk)
 {
     Kit kit;
     AUTO(Disk, disk_free) copy = copy_of(disk);
@@ -110,7 +92,7 @@ static ErrCode opens(Fixture *fixture, Disk *disk)
 
 static void test_clean(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Seen seen = walk(fixture, fixture->disk, NULL, 0);
     assert_int_equal(seen.damages, 0);
     assert_int_equal(seen.torn, 0);
@@ -127,7 +109,7 @@ static void test_clean(void **state)
  * one record at most. */
 static void test_flips(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     uint64_t refused = 0;
     uint64_t segments = walk(fixture, fixture->disk, NULL, 0).walked.segments;
     for (uint64_t id = 1; id <= segments; id++) {
@@ -154,7 +136,7 @@ static void test_flips(void **state)
 /* A cut file, and one that is gone. */
 static void test_cuts(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     static const char *const paths[] = {"wal.active", "wal.segments/segment_2.wal"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         for (uint64_t size = 0; size < 65536; size += 7177) {
@@ -181,7 +163,7 @@ static void test_cuts(void **state)
 static void test_zeros(void **state)
 {
     static const uint8_t zeros[65536];
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     Seen sound = walk(fixture, fixture->disk, NULL, 0);
     for (uint64_t from = 8192; from < sound.walked.end.offset; from += 4096) {
         AUTO(Disk, disk_free) disk = copy_of(fixture->disk);
@@ -202,10 +184,10 @@ static void test_zeros(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_clean, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_flips, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cuts, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_zeros, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clean, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_flips, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_cuts, setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_zeros, setup, wal_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

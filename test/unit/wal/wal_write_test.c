@@ -1,51 +1,18 @@
 #include "testing.h"
-#include "wal_kit.h"
+#include "wal_fixture.h"
 
 #include "base/fault.h"
 #include "disk/sim.h"
 #include <errno.h>
 #include <string.h>
 
-typedef struct {
-    Kit kit;
-    Disk *disk;
-    Err err;
-} Fixture;
-
-static int setup(void **state)
-{
-    Fixture *fixture = mem_new(sizeof *fixture);
-    assert_ok(disk_sim_new(1, &fixture->disk, &fixture->err), &fixture->err);
-    kit_init(&fixture->kit, fixture->disk, 1);
-    assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *fixture = *state;
-    fault_reset();
-    kit_deinit(&fixture->kit);
-    disk_free(fixture->disk);
-    mem_free(fixture);
-    return 0;
-}
-
-static WalStats stats_of(Fixture *fixture)
-{
-    WalStats stats;
-    wal_stats(fixture->kit.wal, &stats);
-    return stats;
-}
-
-static void append(Fixture *fixture, size_t len)
+static void append(WalFixture *fixture, size_t len)
 {
     assert_ok(kit_append(&fixture->kit, 0, len, &fixture->err), &fixture->err);
 }
 
 /* The frame at offset of the active segment; its payload is not kept. */
-static Frame frame_at(Fixture *fixture, uint64_t offset)
+static Frame frame_at(WalFixture *fixture, uint64_t offset)
 {
     static uint8_t bytes[SEGMENT_SIZE_MIN];
     Frame frame;
@@ -61,13 +28,13 @@ static Frame frame_at(Fixture *fixture, uint64_t offset)
 /* Whatever its records' lengths, a batch is whole blocks, and its padding chains. */
 static void test_padding(void **state)
 {
-    Fixture *fixture = *state;
-    uint64_t before = stats_of(fixture).durable.offset;
+    WalFixture *fixture = *state;
+    uint64_t before = wal_fixture_stats(fixture).durable.offset;
     for (size_t len = 3600; len < 3820; len += 4) {
-        WalPos at = stats_of(fixture).durable;
+        WalPos at = wal_fixture_stats(fixture).durable;
         append(fixture, len);
         assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
-        WalPos end = stats_of(fixture).durable;
+        WalPos end = wal_fixture_stats(fixture).durable;
         assert_int_equal(end.offset % WAL_BLOCK, 0);
         if (end.segment != at.segment) continue;
         size_t total = frame_total(ENTRY_HEADER_LEN + len);
@@ -77,7 +44,7 @@ static void test_padding(void **state)
             assert_int_equal(frame_at(fixture, at.offset + total).kind, FRAME_PAD);
         }
     }
-    assert_true(stats_of(fixture).active_segment > 3 && before == 8192);
+    assert_true(wal_fixture_stats(fixture).active_segment > 3 && before == 8192);
     assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
     assert_null(kit_verify(&fixture->kit, &fixture->kit.model));
 }
@@ -85,16 +52,16 @@ static void test_padding(void **state)
 /* One write and one sync a batch; nothing without records; no byte is written twice. */
 static void test_one_sync(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     disk_sim_stop_at(fixture->disk, UINT64_MAX);
-    uint64_t syncs = stats_of(fixture).syncs;
+    uint64_t syncs = wal_fixture_stats(fixture).syncs;
     for (unsigned i = 0; i < 20; i++)
         append(fixture, 100);
     assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
     assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
     assert_int_equal(disk_sim_op_count(fixture->disk), 2);
-    assert_int_equal(stats_of(fixture).syncs, syncs + 1);
-    assert_int_equal(stats_of(fixture).appended, 20);
+    assert_int_equal(wal_fixture_stats(fixture).syncs, syncs + 1);
+    assert_int_equal(wal_fixture_stats(fixture).appended, 20);
     /* What was acknowledged is in no sector that the next batch writes: none is pending then. */
     append(fixture, 10);
     disk_sim_stop_at(fixture->disk, 1);
@@ -104,29 +71,29 @@ static void test_one_sync(void **state)
 
 static void test_attest(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     assert_false(wal_needs_attest(fixture->kit.wal));
     append(fixture, 100);
-    WalPos at = stats_of(fixture).durable;
+    WalPos at = wal_fixture_stats(fixture).durable;
     assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
     assert_true(wal_needs_attest(fixture->kit.wal));
-    assert_true(wal_pos_cmp(stats_of(fixture).attested, at) == 0);
-    WalPos end = stats_of(fixture).durable;
+    assert_true(wal_pos_cmp(wal_fixture_stats(fixture).attested, at) == 0);
+    WalPos end = wal_fixture_stats(fixture).durable;
     assert_ok(kit_attest(&fixture->kit, &fixture->err), &fixture->err);
     assert_false(wal_needs_attest(fixture->kit.wal));
-    assert_true(wal_pos_cmp(stats_of(fixture).attested, end) == 0);
+    assert_true(wal_pos_cmp(wal_fixture_stats(fixture).attested, end) == 0);
     assert_int_equal(frame_at(fixture, end.offset).kind, FRAME_ATTEST);
     /* Once is enough. */
-    end = stats_of(fixture).durable;
+    end = wal_fixture_stats(fixture).durable;
     assert_ok(kit_attest(&fixture->kit, &fixture->err), &fixture->err);
-    assert_true(wal_pos_cmp(stats_of(fixture).durable, end) == 0);
+    assert_true(wal_pos_cmp(wal_fixture_stats(fixture).durable, end) == 0);
     /* In a full segment the next CHECKPOINT does it. */
     append(fixture, SEGMENT_SIZE_MIN - end.offset - FRAME_LEN - ENTRY_HEADER_LEN);
     assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
-    assert_int_equal(stats_of(fixture).durable.offset, SEGMENT_SIZE_MIN);
+    assert_int_equal(wal_fixture_stats(fixture).durable.offset, SEGMENT_SIZE_MIN);
     assert_ok(kit_attest(&fixture->kit, &fixture->err), &fixture->err);
-    assert_int_equal(stats_of(fixture).active_segment, 2);
-    assert_int_equal(stats_of(fixture).attested.offset, SEGMENT_SIZE_MIN);
+    assert_int_equal(wal_fixture_stats(fixture).active_segment, 2);
+    assert_int_equal(wal_fixture_stats(fixture).attested.offset, SEGMENT_SIZE_MIN);
     assert_false(wal_needs_attest(fixture->kit.wal));
 }
 
@@ -135,8 +102,8 @@ static void test_fsyncgate(void **state)
 {
     static const char *const points[] = {"disk.write", "disk.sync", "wal.batch"};
     for (size_t i = 0; i < ARRAY_LEN(points); i++) {
-        if (i > 0) assert_int_equal(setup(state), 0);
-        Fixture *fixture = *state;
+        if (i > 0) assert_int_equal(wal_fixture_setup(state), 0);
+        WalFixture *fixture = *state;
         Kit *kit = &fixture->kit;
         append(fixture, 500);
         assert_ok(kit_sync(kit, &fixture->err), &fixture->err);
@@ -145,7 +112,7 @@ static void test_fsyncgate(void **state)
         assert_code(kit_sync(kit, &fixture->err), ERR_IO, &fixture->err);
         fault_reset();
         assert_true(wal_failed(kit->wal));
-        assert_true(stats_of(fixture).failed);
+        assert_true(wal_fixture_stats(fixture).failed);
         ReplicaState vote = {.shard = 1, .max_term = 1};
         Truncate truncate = {.shard = 1, .from = 1};
         assert_code(kit_append(kit, 0, 10, &fixture->err), ERR_ROOT_FAILED, &fixture->err);
@@ -159,29 +126,29 @@ static void test_fsyncgate(void **state)
         AUTO_BUF(buf, MIB);
         Str payload;
         assert_ok(wal_read(kit->wal, record->pos, record->len, &buf, &payload, NULL), NULL);
-        if (i + 1 < ARRAY_LEN(points)) assert_int_equal(teardown(state), 0);
+        if (i + 1 < ARRAY_LEN(points)) assert_int_equal(wal_fixture_teardown(state), 0);
     }
 }
 
 /* More than one batch may hold goes out early, and is durable then. */
 static void test_large_batches(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     fixture->kit.options.segment_size = 16 * MIB;
     assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
     for (unsigned i = 0; i < 100; i++)
         append(fixture, INLINE_MAX);
-    assert_int_equal(stats_of(fixture).syncs, 1);
+    assert_int_equal(wal_fixture_stats(fixture).syncs, 1);
     assert_ok(kit_sync(&fixture->kit, &fixture->err), &fixture->err);
-    assert_int_equal(stats_of(fixture).syncs, 2);
-    assert_int_equal(stats_of(fixture).active_segment, 2);
+    assert_int_equal(wal_fixture_stats(fixture).syncs, 2);
+    assert_int_equal(wal_fixture_stats(fixture).active_segment, 2);
     assert_ok(kit_open(&fixture->kit, &fixture->err), &fixture->err);
     assert_null(kit_verify(&fixture->kit, &fixture->kit.model));
 }
 
 static void test_too_big(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     AUTO(void, mem_free) bytes = NULL;
     Entry entry = {.op = OP_NOOP, .lsn = 1};
     WalPos pos = {7, 7};
@@ -198,7 +165,7 @@ static void test_too_big(void **state)
 /* Without memory for the batch the append is refused, and nothing else is lost. */
 static void test_no_memory(void **state)
 {
-    Fixture *fixture = *state;
+    WalFixture *fixture = *state;
     append(fixture, 100);
     fault_arm("mem.take", ENOMEM, 1, true);
     ErrCode code = kit_append(&fixture->kit, 0, 300000, &fixture->err);
@@ -215,13 +182,14 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_padding, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_one_sync, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_attest, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fsyncgate, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_large_batches, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_too_big, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_padding, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_one_sync, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_attest, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_fsyncgate, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_large_batches, wal_fixture_setup,
+                                        wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_too_big, wal_fixture_setup, wal_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory, wal_fixture_setup, wal_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

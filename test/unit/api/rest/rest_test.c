@@ -17,20 +17,31 @@ typedef struct {
     Buffers *buffers;
     Rest *rest;
     HttpServer *server;
-    AuthKey key;
+    AccessKey key;
+    Keys *keys;
 } Door;
 
-static int open_door(void **state)
+static int open_door_for(void **state, const char *origins)
 {
     Door *d = mem_new(sizeof *d);
     Err err = {0};
     uint8_t random[KEY_RANDOM_LEN] = {7};
-    key_generate(random, &d->key.key);
-    d->key.rights = RIGHTS_ALL & ~(unsigned)RIGHT_ADMIN;
+    AccessKey root;
+    key_generate(random, &root);
+    d->keys = keys_new(&root);
+    random[0] = 8; /* a key that may do everything but administrate */
+    random[40] = 8;
+    key_generate(random, &d->key);
+    KeyRecord record = {.secret = str_from_cstr(d->key.secret),
+                        .label = STR("user"),
+                        .grants = {{GRANT_READ | GRANT_WRITE, STR("*"), {NULL, 0}}},
+                        .grant_count = 1};
+    keys_put(d->keys, str_from_cstr(d->key.id), &record);
     assert_ok(loop_open(0, &d->loop, &err), &err);
     assert_ok(loop_start(d->loop, &err), &err);
     assert_ok(buffers_open(2, BUFFERS_SIZE_DEFAULT, &d->buffers, &err), &err);
-    RestOptions rest = {.keys = {.keys = &d->key, .count = 1},
+    RestOptions rest = {.keys = d->keys,
+                        .cors_origins = origins,
                         .loop_count = 1,
                         .buffers = d->buffers,
                         .clock = clock_real()};
@@ -47,12 +58,28 @@ static int open_door(void **state)
     return 0;
 }
 
+static int open_door(void **state)
+{
+    return open_door_for(state, "");
+}
+
+static int open_to_two_origins(void **state)
+{
+    return open_door_for(state, "https://a.example,http://b.example:8080");
+}
+
+static int open_to_all_origins(void **state)
+{
+    return open_door_for(state, "*");
+}
+
 static int close_door(void **state)
 {
     Door *d = *state;
     http_server_close(d->server);
     loop_close(d->loop);
     rest_free(d->rest);
+    keys_free(d->keys);
     buffers_close(d->buffers);
     mem_free(d);
     return 0;
@@ -121,7 +148,7 @@ static void test_waits_for_service(void **state)
     char key[KEY_TEXT_LEN + 1];
     char header[128];
     char out[8192];
-    key_text(&d->key.key, key);
+    key_text(&d->key, key);
     snprintf(header, sizeof header, "Authorization: Bearer %s", key);
     static const char *const what[] = {
         "GET /v1/buckets", "GET /v1/files?bucket=files", "PUT /v1/buckets/files/files/x",
@@ -135,8 +162,14 @@ static void test_waits_for_service(void **state)
     }
     ask(d, "GET /v1/admin/status", header, out);
     assert_answer(out, 403, "\"code\":\"forbidden\"");
-    ask(d, "GET /metrics", header, out); /* without a key it is open, this key wants more */
-    assert_answer(out, 403, "\"code\":\"forbidden\"");
+    ask(d, "GET /metrics", header, out); /* may list everything: what buckets hold is no secret */
+    assert_answer(out, 200, "http_server_request_duration_seconds");
+    char *last = &header[strlen(header) - 1]; /* which keys there are is not known yet */
+    char was = *last;
+    *last = was == 'x' ? 'y' : 'x';
+    ask(d, "GET /v1/buckets", header, out);
+    assert_answer(out, 503, "\"code\":\"not-ready\"");
+    *last = was;
     ask(d, "GET /metrics", "Authorization: Bearer x", out);
     assert_answer(out, 401, "\"code\":\"unauthenticated\"");
     ask(d, "PATCH /v1/buckets", header, out);
@@ -148,6 +181,90 @@ static void test_waits_for_service(void **state)
 }
 
 /* Memory that fails anywhere on the way is told, and nothing ends by it. */
+#define ASKS "\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: "
+#define A_FILE "OPTIONS /v1/buckets/files/files/a%2Fb"
+
+static void test_origins(void **state)
+{
+    static const char *const listed[] = {"https://a.example", "http://b.example:8080"};
+    static const char *const others[] = {"https://a.example.evil",
+                                         "https://a.exampl",
+                                         "null",
+                                         "https://A.example",
+                                         "http://a.example",
+                                         "*",
+                                         "https://a.example,http://b.example:8080",
+                                         ""};
+    Door *d = *state;
+    char header[256];
+    char line[256];
+    char out[8192];
+    for (size_t i = 0; i < ARRAY_LEN(listed); i++) {
+        snprintf(header, sizeof header, "Origin: %s", listed[i]);
+        snprintf(line, sizeof line, "\r\nAccess-Control-Allow-Origin: %s\r\n", listed[i]);
+        ask(d, "GET /healthz", header, out);
+        assert_answer(out, 200, line);
+        assert_answer(out, 200, "\r\nVary: Origin\r\n");
+        assert_non_null(strstr(out, "ETag, Holdfast-File-Id, "));
+        assert_null(strstr(out, "Access-Control-Allow-Credentials"));
+        ask(d, "GET /v1/buckets", header, out); /* a refusal can be read, too */
+        assert_answer(out, 401, line);
+        snprintf(header, sizeof header, "Origin: %s" ASKS "authorization, holdfast-meta-a",
+                 listed[i]);
+        ask(d, A_FILE, header, out);
+        assert_answer(out, 204, line);
+        assert_answer(out, 204, "\r\nAccess-Control-Allow-Methods: GET, HEAD, PUT, DELETE");
+        assert_answer(out, 204,
+                      "\r\nAccess-Control-Allow-Headers: authorization, holdfast-meta-a\r\n");
+        assert_answer(out, 204, "\r\nVary: Origin, Access-Control-Request-Method, ");
+        ask(d, "OPTIONS /nothing", header, out);
+        assert_answer(out, 404, line);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        snprintf(header, sizeof header, "Origin: %s", others[i]);
+        ask(d, "GET /healthz", header, out);
+        assert_answer(out, 200, "\r\nVary: Origin\r\n");
+        assert_null(strstr(out, "Access-Control-"));
+        snprintf(header, sizeof header, "Origin: %s" ASKS "a", others[i]);
+        ask(d, A_FILE, header, out);
+        assert_answer(out, 401, "\"code\":\"unauthenticated\"");
+        assert_null(strstr(out, "Access-Control-Allow-"));
+    }
+    ask(d, "GET /healthz", "", out);
+    assert_answer(out, 200, "\r\nVary: Origin\r\n");
+    ask(d, "OPTIONS /healthz", "Origin: https://a.example", out); /* no question of a browser */
+    assert_answer(out, 405, "\r\nAllow: GET, HEAD\r\n");
+    ask(d, A_FILE, "Origin: https://a.example" ASKS "a\"b", out);
+    assert_answer(out, 204, "");
+    assert_null(strstr(out, "Access-Control-Allow-Headers"));
+}
+
+static void test_any_origin(void **state)
+{
+    Door *d = *state;
+    char out[8192];
+    ask(d, "GET /healthz", "Origin: null", out);
+    assert_answer(out, 200, "\r\nAccess-Control-Allow-Origin: *\r\n");
+    assert_null(strstr(out, "\r\nVary"));
+    assert_null(strstr(out, "Credentials"));
+    ask(d, A_FILE, "Origin: https://x" ASKS "authorization", out);
+    assert_answer(out, 204, "\r\nAccess-Control-Allow-Origin: *\r\n");
+    ask(d, "GET /healthz", "", out); /* no page */
+    assert_null(strstr(out, "Access-Control-"));
+}
+
+static void test_no_origin(void **state)
+{
+    Door *d = *state;
+    char out[8192];
+    ask(d, "GET /healthz", "Origin: https://a.example", out);
+    assert_answer(out, 200, "");
+    assert_null(strstr(out, "Access-Control-"));
+    assert_null(strstr(out, "Vary"));
+    ask(d, A_FILE, "Origin: https://a.example" ASKS "a", out);
+    assert_answer(out, 401, "");
+}
+
 static void test_document(void **state)
 {
     UNUSED(state);
@@ -171,6 +288,9 @@ static void test_document(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_origins, open_to_two_origins, close_door),
+        cmocka_unit_test_setup_teardown(test_any_origin, open_to_all_origins, close_door),
+        cmocka_unit_test_setup_teardown(test_no_origin, open_door, close_door),
         cmocka_unit_test(test_document),
         cmocka_unit_test_setup_teardown(test_recovering, open_door, close_door),
         cmocka_unit_test_setup_teardown(test_waits_for_service, open_door, close_door),
