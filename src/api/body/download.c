@@ -16,12 +16,18 @@
 #include "api/body/download_priv.h"
 #include "base/log.h"
 
-#define AGAIN_MS 20 /* until memory is asked for again, in the middle of a file */
+/* Until memory is asked for again; before the first byte, which is refused in the end, ever later.
+ */
+#define AGAIN_MS 20
+#define AGAIN_MAX_MS 320
+#define FIRST_WAIT_MS 3000
 
 struct Download {
     DownloadOptions options;
     LoopWork work;
-    LoopTimer *again; /* memory was short; NULL: none */
+    LoopTimer *again;   /* memory was short; NULL: none */
+    uint64_t waited_ms; /* for the first byte */
+    uint64_t again_ms;  /* until it is asked for again */
     Extent *extents;
     Fill fill;
     Piece pieces[PIECES];
@@ -72,15 +78,26 @@ static void on_again(void *arg)
     step(d);
 }
 
+/* Memory is short. Slow clients hold most of it for a moment only, see give_back(): a file that is
+ * not begun waits for that, too, and is refused when it lasts. */
+static bool wait_for_memory(Download *d)
+{
+    uint64_t ms = AGAIN_MS;
+    if (!d->begun) {
+        if (d->waited_ms >= FIRST_WAIT_MS) return false;
+        ms = d->again_ms = d->again_ms == 0 ? AGAIN_MS : MIN(d->again_ms * 2, AGAIN_MAX_MS);
+        d->waited_ms += ms;
+    }
+    d->again = loop_timer_new(http_request_loop(d->options.req), ms, 0, on_again, d);
+    return true;
+}
+
 /* One piece was filled, or not. */
 static void have_filled(Download *d, ErrCode code, const Err *err)
 {
     if (code == OK) {
         d->next = (d->next + 1) % PIECES;
-    } else if (code == ERR_BUSY && d->begun) {
-        Loop *loop = http_request_loop(d->options.req);
-        d->again = loop_timer_new(loop, AGAIN_MS, 0, on_again, d);
-    } else {
+    } else if (code != ERR_BUSY || !wait_for_memory(d)) {
         d->code = code;
         d->err = *err;
     }
