@@ -71,7 +71,7 @@ static const struct {
     [METRIC_ROWS] = {METRIC_COUNTER, "holdfast_compared_rows_total",
                      "Files (versions) of a root's index that were compared with the other roots."},
     [METRIC_DIFFERENCES] = {METRIC_COUNTER, "holdfast_differences_total",
-                            "Files of a root's index that were not as the two others have them."},
+                            "Files of a root's index that were not as another root has them."},
     [METRIC_RIGHT] = {METRIC_COUNTER, "holdfast_differences_mended_total",
                       "Of these, those that were put right."},
 };
@@ -234,18 +234,16 @@ static bool on_applier(void *ctx, void (*fn)(void *arg), void *arg)
     return storage_root_run_on_applier(m->options.root, fn, arg);
 }
 
-static unsigned everywhere(void *ctx)
+/* As a MenderOptions has it, whose sources are the other roots in the order of their numbers. */
+static unsigned holders(void *ctx, unsigned class_number)
 {
     const Mending *m = ctx;
-    const ClassState *states = workers_states(m->options.workers);
-    unsigned count = m->options.source_count + 1;
-    unsigned mask = 0;
-    for (unsigned i = 0; i < CLASSES_MAX; i++) {
-        bool whole = atomic_load(&states[i].there) &&
-                     (unsigned)__builtin_popcount(atomic_load(&states[i].members)) == count;
-        mask |= (unsigned)whole << i;
-    }
-    return mask;
+    const ClassState *state = &workers_states(m->options.workers)[class_number];
+    if (!atomic_load(&state->there)) return 0;
+    unsigned members = atomic_load(&state->members);
+    unsigned own = m->options.number;
+    unsigned below = members & ((1U << own) - 1); /* numbers before the own one move up by one */
+    return (members >> own & 1) | below << 1 | (members & ~((2U << own) - 1));
 }
 
 static MenderOptions mender_options(Mending *m)
@@ -253,7 +251,7 @@ static MenderOptions mender_options(Mending *m)
     MenderOptions options = {.source_count = m->options.source_count,
                              .on_applier = on_applier,
                              .pace = pace,
-                             .everywhere = everywhere,
+                             .holders = holders,
                              .ctx = m};
     for (unsigned i = 0; i < options.source_count; i++)
         options.sources[i] = m->options.sources[i];
@@ -279,8 +277,8 @@ static void compare(Mending *m)
     ScrubStatus scrub;
     CompareStatus now;
     scrub_status(m->options.scrub, &scrub);
-    if (m->options.source_count < MEND_SOURCES_MAX || scrub.area != SCRUB_WAITING ||
-        scrub.pass == m->compared || !all_in_sync(m))
+    if (m->options.source_count == 0 || scrub.area != SCRUB_WAITING || scrub.pass == m->compared ||
+        !all_in_sync(m))
         return;
     m->compared = scrub.pass; /* what fails now is done behind the next one */
     MenderOptions options = mender_options(m);
@@ -293,8 +291,9 @@ static void compare(Mending *m)
     if (code == ERR_SHUTTING_DOWN) return;
     if (code != OK) LOG(WARN, "ledger.mending_failed", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
     LOG(INFO, "ledger.compared",
-        "rows=%" PRIu64 " differences=%" PRIu64 " mended=%" PRIu64 " unsettled=%" PRIu64, now.rows,
-        now.differences, now.mended, now.unsettled);
+        "rows=%" PRIu64 " differences=%" PRIu64 " mended=%" PRIu64 " undecided=%" PRIu64
+        " unsettled=%" PRIu64,
+        now.rows, now.differences, now.mended, now.undecided, now.unsettled);
 }
 
 /* --- the thread --- */

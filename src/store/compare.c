@@ -8,7 +8,7 @@
 #include "store/compare_priv.h"
 #include "store/mend_priv.h"
 
-#define ROOTS 3 /* the own one first */
+#define ROOTS (1 + MEND_SOURCES_MAX) /* at most, the own one first */
 #define RANGE_ROWS 512
 #define RANGE_ROWS_MAX (4 * RANGE_ROWS) /* of another root in the own one's range */
 #define ROW_BYTES 256                   /* what a row counts as, in all roots */
@@ -18,6 +18,7 @@
 typedef struct {
     size_t at; /* of the key in Range.keys */
     size_t len;
+    ShardId shard;
     Sha256 hash;
 } RangeRow;
 
@@ -31,12 +32,14 @@ typedef struct {
 
 /* A row as one root has it at some lsn of its shard. */
 typedef struct {
+    bool asked; /* else the root is not to have it */
     Lsn lsn;
     bool there;
     Sha256 hash;
 } Seen;
 
 struct Comparer {
+    unsigned count; /* of the roots */
     Store *stores[ROOTS];
     MenderOptions options;
     IndexReader *readers[ROOTS];
@@ -48,6 +51,7 @@ struct Comparer {
     _Atomic uint64_t rows;
     _Atomic uint64_t differences;
     _Atomic uint64_t mended;
+    _Atomic uint64_t undecided;
     _Atomic uint64_t unsettled;
 };
 
@@ -55,10 +59,11 @@ Comparer *comparer_new(Store *store, const MenderOptions *options)
 {
     Comparer *c = mem_new(sizeof *c);
     c->options = *options;
+    c->count = 1 + options->source_count;
     c->stores[0] = store;
     for (unsigned i = 0; i < options->source_count; i++)
         c->stores[1 + i] = options->sources[i];
-    for (unsigned i = 0; i < ROOTS; i++)
+    for (unsigned i = 0; i < c->count; i++)
         buf_init(&c->ranges[i].keys, RANGE_ROWS_MAX * ROW_KEY_MAX);
     c->mender = mender_new(store, options);
     buf_init(&c->value, ROW_VALUE_MAX);
@@ -74,7 +79,7 @@ Comparer *comparer_new(Store *store, const MenderOptions *options)
 void comparer_free(Comparer *c)
 {
     if (c == NULL) return;
-    for (unsigned i = 0; i < ROOTS; i++) {
+    for (unsigned i = 0; i < c->count; i++) {
         index_reader_free(c->readers[i]);
         buf_deinit(&c->ranges[i].keys);
     }
@@ -94,6 +99,7 @@ void comparer_status(const Comparer *c, CompareStatus *out)
     out->rows = atomic_load(&c->rows);
     out->differences = atomic_load(&c->differences);
     out->mended = atomic_load(&c->mended);
+    out->undecided = atomic_load(&c->undecided);
     out->unsettled = atomic_load(&c->unsettled);
 }
 
@@ -104,11 +110,12 @@ static ErrCode pace(Comparer *c, uint64_t bytes, Err *err)
 }
 
 /* Of all of a row but where its body stands. */
-static ErrCode hash_row(Comparer *c, Str value, Sha256 *out, Err *err)
+static ErrCode hash_row(Comparer *c, Str value, Sha256 *out, ShardId *shard, Err *err)
 {
     FileRow row;
     if (!file_row_decode(value, &row))
         return err_set(err, ERR_CORRUPT, "index.db: the row of a file is malformed");
+    *shard = file_id_shard(row.file);
     row.place = (PackPlace){0};
     buf_clear(&c->encoded);
     TRY(buf_reserve(&c->encoded, value.len + 64, err));
@@ -140,7 +147,7 @@ static ErrCode read_range(Comparer *c, unsigned i, Str from, Str to, size_t max,
         RangeRow *row = &range->rows[range->count++];
         *row = (RangeRow){.at = range->keys.len, .len = key.len};
         TRY(buf_append_str(&range->keys, key, err));
-        TRY(hash_row(c, value, &row->hash, err));
+        TRY(hash_row(c, value, &row->hash, &row->shard, err));
     }
     return OK;
 }
@@ -181,8 +188,9 @@ static ErrCode see(Comparer *c, unsigned i, ShardId shard, Str key, Seen *out, E
     Str at = {NULL, 0};
     Str value = {NULL, 0};
     AppliedRow row;
+    ShardId own;
     bool found = false;
-    *out = (Seen){.lsn = 0};
+    *out = (Seen){.asked = true};
     TRY(index_scan(c->readers[i], applied, &cursor, err));
     TRY(index_next(cursor, &at, &value, &found, err));
     if (found && str_eq(at, applied)) {
@@ -196,7 +204,7 @@ static ErrCode see(Comparer *c, unsigned i, ShardId shard, Str key, Seen *out, E
     if (!out->there) return OK;
     buf_clear(&c->value);
     TRY(buf_append_str(&c->value, value, err));
-    return hash_row(c, value, &out->hash, err);
+    return hash_row(c, value, &out->hash, &own, err);
 }
 
 static bool same_seen(const Seen *a, const Seen *b)
@@ -208,7 +216,7 @@ static bool same_seen(const Seen *a, const Seen *b)
 static ErrCode shard_of(Comparer *c, Str key, ShardId *out, bool *found, Err *err)
 {
     *found = false;
-    for (unsigned i = 0; i < ROOTS && !*found; i++) {
+    for (unsigned i = 0; i < c->count && !*found; i++) {
         Str value = {NULL, 0};
         FileRow row;
         TRY(index_get(c->readers[i], key, &value, found, err));
@@ -252,7 +260,7 @@ static void run_step(void *arg)
     job->code = store_put_right(job->comparer->stores[0], &job->comparer->step, &job->err);
 }
 
-static void tell(Comparer *c, Str key, const Seen *own, const Seen *others)
+static void tell(Comparer *c, Str key, const char *what)
 {
     BucketUid bucket = 0;
     Str name = {NULL, 0};
@@ -260,7 +268,6 @@ static void tell(Comparer *c, Str key, const Seen *own, const Seen *others)
     char root[37];
     char text[VERSION_ID_TEXT_LEN + 1];
     bool named = row_key_name_parse(key, &bucket, &name, &version);
-    const char *what = !own->there ? "lacks" : others->there ? "wrong" : "surplus";
     version_id_text(version, text);
     uuid_text(store_root(c->stores[0])->uuid, root);
     LOG_TO(OPERATIONS, ERROR, "ledger.difference",
@@ -288,11 +295,64 @@ static ErrCode put_right(Comparer *c, ShardId shard, Str key, const Seen *seen, 
     return job.code == OK ? OK : err_set(err, job.code, "%s", err_text(&job.err));
 }
 
-/* What a root is not to have it does not lack. */
-static bool is_everywhere(const Comparer *c, ShardId shard)
+/* Who is to have the files of a shard: bits, 0 the own root's. */
+static unsigned holders(const Comparer *c, ShardId shard)
 {
     const MenderOptions *o = &c->options;
-    return o->everywhere == NULL || (o->everywhere(o->ctx) >> shard_class(shard) & 1) != 0;
+    unsigned all = (1U << c->count) - 1;
+    return o->holders == NULL ? all : o->holders(o->ctx, shard_class(shard)) & all;
+}
+
+/* Is there anything to compare: the own root and another have the shard? */
+static bool is_shared(unsigned held)
+{
+    return (held & 1) != 0 && held != 1;
+}
+
+/* Looks at the row in all roots that are to have it. *alike: the own one is as another's. *settled:
+ * all have applied its shard up to the same lsn. */
+static ErrCode see_all(Comparer *c, ShardId shard, Str key, Seen *seen, bool *alike, bool *settled,
+                       Err *err)
+{
+    unsigned held = holders(c, shard);
+    *alike = false;
+    *settled = true;
+    for (unsigned i = 0; i < c->count; i++) {
+        seen[i] = (Seen){.asked = false};
+        if ((held >> i & 1) == 0) continue;
+        TRY(see(c, i, shard, key, &seen[i], err));
+        *alike = *alike || (i > 0 && same_seen(&seen[0], &seen[i]));
+        *settled = *settled && seen[i].lsn == seen[0].lsn && !is_incomplete(c->stores[i], shard);
+    }
+    return OK;
+}
+
+/* Have two others the same? Then they decide. */
+static bool others_agree(const Comparer *c, const Seen *seen)
+{
+    return c->count == ROOTS && seen[1].asked && seen[2].asked && same_seen(&seen[1], &seen[2]);
+}
+
+/* All have applied the same, and the own row is nobody else's. *over: that is all that can be done
+ * about it now. */
+static ErrCode decide(Comparer *c, ShardId shard, Str key, const Seen *seen, bool last, bool *over,
+                      Err *err)
+{
+    const char *what = "undecided";
+    c->step.done = false;
+    if (others_agree(c, seen)) {
+        what = !seen[0].there ? "lacks" : seen[1].there ? "wrong" : "surplus";
+        TRY(put_right(c, shard, key, seen, err));
+        *over = c->step.done || last;
+    } else {
+        atomic_fetch_add(&c->undecided, 1);
+        *over = true;
+    }
+    if (!*over) return OK;
+    atomic_fetch_add(&c->differences, 1);
+    if (c->step.done) atomic_fetch_add(&c->mended, 1);
+    tell(c, key, what);
+    return OK;
 }
 
 static ErrCode compare_row(Comparer *c, Str key, Err *err)
@@ -300,29 +360,36 @@ static ErrCode compare_row(Comparer *c, Str key, Err *err)
     ShardId shard = 0;
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
         Seen seen[ROOTS];
+        bool alike = false;
+        bool settled = false;
+        bool over = false;
         bool found = false;
         TRY(shard_of(c, key, &shard, &found, err));
-        if (!found || !is_everywhere(c, shard)) return OK;
-        for (unsigned i = 0; i < ROOTS; i++)
-            TRY(see(c, i, shard, key, &seen[i], err));
-        if (same_seen(&seen[0], &seen[1]) || same_seen(&seen[0], &seen[2])) return OK;
-        bool settled = seen[0].lsn == seen[1].lsn && seen[0].lsn == seen[2].lsn;
-        for (unsigned i = 0; i < ROOTS; i++)
-            settled = settled && !is_incomplete(c->stores[i], shard);
-        if (settled && !same_seen(&seen[1], &seen[2])) return OK; /* nobody can tell */
-        if (settled) {
-            TRY(put_right(c, shard, key, seen, err));
-            if (c->step.done || tries + 1 == TRIES_MAX) {
-                atomic_fetch_add(&c->differences, 1);
-                if (c->step.done) atomic_fetch_add(&c->mended, 1);
-                tell(c, key, &seen[0], &seen[1]);
-                return OK;
-            }
-        }
+        if (!found || !is_shared(holders(c, shard))) return OK;
+        TRY(see_all(c, shard, key, seen, &alike, &settled, err));
+        if (alike) return OK;
+        if (settled) TRY(decide(c, shard, key, seen, tries + 1 == TRIES_MAX, &over, err));
+        if (over) return OK;
         TRY(pace(c, TRY_BYTES, err));
     }
     atomic_fetch_add(&c->unsettled, 1);
     return OK;
+}
+
+/* Have all that are to have it the same? rows: NULL where a root has none. */
+static bool is_alike(const Comparer *c, const RangeRow *const *rows)
+{
+    const RangeRow *any = NULL;
+    for (unsigned i = 0; i < c->count; i++)
+        any = rows[i] != NULL ? rows[i] : any;
+    ASSERT(any != NULL);
+    unsigned held = holders(c, any->shard);
+    if (!is_shared(held)) return true;
+    for (unsigned i = 0; i < c->count; i++) {
+        if ((held >> i & 1) == 0) continue;
+        if (rows[i] == NULL || !sha256_eq(&rows[i]->hash, &any->hash)) return false;
+    }
+    return true;
 }
 
 /* Each key that one of them has, in which the own row is not as another's. */
@@ -331,7 +398,7 @@ static ErrCode compare_rows(Comparer *c, Str to, Err *err)
     size_t at[ROOTS] = {0};
     for (;;) {
         Str key = {NULL, 0};
-        for (unsigned i = 0; i < ROOTS; i++) {
+        for (unsigned i = 0; i < c->count; i++) {
             if (at[i] == c->ranges[i].count) continue;
             Str one = key_at(&c->ranges[i], at[i]);
             if (to.len > 0 && str_cmp(one, to) > 0) continue;
@@ -339,14 +406,11 @@ static ErrCode compare_rows(Comparer *c, Str to, Err *err)
         }
         if (key.ptr == NULL) return OK;
         const RangeRow *rows[ROOTS] = {NULL};
-        for (unsigned i = 0; i < ROOTS; i++) {
+        for (unsigned i = 0; i < c->count; i++) {
             if (at[i] < c->ranges[i].count && str_eq(key_at(&c->ranges[i], at[i]), key))
                 rows[i] = &c->ranges[i].rows[at[i]++];
         }
-        bool alike = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL &&
-                     sha256_eq(&rows[0]->hash, &rows[1]->hash) &&
-                     sha256_eq(&rows[0]->hash, &rows[2]->hash);
-        if (!alike) TRY(compare_row(c, key, err));
+        if (!is_alike(c, rows)) TRY(compare_row(c, key, err));
     }
 }
 
@@ -358,7 +422,8 @@ static ErrCode compare_range(Comparer *c, Buf *from, bool *ended, Err *err)
     TRY(read_range(c, 0, buf_str(from), (Str){NULL, 0}, RANGE_ROWS, err));
     Str to = own->ended ? (Str){NULL, 0} : key_at(own, own->count - 1);
     *ended = own->ended;
-    for (unsigned i = 1; i < ROOTS; i++) {
+    bool same = true;
+    for (unsigned i = 1; i < c->count; i++) {
         const Range *range = &c->ranges[i];
         TRY(read_range(c, i, buf_str(from), to, RANGE_ROWS_MAX, err));
         if (range->ended) continue;
@@ -367,8 +432,9 @@ static ErrCode compare_range(Comparer *c, Buf *from, bool *ended, Err *err)
     }
     if (to.len > 0) memcpy(last, to.ptr, to.len);
     to = to.len > 0 ? str_of(last, to.len) : to;
-    if (!same_ranges(own, &c->ranges[1]) || !same_ranges(own, &c->ranges[2]))
-        TRY(compare_rows(c, to, err));
+    for (unsigned i = 1; i < c->count; i++)
+        same = same && same_ranges(own, &c->ranges[i]);
+    if (!same) TRY(compare_rows(c, to, err));
     atomic_fetch_add(&c->rows, own->count);
     buf_clear(from);
     TRY(buf_append_str(from, to, err));
@@ -380,7 +446,7 @@ static ErrCode pass(Comparer *c, Err *err)
 {
     AUTO_BUF(from, ROW_KEY_MAX + 1);
     bool ended = false;
-    for (unsigned i = 0; i < ROOTS; i++)
+    for (unsigned i = 0; i < c->count; i++)
         TRY(index_reader_open(c->stores[i]->index, &c->readers[i], err));
     TRY(buf_append_str(&from, STR("n"), err));
     while (!ended)
@@ -390,9 +456,9 @@ static ErrCode pass(Comparer *c, Err *err)
 
 ErrCode comparer_pass(Comparer *c, Err *err)
 {
-    if (c->options.source_count < ROOTS - 1 || atomic_load(&c->stores[0]->failed)) return OK;
+    if (c->count == 1 || atomic_load(&c->stores[0]->failed)) return OK;
     ErrCode code = pass(c, err);
-    for (unsigned i = 0; i < ROOTS; i++)
+    for (unsigned i = 0; i < c->count; i++)
         index_reader_free(TAKE(c->readers[i]));
     mender_rest(c->mender);
     return code;

@@ -4,9 +4,9 @@
  * Roots apply the same entries at different times. So a row that differs is looked at again until
  * all roots have applied its shard up to the same lsn, each seen in one snapshot with the row. Then
  * two that agree are right, and the third is mended: a row that it lacks or has wrong is put in
- * with its body, one that only it has is deleted as a file is. With fewer than three roots nothing
- * says who is right: nothing is compared. Nor is the root of which all others were read decided by
- * its rank: a lead that lost a row must not have it deleted from those that have it.
+ * with its body, one that only it has is deleted as a file is. Where no two agree, as where only
+ * two roots have a class, nothing says who is right: that is told, and nothing changed. Nor does
+ * its rank decide: a lead that lost a row must not have it deleted from those that have it.
  *
  * One thread owns a Comparer of its own root; rows are changed on the applier's thread, only while
  * it has applied exactly the lsn that was compared. */
@@ -20,8 +20,9 @@ typedef struct Comparer Comparer;
 /* Totals since the process began; any thread. */
 typedef struct {
     uint64_t rows;        /* of the own root that were compared */
-    uint64_t differences; /* in which the two others agreed */
+    uint64_t differences; /* rows that no other root has so */
     uint64_t mended;      /* of them */
+    uint64_t undecided;   /* of them: no two others agree */
     uint64_t unsettled;   /* rows that differed and changed too often to be decided: next time */
 } CompareStatus;
 

@@ -36,8 +36,9 @@ typedef struct {
     bool (*on_applier)(void *ctx, void (*fn)(void *arg), void *arg);
     /* So many bytes were read or written: rests as long as that is to take. False: it stops. */
     bool (*pace)(void *ctx, uint64_t bytes);
-    /* A Comparer's: bit c, every root keeps the files of class c. NULL: of all of them. */
-    unsigned (*everywhere)(void *ctx);
+    /* A Comparer's: who keeps the files of a class, bit 0 the own root, bit 1 + i source i. NULL:
+     * all of them. */
+    unsigned (*holders)(void *ctx, unsigned class_number);
     void *ctx;
 } MenderOptions;
 

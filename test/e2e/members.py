@@ -517,6 +517,27 @@ def a_lost_row_is_put_in(folder):
 
 
 @bare
+def of_two_roots_a_lost_row_is_told(folder):
+    """The same with two roots: nobody can say who is wrong, so it is told, and neither is changed."""
+    copies = Copies(folder, 'ab')
+    try:
+        copies.server.options += ['--scrub-rate-min', '1GiB', '--scrub-rate-max', '1GiB']
+        copies.server.fault = 'apply.lose_row=fail:EIO@20'
+        copies.start()
+        copies.put(60)
+        scrubbed(copies)
+        wait_until('both tell it', lambda: len(copies.events('ledger.compared')) >= 2)
+        told = copies.events('ledger.difference')
+        expect([(event['what'], event['mended']) for event in told], [('undecided', 'no')] * 2, told)
+        expect((told[0]['key'], told[0]['root'] != told[1]['root']), (told[1]['key'], True), told)
+        expect([(event['differences'], event['undecided']) for event in copies.events('ledger.compared')],
+               [(1, 1)] * 2)
+        copies.stop()
+    finally:
+        copies.end()
+
+
+@bare
 def the_ledger_tells_of_roots(folder):
     """A root that is left out, one that catches up, a directory that is no good: each is told while it is
     so, with what is below its target, and no more when it is over."""

@@ -28,9 +28,10 @@ typedef struct {
     RootsKit kit;
     Mender *mender;
     unsigned version[FILES];
-    unsigned jobs;  /* handed to the applier */
-    unsigned stop;  /* at that one; 0: never */
-    bool overwrite; /* file 3 is, before the next job */
+    unsigned jobs;    /* handed to the applier */
+    unsigned stop;    /* at that one; 0: never */
+    bool overwrite;   /* file 3 is, before the next job */
+    unsigned holders; /* of all classes, as MenderOptions has it; 0: all */
     uint64_t paced;
 } Fixture;
 
@@ -415,18 +416,32 @@ static void spoil_row(Fixture *f, unsigned r, unsigned i)
     assert_ok(index_commit(store->index, &err), &err);
 }
 
-static CompareStatus compare(Fixture *f, unsigned r)
+static unsigned holders(void *ctx, unsigned class_number)
+{
+    const Fixture *f = ctx;
+    UNUSED(class_number);
+    return f->holders;
+}
+
+/* With the first count others. */
+static CompareStatus compare_with(Fixture *f, unsigned r, unsigned count)
 {
     Err err = {0};
     CompareStatus status;
-    MenderOptions options = {.source_count = 2, .on_applier = on_applier, .pace = pace, .ctx = f};
-    for (unsigned i = 0, n = 0; i < ROOTS; i++) {
-        if (i != r) options.sources[n++] = f->kit.roots[i].store;
+    MenderOptions options = {.on_applier = on_applier, .pace = pace, .ctx = f};
+    if (f->holders != 0) options.holders = holders;
+    for (unsigned i = 0; i < ROOTS && options.source_count < count; i++) {
+        if (i != r) options.sources[options.source_count++] = f->kit.roots[i].store;
     }
     AUTO(Comparer, comparer_free) comparer = comparer_new(f->kit.roots[r].store, &options);
     assert_ok(comparer_pass(comparer, &err), &err);
     comparer_status(comparer, &status);
     return status;
+}
+
+static CompareStatus compare(Fixture *f, unsigned r)
+{
+    return compare_with(f, r, ROOTS - 1);
 }
 
 static uint64_t counted(Fixture *f, unsigned r)
@@ -493,8 +508,48 @@ static void no_two_agree(void **state)
     Fixture *f = *state;
     lose_row(f, 0, 5);
     spoil_row(f, OWN, 5);
-    for (unsigned r = 0; r < ROOTS; r++)
-        assert_int_equal(compare(f, r).differences, 0);
+    for (unsigned r = 0; r < ROOTS; r++) {
+        CompareStatus status = compare(f, r);
+        assert_int_equal(status.differences, 1);
+        assert_int_equal(status.undecided, 1);
+        assert_int_equal(status.mended, 0);
+    }
+    assert_int_equal(get(f, 0, 5), ERR_NOT_FOUND);
+    assert_int_equal(f->jobs, 0);
+}
+
+/* Of two roots nobody says which is wrong: both tell of it, and neither is changed. */
+static void of_two_none_is_believed(void **state)
+{
+    Fixture *f = *state;
+    assert_int_equal(compare_with(f, 0, 1).differences, 0);
+    lose_row(f, 0, 5);
+    spoil_row(f, OWN, 7);
+    for (unsigned r = 0; r <= OWN; r++) {
+        CompareStatus status = compare_with(f, r, 1); /* roots 0 and 1 */
+        assert_int_equal(status.differences, 2);
+        assert_int_equal(status.undecided, 2);
+        assert_int_equal(status.mended, 0);
+    }
+    assert_int_equal(f->jobs, 0);
+    assert_int_equal(get(f, 0, 5), ERR_NOT_FOUND);
+    assert_int_equal(get(f, OWN, 5), OK);
+}
+
+/* A class of which one root, or two, are to have the files: the others lack nothing. */
+static void who_has_no_class_lacks_nothing(void **state)
+{
+    Fixture *f = *state;
+    lose_row(f, 2, 5);
+    f->holders = 1 | 2; /* the own root and the first other one */
+    assert_int_equal(compare(f, 0).differences, 0);
+    assert_int_equal(compare(f, 2).undecided, 1);
+    f->holders = 2 | 4; /* the others only */
+    assert_int_equal(compare(f, 2).differences, 0);
+    f->holders = 1;
+    assert_int_equal(compare(f, 2).differences, 0);
+    f->holders = 0;
+    assert_int_equal(compare(f, 2).mended, 1);
 }
 
 /* Another root has applied more: that is no difference. */
@@ -563,6 +618,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(rows_that_are_lost_or_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(a_row_that_only_one_has, setup, teardown),
         cmocka_unit_test_setup_teardown(no_two_agree, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_two_none_is_believed, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_has_no_class_lacks_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_behind_is_not_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_applied_meanwhile_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_row_that_cant_be_put_in, setup, teardown),
