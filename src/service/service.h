@@ -72,13 +72,13 @@ MUST_USE ErrCode service_body_open(Service *service, unsigned class, Store *stor
                                    uint32_t extent, BlobWriter **out, Err *err);
 MUST_USE ErrCode service_body_finish(Service *service, BlobWriter *writer, const BlobInfo *info,
                                      Extent *out, Err *err);
-/* Unlinks an extent that nothing names wherever it may be; errors as blob_remove(). */
 /* Are there other roots that may have what one lacks? */
 bool service_has_copies(const Service *service);
 /* Puts an extent of store that can't be read back, whole, from another root that has it; the
  * damaged file goes to quarantine/. ERR_NOT_FOUND: none has it whole. ERR_BUSY: somebody is at it.
  * Waits for disks. */
 MUST_USE ErrCode service_body_mend(Service *service, Store *store, const Extent *extent, Err *err);
+/* Unlinks an extent that nothing names wherever it may be; errors as blob_remove(). */
 MUST_USE ErrCode service_body_remove(Service *service, BodyId body, uint32_t extent, Err *err);
 Buckets *service_buckets(Service *service);
 Durability service_durability(const Service *service, unsigned class);

@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#include "base/log.h"
+#include "api/body/extents.h"
 
 /* Bytes of a form's file that were held back as the beginning of a boundary, and were none. */
 typedef struct {
@@ -25,16 +25,8 @@ typedef struct {
 struct Upload {
     RestCall *call;
     LoopWork work;
-    unsigned class;     /* of the file */
-    Store *store;       /* that takes the body */
-    BlobWriter *writer; /* of the extent being written */
-    HashCtx *md5;       /* NULL: nobody wants it */
-    HashCtx *whole;     /* over all extents; NULL while one is sure to be enough */
-    Extent *extents;    /* finished ones */
-    uint32_t extent_count;
-    uint32_t extent_capacity;
-    BodyId body;
-    bool unkept;     /* only its digest is wanted */
+    HashCtx *md5; /* NULL: nobody wants it */
+    BodyExtents extents;
     uint64_t size;   /* bytes taken so far */
     Buffer *writing; /* the worker's */
     Buffer *waiting;
@@ -61,78 +53,45 @@ void rest_upload_free(Upload *u)
     ASSERT(!u->busy);
     buffer_release(u->writing);
     buffer_release(u->waiting);
-    blob_writer_free(u->writer);
-    hash_free(u->whole);
+    body_extents_deinit(&u->extents);
     hash_free(u->md5);
-    mem_free(u->extents);
     mem_free(u);
 }
 
 /* --- on a worker --- */
 
-static ErrCode finish_extent(Upload *u, Err *err)
+static BodyOwner owner_of(const RestCall *call)
 {
-    RestCall *call = u->call;
-    if (u->extent_count == u->extent_capacity) {
-        uint32_t capacity = u->extent_capacity == 0 ? 1 : 2 * u->extent_capacity;
-        void *extents = u->extents;
-        TRY(mem_retake(&extents, capacity * sizeof *u->extents, err));
-        u->extents = extents;
-        u->extent_capacity = capacity;
-    }
-    AUTO_BUF(attrs, ATTRS_MAX);
-    TRY(buf_append_str(&attrs, buf_str(&call->attrs), err));
-    if (call->mutation.key.len > 0) TRY(attr_set(&attrs, ATTR_KEY, call->mutation.key, err));
-    BlobInfo info = {.shard = call->shard,
-                     .bucket = call->bucket,
-                     .time_ms = clock_wall_ms(call->rest->options.clock),
-                     .attrs = buf_str(&attrs)};
-    TRY(service_body_finish(call->service, u->writer, &info, &u->extents[u->extent_count], err));
-    u->extent_count++;
-    blob_writer_free(TAKE(u->writer));
-    return OK;
+    return (BodyOwner){.shard = call->shard,
+                       .bucket = call->bucket,
+                       .time_ms = clock_wall_ms(call->rest->options.clock),
+                       .key = call->mutation.key,
+                       .attrs = buf_str(&call->attrs)};
 }
 
 static ErrCode write_piece(Upload *u, const uint8_t *data, size_t len, Err *err)
 {
-    if (u->whole != NULL) hash_update(u->whole, data, len);
+    BodyOwner owner = owner_of(u->call);
     if (u->md5 != NULL) hash_update(u->md5, data, len);
-    while (len > 0 && !u->unkept) {
-        if (u->writer != NULL && blob_writer_size(u->writer) == EXTENT_SIZE_MAX) {
-            TRY(finish_extent(u, err));
-        }
-        if (u->writer == NULL) {
-            TRY(service_body_open(u->call->service, u->class, u->store, u->body, u->extent_count,
-                                  &u->writer, err));
-        }
-        uint64_t room = EXTENT_SIZE_MAX - blob_writer_size(u->writer);
-        size_t part = (size_t)MIN((uint64_t)len, room);
-        TRY(blob_writer_write(u->writer, data, part, err));
-        data += part;
-        len -= part;
-    }
-    return OK;
+    return body_extents_write(&u->extents, &owner, data, len, err);
 }
 
 static ErrCode finish_body(Upload *u, Err *err)
 {
-    Mutation *m = &u->call->mutation;
-    /* The digest before the sync: a body that is not what was announced need not be kept. */
-    if (u->unkept || (u->whole != NULL && u->extent_count > 0))
-        hash_final(u->whole, m->digest.bytes);
-    else
-        blob_writer_digest(u->writer, &m->digest);
     RestCall *call = u->call;
+    Mutation *m = &call->mutation;
+    BodyOwner owner = owner_of(call);
+    body_extents_digest(&u->extents, &m->digest);
     if (call->has_wanted && !sha256_eq(&call->wanted, &m->digest)) return OK;
     if (u->md5 != NULL) hash_final(u->md5, call->md5);
     if (u->md5 != NULL && memcmp(call->md5, call->wanted_md5, MD5_LEN) != 0) return OK;
-    return u->unkept ? OK : finish_extent(u, err);
+    return u->extents.unkept ? OK : body_extents_finish(&u->extents, &owner, err);
 }
 
 static void work_write(void *arg)
 {
     Upload *u = arg;
-    if (u->writing != NULL && !u->unkept) {
+    if (u->writing != NULL && !u->extents.unkept) {
         u->work_code = service_admit_write(u->call->service, u->writing->len, &u->work_err);
     }
     if (u->writing != NULL && u->work_code == OK) {
@@ -149,15 +108,7 @@ static void work_write(void *arg)
 static void work_remove(void *arg)
 {
     Upload *u = arg;
-    blob_writer_free(TAKE(u->writer));
-    for (uint32_t i = 0; i < u->extent_count; i++) {
-        Err err = {0};
-        if (service_body_remove(u->call->service, u->body, u->extents[i].number, &err) == OK)
-            continue;
-        LOG(WARN, "http.orphan_left", "request_id=" LOG_STR " error=" LOG_STR,
-            LOG_ARG(http_request_id(u->call->req)), LOG_CSTR(err_text(&err)));
-    }
-    u->extent_count = 0;
+    body_extents_remove(&u->extents, http_request_id(u->call->req));
 }
 
 /* --- on the loop --- */
@@ -220,7 +171,7 @@ static void written(void *arg)
     const RestNode *node = &u->call->rest->node;
     u->busy = false;
     u->finished = u->finishing && u->work_code == OK;
-    if (u->work_code == ERR_ROOT_FAILED) node->fail(node->ctx, u->store, &u->work_err);
+    if (u->work_code == ERR_ROOT_FAILED) node->fail(node->ctx, u->extents.store, &u->work_err);
     if (u->work_code != OK) fail(u, u->work_code, &u->work_err);
     upload_step(u);
 }
@@ -289,11 +240,8 @@ static void on_piece(HttpRequest *req, void *ctx, ErrCode code, Buffer *buffer, 
 static void finish(Upload *u)
 {
     Mutation *m = &u->call->mutation;
-    m->body = u->body;
     m->size = u->size;
-    m->store = u->store;
-    m->extents = u->extents;
-    m->extent_count = u->extent_count;
+    body_extents_give(&u->extents, m);
     rest_put_stored(u->call);
 }
 
@@ -327,11 +275,8 @@ void rest_upload(RestCall *call, uint64_t length)
 {
     Upload *u = mem_new(sizeof *u);
     u->call = call;
-    u->class = service_class_of(call->service, &call->mutation);
-    u->store = service_class_store(call->service, u->class);
-    u->body = id128_random(&call->loop->rng);
-    u->unkept = call->mutation.refusal != OK;
-    if (u->unkept || length > EXTENT_SIZE_MAX) u->whole = hash_new(HASH_SHA256);
+    body_extents_begin(&u->extents, call->service, &call->mutation, length,
+                       call->mutation.refusal != OK, &call->loop->rng);
     if (call->has_wanted_md5) u->md5 = hash_new(HASH_MD5);
     call->upload = u;
     upload_step(u);

@@ -13,8 +13,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "api/body/extents.h"
 #include "api/s3/s3_priv.h"
-#include "base/log.h"
 #include "http/form.h"
 
 #define COPY_STEP (8 * MIB)      /* bytes a worker copies before others have their turn */
@@ -49,15 +49,8 @@ typedef struct {
 struct S3Upload {
     S3Call *call;
     LoopWork work;
-    unsigned class;     /* of the file */
-    Store *store;       /* that takes the body */
-    BlobWriter *writer; /* of the extent being written */
-    HashCtx *whole;     /* over all extents; NULL while one is sure to be enough */
+    BodyExtents extents;
     Source source;
-    BodyId body;
-    Extent *extents; /* finished ones */
-    uint32_t extent_count;
-    uint32_t extent_capacity;
     uint64_t size;    /* decoded bytes written so far; the worker's */
     uint64_t arrived; /* bytes as they came */
     Carry carry;      /* the worker's: of a form, bytes that come before those of … */
@@ -85,58 +78,30 @@ void s3_upload_free(S3Upload *u)
     ASSERT(!u->busy);
     buffer_release(u->writing);
     buffer_release(u->waiting);
-    blob_writer_free(u->writer);
+    body_extents_deinit(&u->extents);
     blob_reader_free(u->source.reader);
-    hash_free(u->whole);
     mem_free(u->source.extents);
     mem_free(u->source.room);
-    mem_free(u->extents);
     mem_free(u);
 }
 
 /* --- on a worker --- */
 
-static ErrCode finish_extent(S3Upload *u, Err *err)
+static BodyOwner owner_of(const S3Call *call)
 {
-    S3Call *call = u->call;
-    if (u->extent_count == u->extent_capacity) {
-        uint32_t capacity = u->extent_capacity == 0 ? 1 : 2 * u->extent_capacity;
-        void *extents = u->extents;
-        TRY(mem_retake(&extents, capacity * sizeof *u->extents, err));
-        u->extents = extents;
-        u->extent_capacity = capacity;
-    }
-    AUTO_BUF(attrs, ATTRS_MAX);
-    TRY(buf_append_str(&attrs, buf_str(&call->attrs), err));
-    TRY(attr_set(&attrs, ATTR_KEY, call->mutation.key, err));
-    BlobInfo info = {.shard = call->shard,
-                     .bucket = call->bucket_uid,
-                     .time_ms = clock_wall_ms(call->s3->options.clock),
-                     .attrs = buf_str(&attrs)};
-    TRY(service_body_finish(u->call->service, u->writer, &info, &u->extents[u->extent_count], err));
-    u->extent_count++;
-    blob_writer_free(TAKE(u->writer));
-    return OK;
+    return (BodyOwner){.shard = call->shard,
+                       .bucket = call->bucket_uid,
+                       .time_ms = clock_wall_ms(call->s3->options.clock),
+                       .key = call->mutation.key,
+                       .attrs = buf_str(&call->attrs)};
 }
 
 static ErrCode write_bytes(S3Upload *u, const uint8_t *data, size_t len, Err *err)
 {
-    if (u->whole != NULL) hash_update(u->whole, data, len);
+    BodyOwner owner = owner_of(u->call);
     s3_checks_update(&u->call->checks, data, len);
     u->size += len;
-    while (len > 0) {
-        if (u->writer != NULL && blob_writer_size(u->writer) == EXTENT_SIZE_MAX)
-            TRY(finish_extent(u, err));
-        if (u->writer == NULL)
-            TRY(service_body_open(u->call->service, u->class, u->store, u->body, u->extent_count,
-                                  &u->writer, err));
-        uint64_t room = EXTENT_SIZE_MAX - blob_writer_size(u->writer);
-        size_t part = (size_t)MIN((uint64_t)len, room);
-        TRY(blob_writer_write(u->writer, data, part, err));
-        data += part;
-        len -= part;
-    }
-    return OK;
+    return body_extents_write(&u->extents, &owner, data, len, err);
 }
 
 /* Bodies of several pieces have their MD5 made by the thread for it. Not those of a form, whose
@@ -238,16 +203,13 @@ static ErrCode finish_body(S3Upload *u, Err *err)
         TRY(s3_chunked_error(aws_chunked_end(call->chunked), &u->work_error, err));
     if (u->size != m->size)
         return err_set(err, ERR_INCOMPLETE_BODY, "the body is not as long as was announced");
-    if (u->writer == NULL) return err_set(err, ERR_INCOMPLETE_BODY, "the body is empty");
-    /* The digests before the sync: a body that is not what was announced need not be kept. */
-    if (u->whole != NULL && u->extent_count > 0)
-        hash_final(u->whole, m->digest.bytes);
-    else
-        blob_writer_digest(u->writer, &m->digest);
+    if (u->extents.writer == NULL) return err_set(err, ERR_INCOMPLETE_BODY, "the body is empty");
+    body_extents_digest(&u->extents, &m->digest);
     if (u->source.digest_known && !sha256_eq(&u->source.digest, &m->digest))
         return err_set(err, ERR_CORRUPT, "the source is not what its digest says");
     TRY(s3_checks_end(call, &m->digest, &u->work_error, err));
-    return finish_extent(u, err);
+    BodyOwner owner = owner_of(call);
+    return body_extents_finish(&u->extents, &owner, err);
 }
 
 static void work_write(void *arg)
@@ -267,15 +229,8 @@ static void work_write(void *arg)
 static void work_remove(void *arg)
 {
     S3Upload *u = arg;
-    blob_writer_free(TAKE(u->writer));
     s3_checks_stop(&u->call->checks);
-    for (uint32_t i = 0; i < u->extent_count; i++) {
-        Err err = {0};
-        if (service_body_remove(u->call->service, u->body, u->extents[i].number, &err) == OK)
-            continue;
-        LOG(WARN, "http.orphan_left", "error=" LOG_STR, LOG_CSTR(err_text(&err)));
-    }
-    u->extent_count = 0;
+    body_extents_remove(&u->extents, http_request_id(u->call->req));
 }
 
 /* --- on the loop --- */
@@ -354,7 +309,8 @@ static void written(void *arg)
     const S3Options *options = &u->call->s3->options;
     u->busy = false;
     u->finished = u->finishing && u->work_code == OK;
-    if (u->work_code == ERR_ROOT_FAILED) options->fail(options->fail_ctx, u->store, &u->work_err);
+    if (u->work_code == ERR_ROOT_FAILED)
+        options->fail(options->fail_ctx, u->extents.store, &u->work_err);
     if (u->work_code != OK) {
         u->call->refusal = u->work_error;
         Err err = u->work_err;
@@ -440,11 +396,7 @@ static void on_piece(HttpRequest *req, void *ctx, ErrCode code, Buffer *buffer, 
 
 static void finish(S3Upload *u)
 {
-    Mutation *m = &u->call->mutation;
-    m->body = u->body;
-    m->store = u->store;
-    m->extents = u->extents;
-    m->extent_count = u->extent_count;
+    body_extents_give(&u->extents, &u->call->mutation);
     s3_put_stored(u->call);
 }
 
@@ -480,10 +432,8 @@ static S3Upload *upload_new(S3Call *call)
 {
     S3Upload *u = mem_new(sizeof *u);
     u->call = call;
-    u->class = service_class_of(call->service, &call->mutation);
-    u->store = service_class_store(call->service, u->class);
-    u->body = id128_random(&call->loop->rng);
-    if (call->mutation.size > EXTENT_SIZE_MAX) u->whole = hash_new(HASH_SHA256);
+    body_extents_begin(&u->extents, call->service, &call->mutation, call->mutation.size, false,
+                       &call->loop->rng);
     call->upload = u;
     return u;
 }
