@@ -34,12 +34,19 @@ MINUTES = 10  # that a layer may take unless its row says otherwise
 SANITIZER_SLOWER = 5  # how much longer a program may take in their builds
 FAILURES, FAILURE_LINES = 3, 12  # of a failed layer's, shown again before the table
 TAIL = 80  # lines of a failed layer's log that are shown
+ROW_TEXT = 120  # characters of what a failed layer's row tells
 
 LAYER_RE = re.compile(
     r'^LAYER (\S+) required=(\d+) executed=(\d+) failed=(\d+)(?: .*)?$', re.M)
 CMOCKA_RE = re.compile(r'^\[  (PASSED|FAILED)  \] (\d+) test\(s\)', re.M)
 
 FAILURE_RE = re.compile(r'^FAILED|\[  ERROR   \]|AssertionError|^seed \d+:|Sanitizer: |error: ')
+# A failed test's own line: its name, and why, if that is said there.
+NAMED_RE = re.compile(
+    r'^FAILED:? +(?P<name>.*?)(?: \([0-9.]+ s\))?$|^(?P<seed>seed \d+:.*)|'
+    r'^\s*\[  FAILED  \] (?!\d+ test)(?P<cmocka>\S+)')
+NEXT_RE = re.compile(r'^(?:ok|FAILED|LAYER)\b')  # the line where what is said of a test ends
+RAISED_RE = re.compile(r'^(?:[A-Za-z_]\w*\.)*[A-Z]\w+: ')  # of a traceback, of a sanitizer
 
 ENVIRONMENT = {
     # Tests ask for more memory than there is and want NULL, as from malloc().
@@ -225,24 +232,67 @@ def run_layer(row):
     return result
 
 
+def log_lines(name):
+    """The lines of a layer's log."""
+    with open(f'{LOGS}/{name}.log', encoding='utf-8', errors='replace') as log:
+        return log.read().splitlines()
+
+
 def show_log(name):
     """The end of a failed layer's log."""
-    with open(f'{LOGS}/{name}.log', encoding='utf-8', errors='replace') as lines:
-        tail = lines.read().splitlines()[-TAIL:]
-    for line in tail:
+    for line in log_lines(name)[-TAIL:]:
         print(f'  | {line}')
 
 
 def show_failures(results):
     """What each failed layer says of its first failures, near the end, where it is found."""
     for r in (r for r in results if not r.ok()):
-        with open(f'{LOGS}/{r.name}.log', encoding='utf-8', errors='replace') as log:
-            lines = log.read().splitlines()
+        lines = log_lines(r.name)
         at = [i for i, line in enumerate(lines) if FAILURE_RE.search(line)][:FAILURES]
         print(f'\n== why {r.name} failed: {"; ".join(r.reasons or ["tests failed"])}')
         for i in sorted({j for first in at for j in range(first, first + FAILURE_LINES)}):
             if i < len(lines):
                 print(f'  | {lines[i][:300]}')
+
+
+def why_named(lines, at):
+    """Why the test failed that is named in line `at`: cmocka says it before, a traceback behind."""
+    if lines[at].lstrip().startswith('['):
+        for line in reversed(lines[max(0, at - FAILURE_LINES):at]):
+            if '[  ERROR   ] --- ' in line:
+                return line.split(' --- ', 1)[1]
+        return ''
+    raised = ''
+    for line in lines[at + 1:]:
+        if NEXT_RE.match(line):
+            break
+        if RAISED_RE.match(line):
+            raised = line  # the last: it was raised while the ones before were handled
+    return raised.removeprefix('AssertionError: ')
+
+
+def failed_tests(lines):
+    """What a failed layer's log says of each failed test: its name and why; else of the first
+    failure of any kind, else its last line."""
+    told = {}  # by name: a program may list those that failed once more
+    for at, line in enumerate(lines):
+        named = NAMED_RE.match(line)
+        if named:
+            name = named['name'] or named['seed'] or named['cmocka']
+            why = why_named(lines, at)
+            told.setdefault(name, f'{name}: {why}' if why else name)
+    if told:
+        return list(told.values())
+    said = [line.strip() for line in lines if line.strip() and not LAYER_RE.match(line)]
+    return [line for line in said if FAILURE_RE.search(line)][:1] or said[-1:]
+
+
+def row_text(reasons, lines):
+    """What a failed layer's row tells: why it failed, and its first failed tests. lines: its log."""
+    reason = '; '.join(reasons or ['tests failed'])
+    text = ': '.join([reason, '; '.join(failed_tests(lines))]).removesuffix(': ')
+    room = max(ROW_TEXT, len(reason))
+    return text if len(text) <= room else text[:room - 3] + '...'
 
 
 def print_table(results):
@@ -252,7 +302,7 @@ def print_table(results):
     print(f'{"layer":<14}{"required":>10}{"executed":>10}{"failed":>8}{"minutes":>9}')
     for r in results:
         print(f'{r.name:<14}{r.required:>10}{r.executed:>10}{r.failed:>8}{r.minutes:>9.1f}'
-              f'  {"ok" if r.ok() else "FAILED: " + "; ".join(r.reasons or ["tests failed"])}')
+              f'  {"ok" if r.ok() else "FAILED: " + row_text(r.reasons, log_lines(r.name))}')
     passed = sum(r.passed_count() for r in results)
     failed = sum(r.failed_count() for r in results)
     print(f'{passed} passed, {failed} failed')

@@ -59,20 +59,42 @@ OUTPUTS = [
     ('say LAYER a required=9 executed=8 failed=0\n', True, (1, 0, 0)),
 ]
 
+# What a failed layer printed, and what its row tells of it.
+TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 3, in same\n    raise Wrong\n'
+TOLD = [
+    ('ok     first (0.1 s)\n'
+     f'FAILED crowd_with_room (6.1 s)\n{TRACEBACK}AssertionError: 1, not 0\n'
+     '{"level":"INFO","event":"node.stopped"}\n\n'
+     'ok     third (0.1 s)\nLAYER x required=3 executed=3 failed=1\n',
+     'tests failed: crowd_with_room: 1, not 0'),
+    (f'FAILED a\n{TRACEBACK}OSError: first\n\nDuring handling of it:\n{TRACEBACK}'
+     f'http.client.RemoteDisconnected: no answer\nFAILED b (0.2 s)\n{TRACEBACK}KeyError: 1\n',
+     'tests failed: a: http.client.RemoteDisconnected: no answer; b: KeyError: 1'),
+    ('FAILED: 2 answers are not as it says\n', 'tests failed: 2 answers are not as it says'),
+    ('seed 7: lsn 3 is lost\nseed 9: it too\n', 'tests failed: seed 7: lsn 3 is lost; seed 9: it too'),
+    ('[ RUN      ] test_a\n[  ERROR   ] --- 0x1 != 0x2\n[   LINE   ] --- a_test.c:3: error: Failure!\n'
+     '[  FAILED  ] test_a\n[==========] 2 test(s) run.\n[  FAILED  ] 1 test(s), listed below:\n'
+     '[  FAILED  ] test_a\n', 'tests failed: test_a: 0x1 != 0x2'),
+    ('cc a.c\na.c:3:1: error: expected\nninja: build stopped\n', 'tests failed: a.c:3:1: error: expected'),
+    ('ok     first (0.1 s)\nstill here\n\n', 'tests failed: still here'),
+    ('', 'tests failed'),
+    (f'FAILED long: {"x" * 200}\n', f'tests failed: long: {"x" * 97}...'),
+]
+
 
 def run_row(fields):
     """Last line and exit status of the runner over a list of one row."""
-    return run_rows(f"[[layer]]\nname = 'runner-self'\n{fields}\n")
+    return run_rows(f"[[layer]]\nname = 'runner-self'\n{fields}\n")[1:]
 
 
 def run_rows(rows):
-    """The same over any list."""
+    """The last but one, the last line and the exit status, over any list."""
     with tempfile.NamedTemporaryFile('w', suffix='.toml') as table:
         table.write(rows)
         table.flush()
         done = subprocess.run([sys.executable, RUNNER, '--table', table.name], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return done.stdout.splitlines()[-1], done.returncode
+    return *done.stdout.splitlines()[-2:], done.returncode
 
 
 def main():
@@ -84,7 +106,7 @@ def main():
             failed += 1
             print(f'FAILED: {fields!r}: {got}, wanted {(last, status)}')
     with tempfile.TemporaryDirectory() as directory:
-        got = run_rows(LANES.replace('{dir}', directory).replace('{line}', LINE % (1, 1, 0)))
+        got = run_rows(LANES.replace('{dir}', directory).replace('{line}', LINE % (1, 1, 0)))[1:]
     executed += 1
     if got != ('3 passed, 0 failed', 0):
         failed += 1
@@ -97,7 +119,19 @@ def main():
         if got != wanted:
             failed += 1
             print(f'FAILED: {text!r}: {got}, wanted {wanted}')
-    required = len(ROWS) + 1 + len(OUTPUTS)
+    for text, wanted in TOLD:
+        got = test_layers.row_text([], text.splitlines())
+        executed += 1
+        if got != wanted:
+            failed += 1
+            print(f'FAILED: {text!r}: {got}, wanted {wanted}')
+    row = run_rows(f"[[layer]]\nname = 'runner-self'\ncommand = 'echo FAILED a; {LINE % (3, 2, 1)}'")[0]
+    wanted = 'FAILED: runner-self ran short: 2 of 3; ran short: 2 of 3: a'
+    executed += 1
+    if not row.endswith(wanted):
+        failed += 1
+        print(f'FAILED: the row {row!r}, wanted {wanted}')
+    required = len(ROWS) + 1 + len(OUTPUTS) + len(TOLD) + 1
     print(f'LAYER runner-self required={required} executed={executed} failed={failed}')
     return 1 if failed else 0
 
