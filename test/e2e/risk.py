@@ -7,6 +7,7 @@ back stays listed, its GET says so, and every place that tells of it does.
 Prints `LAYER risk required= executed= failed=`, where one test is one function below.
 """
 import glob
+import json
 import os
 import shlex
 import subprocess
@@ -67,6 +68,15 @@ def risk(server, query=''):
     answer = server.request('GET', f'/v1/admin/risk{query}')
     expect(answer.status, 200, answer.body)
     return answer.json()
+
+
+def saved(server):
+    """Entries of risk.json, which kill -9 leaves."""
+    try:
+        with open(f'{server.data}/risk.json', encoding='utf-8') as file:
+            return len(json.load(file)['entries'])
+    except FileNotFoundError:
+        return 0
 
 
 def metric(server, name):
@@ -147,8 +157,7 @@ def kept_and_cleared(folder):
             except Exception:  # cut off: expected of the large one
                 expect(key, 'large')
         expect(risk(server)['files'], 3)
-        wait_for('risk.json', lambda: os.path.exists(f'{server.data}/risk.json'))
-        time.sleep(2.5)
+        wait_for('all of it in risk.json', lambda: saved(server) == 3)
         server.kill()
         server.start()
         expect(risk(server)['files'], 3)
