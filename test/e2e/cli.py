@@ -209,7 +209,7 @@ def count_body(listener, result):
     data = b''
     while b'\r\n\r\n' not in data:
         data += connection.recv(65536)
-    connection.settimeout(5)  # without more by then that was all
+    connection.settimeout(15)  # without more by then that was all
     head, _, body = data.partition(b'\r\n\r\n')
     lines = head.decode().lower().splitlines()
     result['announced'] = [int(x.split()[1]) for x in lines if x.startswith('content-length:')][0]
