@@ -24,7 +24,8 @@ NOTHING_DONE = ('busy', 'not-ready', 'shutting-down', 'no-memory', 'no-space')
 FAILURES = ('io', 'file-damaged', 'InternalError')
 ACTIONS = (('small', 50), ('large', 8), ('remove', 8), ('read', 24), ('parts', 2))
 PAUSE_S = 0.02  # after a refusal
-READ_S = 10     # a read that is refused for the moment is made again for so long
+BEAT_S = 0.05   # in which it is seen that the machine stands still
+READ_S = 60     # a read that is refused for the moment is made again for so long
 
 
 class Wrong(Exception):
@@ -281,6 +282,34 @@ class Worker(threading.Thread):
 def encoded(text):
     """As tus writes metadata."""
     return base64.b64encode(text.encode()).decode()
+
+
+class Beat(threading.Thread):
+    """Sleeps, again and again: what that takes beyond the sleep the machine had other things to do, and
+    neither this test nor its servers went on."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.beats = []  # when each began, and how late it was
+
+    def run(self):
+        while True:
+            begun = time.monotonic()
+            time.sleep(BEAT_S)
+            self.beats.append((begun, time.monotonic() - begun - BEAT_S))
+
+    def stood(self, begun):
+        """Seconds since then that were lost so."""
+        late, ended = 0.0, begun
+        for at, seconds in reversed(self.beats[:]):
+            if at < begun:
+                break
+            late += seconds
+            ended = max(ended, at + BEAT_S + seconds)
+        return late + max(0.0, time.monotonic() - ended - BEAT_S)  # with the one under way
+
+
+BEAT = Beat()
 
 
 def read_all(server, files, threads=4):
