@@ -708,6 +708,7 @@ def full_disk(folder):
                     'files', f'{worker}/{i}', pieces if worker % 2 else body,
                     chunked=worker % 2 == 1,
                     headers={'Transfer-Encoding': 'chunked'} if worker % 2 else {})
+        fill(30)  # there is room for these; of the others all may run out of it at once
         threads = [threading.Thread(target=fill, args=(w,)) for w in range(30)]
         for t in threads:
             t.start()
