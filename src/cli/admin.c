@@ -14,9 +14,9 @@ const CommandSpec spec_admin = {
     .name = "admin",
     .arguments = "status|roots|risk|scrub|...",
     .summary = "tells how the server is",
-    .words = "status|roots|replicas|shards|evict|hand-over|risk|ledger|wal|scrub|audit",
+    .words = "status|roots|replicas|shards|evict|add|hand-over|risk|ledger|wal|scrub|audit",
     .usage = "admin status\nadmin roots\nadmin replicas\nadmin shards\n"
-             "admin evict ROOT\nadmin hand-over ROOT\nadmin risk\nadmin ledger\n"
+             "admin evict ROOT\nadmin add ROOT\nadmin hand-over ROOT\nadmin risk\nadmin ledger\n"
              "admin wal\n"
              "admin scrub [start|pause|resume]\n"
              "admin audit verify [--audit-key FILE] [--json] DIR|FILE…",
@@ -25,7 +25,8 @@ const CommandSpec spec_admin = {
         "roots: the storage roots, one copy each: whether each is well and in sync, how far it is\n"
         "behind, its disk and log; exit status 1 if a copy is not in sync. replicas: the copy of\n"
         "each shard on each root. hand-over: ROOT is to lead: it must be in sync. evict: ROOT is\n"
-        "left out until the server starts again; refused if too few would be left for changes.\n"
+        "left out until it is added or the server starts again; refused if too few would be left\n"
+        "for changes. add: ROOT, which was evicted, is a copy again: it catches up by itself.\n"
         "ROOT is its directory as the server has it, its uuid, or how that begins.\n"
         "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
         "ledger: which files have fewer copies than they are to have, why, since when, what is\n"
@@ -309,7 +310,7 @@ static int run(Session *session)
     if (session->options.arg_count > 2)
         return command_usage(spec_admin.name, "\"%s\" is one argument too many",
                              session->options.args[2]);
-    if (strcmp(verb, "evict") == 0 || strcmp(verb, "hand-over") == 0) {
+    if (strcmp(verb, "evict") == 0 || strcmp(verb, "add") == 0 || strcmp(verb, "hand-over") == 0) {
         if (action == NULL) return command_usage(spec_admin.name, "%s: which root?", verb);
         return admin_roots_act(session, verb, action);
     }
@@ -330,8 +331,8 @@ static int run(Session *session)
         return command_usage(spec_admin.name, "\"%s %s\" is not scrub start, pause or resume", verb,
                              action);
     return command_usage(spec_admin.name,
-                         "\"%s\" is not status, roots, replicas, shards, evict, hand-over, risk, "
-                         "ledger, wal, scrub or audit",
+                         "\"%s\" is not status, roots, replicas, shards, evict, add, hand-over, "
+                         "risk, ledger, wal, scrub or audit",
                          verb);
 }
 

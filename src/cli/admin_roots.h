@@ -1,4 +1,4 @@
-/* holdfast admin roots, replicas, evict, hand-over: the copies of a server. */
+/* holdfast admin roots, replicas, evict, add, hand-over: the copies of a server. */
 #ifndef HOLDFAST_CLI_ADMIN_ROOTS_H
 #define HOLDFAST_CLI_ADMIN_ROOTS_H
 
@@ -8,8 +8,8 @@
  */
 int admin_roots_print(const json_t *answer);
 int admin_replicas_print(const json_t *answer);
-/* action ("evict" or "hand-over") on the root that name is of: a directory as the server has it, a
- * UUID or its beginning. The exit status. */
+/* action ("evict", "add" or "hand-over") on the root that name is of: a directory as the server has
+ * it, a UUID or its beginning. The exit status. */
 int admin_roots_act(Session *session, const char *action, const char *name);
 
 #endif

@@ -443,8 +443,10 @@ static void ask_copies(void *ctx, RestCopies *out)
 
 static ErrCode act(void *ctx, RestAction action, unsigned root, Err *err)
 {
-    WorkersAction what = action == REST_EVICT ? WORKERS_EVICT : WORKERS_HAND_OVER;
-    return workers_act(((Node *)ctx)->workers, what, root, err);
+    static const WorkersAction actions[] = {[REST_HAND_OVER] = WORKERS_HAND_OVER,
+                                            [REST_EVICT] = WORKERS_EVICT,
+                                            [REST_ADD] = WORKERS_ADD};
+    return workers_act(((Node *)ctx)->workers, actions[action], root, err);
 }
 
 static size_t ask_in_flight(void *ctx)

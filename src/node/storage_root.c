@@ -56,16 +56,49 @@ struct StorageRoot {
     _Atomic(SeedJob *) seed; /* the applier's, once it is posted */
     uint64_t seed_ns;        /* the applier's: when it goes on with that */
     Wake job_done;
-    Lock lock; /* LOCK_RANK_STORE: the cause, syncs_ms */
-    Lock turn; /* LOCK_RANK_APPLIER: whose job the applier has */
-    Err cause; /* why the root failed, first of all reasons; code OK: it has not */
+    Lock lock;    /* LOCK_RANK_STORE: the cause, syncs_ms */
+    Lock turn;    /* LOCK_RANK_APPLIER: whose job the applier has */
+    Err cause;    /* why the root failed, first of all reasons; code OK: it has not … */
+    bool evicted; /* … and that is that an administrator left it out: any other goes before */
 };
 
 void storage_root_set_cause(StorageRoot *root, const Err *err)
 {
     lock_take(&root->lock);
-    if (root->cause.code == OK) root->cause = *err;
+    if (root->cause.code == OK || root->evicted) root->cause = *err;
+    root->evicted = false;
     lock_give(&root->lock);
+}
+
+void storage_root_evict(StorageRoot *root)
+{
+    lock_take(&root->lock);
+    if (root->cause.code == OK) {
+        ErrCode code = err_set(&root->cause, ERR_ROOT_FAILED, "left out by an administrator");
+        ASSERT(code == ERR_ROOT_FAILED);
+        root->evicted = true;
+    }
+    lock_give(&root->lock);
+}
+
+void storage_root_add(StorageRoot *root)
+{
+    char uuid[37];
+    lock_take(&root->lock);
+    if (root->evicted) err_clear(&root->cause);
+    root->evicted = false;
+    lock_give(&root->lock);
+    root->told_failed = false;
+    uuid_text(store_root(root->store)->uuid, uuid);
+    LOG_TO(OPERATIONS, WARN, "root.added", "root=%s", uuid);
+}
+
+bool storage_root_is_evicted(StorageRoot *root)
+{
+    lock_take(&root->lock);
+    bool evicted = root->evicted;
+    lock_give(&root->lock);
+    return evicted;
 }
 
 void storage_root_cause(StorageRoot *root, Err *out)

@@ -71,6 +71,11 @@ void storage_root_fail(StorageRoot *root, const Err *err);
 void storage_root_cause(StorageRoot *root, Err *out);
 /* Before it is said to have failed. */
 void storage_root_set_cause(StorageRoot *root, const Err *err);
+/* An administrator left it out, or took it back (the core's); a cause of its own stays. */
+void storage_root_evict(StorageRoot *root);
+void storage_root_add(StorageRoot *root);
+/* Is it out for that only? */
+bool storage_root_is_evicted(StorageRoot *root);
 /* Runs fn(ctx) on the applier's thread between its batches and waits for its end. False: the
  * applier is stopping, fn was not and will not be called. One thread at a time, and it must be
  * joined before storage_root_stop(). */

@@ -141,30 +141,22 @@ static void tick(Workers *workers, bool now_too)
 
 static ErrCode begin_job(Workers *workers, CoreJob *job)
 {
-    Err evicted = {0};
-    if (job->action == WORKERS_HAND_OVER)
-        return engine_hand_over(workers->engine, job->root, &job->err);
-    TRY(engine_evict(workers->engine, job->root, &job->err));
-    ErrCode code = err_set(&evicted, ERR_ROOT_FAILED, "left out by an administrator");
-    ASSERT(code == ERR_ROOT_FAILED);
-    storage_root_set_cause(workers->roots[job->root], &evicted);
-    return OK;
+    Engine *engine = workers->engine;
+    if (job->action == WORKERS_EVICT) return engine_evict(engine, job->root, &job->err);
+    if (job->action == WORKERS_ADD) return engine_add(engine, job->root, &job->err);
+    return engine_hand_over(engine, job->root, &job->err);
 }
 
 /* Is it as it was asked for? */
 static bool is_done(const Workers *workers, const CoreJob *job)
 {
-    if (job->action == WORKERS_EVICT) return engine_root_is_out(workers->engine, job->root);
+    bool out = engine_root_is_out(workers->engine, job->root);
+    if (job->action != WORKERS_HAND_OVER) return out == (job->action == WORKERS_EVICT);
     return engine_lead(workers->engine) == job->root;
 }
 
 static void end_job(Workers *workers, CoreJob *job, ErrCode code)
 {
-    if (code == OK && job->action == WORKERS_EVICT && !job->was_out) {
-        lock_take(&workers->lock);
-        workers->evicted[job->root] = true;
-        lock_give(&workers->lock);
-    }
     job->code = code;
     atomic_store(&workers->job, NULL);
     wake_set(&job->done); /* job is gone from here on */
@@ -176,7 +168,6 @@ static void take_job(Workers *workers)
     CoreJob *job = atomic_load(&workers->job);
     if (job == NULL || job->begun) return;
     job->begun = true;
-    job->was_out = engine_root_is_out(workers->engine, job->root);
     job->until_ns = clock_boot_ns(workers->options.clock) + JOB_NS;
     ErrCode code = begin_job(workers, job);
     if (code != OK) end_job(workers, job, code);

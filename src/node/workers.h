@@ -95,10 +95,10 @@ uint64_t workers_told_missed(Workers *workers);
  * what became of each other. Code OK: they are taken. */
 void workers_why_failed(void *workers, Err *out);
 
-typedef enum { WORKERS_HAND_OVER, WORKERS_EVICT } WorkersAction;
+typedef enum { WORKERS_HAND_OVER, WORKERS_EVICT, WORKERS_ADD } WorkersAction;
 /* Has the core do it, and waits until that is done or given up; not on a loop. Errors as
- * engine_hand_over() and engine_evict(); ERR_BUSY also: another one is under way, or the lead did
- * not come to rest in time; ERR_SHUTTING_DOWN. */
+ * engine_hand_over(), engine_evict() and engine_add(); ERR_BUSY also: another one is under way, or
+ * the lead did not come to rest in time; ERR_SHUTTING_DOWN. */
 MUST_USE ErrCode workers_act(Workers *workers, WorkersAction action, unsigned root, Err *err);
 /* Mutations taken and not answered, as of a moment ago. */
 size_t workers_in_flight(const Workers *workers);

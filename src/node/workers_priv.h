@@ -11,7 +11,6 @@ typedef struct {
     WorkersAction action;
     unsigned root;
     bool begun;
-    bool was_out;
     uint64_t until_ns; /* done by then, it is said to be so though shards still follow the lead */
     ErrCode code;
     Err err;
@@ -57,7 +56,7 @@ struct Workers {
     uint64_t lead_moves;
     uint64_t sync_changes;
     uint64_t behind_ns[ENGINE_ROOTS_MAX]; /* under lock: not in sync since then; 0: it is */
-    bool evicted[ENGINE_ROOTS_MAX];       /* under lock */
+    bool evicted[ENGINE_ROOTS_MAX];       /* the core's: what the roots know of it */
     _Atomic(CoreJob *) job;               /* NULL: none */
     uint64_t shards_ns;                   /* when the snapshot was made; the core's */
 };

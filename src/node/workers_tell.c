@@ -74,7 +74,12 @@ static void take_snapshot(Workers *workers)
 static void tell_failed(Workers *workers)
 {
     for (unsigned r = 0; r < workers->options.root_count; r++) {
-        if (engine_root_is_out(workers->engine, r)) storage_root_tell_failed(workers->roots[r]);
+        bool out = engine_root_is_out(workers->engine, r);
+        bool evicted = engine_root_is_evicted(workers->engine, r);
+        if (evicted && !workers->evicted[r]) storage_root_evict(workers->roots[r]);
+        if (!out && workers->evicted[r]) storage_root_add(workers->roots[r]);
+        workers->evicted[r] = out && (evicted || workers->evicted[r]);
+        if (out) storage_root_tell_failed(workers->roots[r]);
     }
     if (engine_failed(workers->engine) && !atomic_exchange(&workers->failed, true) &&
         workers->options.root_count > 1)
@@ -219,10 +224,10 @@ void workers_root_status(Workers *workers, unsigned root, WorkersRoot *out)
     lock_take(&workers->lock);
     sum_up_lag(workers, root, out);
     uint64_t behind = workers->behind_ns[root];
-    out->evicted = workers->evicted[root];
     lock_give(&workers->lock);
     if (behind != 0) out->lag_ms = MAX(out->lag_ms, (now - MIN(now, behind)) / NS_PER_MS);
     out->out = out->cause.code != OK;
+    out->evicted = storage_root_is_evicted(storage);
 }
 
 Queue *workers_told(Workers *workers)

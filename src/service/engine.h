@@ -257,9 +257,15 @@ bool engine_idle(const Engine *engine);
  * after two seconds (the leads are what they were). ERR_PRECONDITION: root is left out, not in sync
  * or the only one; ERR_BUSY; ERR_NOT_READY. */
 MUST_USE ErrCode engine_hand_over(Engine *engine, unsigned root, Err *err);
-/* root is left out until the next start, as one that failed; the lead is handed over first.
- * Errors as before; ERR_PRECONDITION also if too few would be left for changes. */
+/* root is left out until it is added again or the next start, as one that failed; the lead is
+ * handed over first. Errors as before; ERR_PRECONDITION also if too few would be left for changes.
+ */
 MUST_USE ErrCode engine_evict(Engine *engine, unsigned root, Err *err);
+/* A root that was left out so is a copy again: it catches up, then it is in sync. OK also if it is
+ * not out. ERR_PRECONDITION: it failed; others as of engine_hand_over(). */
+MUST_USE ErrCode engine_add(Engine *engine, unsigned root, Err *err);
+/* Is it out for that reason, and has not failed since? */
+bool engine_root_is_evicted(const Engine *engine, unsigned root);
 /* Is the lead still being handed over? */
 bool engine_is_moving(const Engine *engine);
 

@@ -186,6 +186,10 @@ static void tell(Engine *engine, const ControlAsk *ask)
     } else {
         event.type = EVENT_CAS_UNKNOWN;
     }
+    if (!ask->looks && engine->roots[ask->root].failed) {
+        member->cas_lost = true;
+        member->cas_uid = ask->wanted.cfg_uid;
+    }
     engine_step(engine, shard, member, &event);
 }
 

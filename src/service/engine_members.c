@@ -229,6 +229,15 @@ static ShardId item_shard(const LogItem *item)
     return item->is_truncate ? item->truncate.shard : item->state.shard;
 }
 
+static void step_state_stored(Engine *engine, EngineShard *shard, EngineMember *member)
+{
+    Event event = {
+        .type = EVENT_STATE_STORED, .term = member->state_term, .voted_for = member->state_vote};
+    if (!member->state_news || engine->roots[member->root].failed) return;
+    member->state_news = false;
+    engine_step(engine, shard, member, &event);
+}
+
 void engine_logged(Engine *engine, LogItem *item)
 {
     EngineRoot *root = &engine->roots[item->root];
@@ -254,10 +263,10 @@ void engine_logged(Engine *engine, LogItem *item)
         if (newest) store_voided(root->store, shard->shard);
         if (newest && item->is_reset) member->wants_seed = true;
     } else if (!shard->group->failed) {
-        Event event = {.type = EVENT_STATE_STORED,
-                       .term = item->state.max_term,
-                       .voted_for = item->state.voted_for};
-        engine_step(engine, shard, member, &event);
+        member->state_news = true;
+        member->state_term = item->state.max_term;
+        member->state_vote = item->state.voted_for;
+        step_state_stored(engine, shard, member);
     }
     mem_free(item);
 }
@@ -269,12 +278,26 @@ void engine_step_stored(Engine *engine)
         if (shard->group->failed) continue;
         for (unsigned r = 0; r < engine->options.root_count; r++) {
             EngineMember *member = &shard->on[r];
-            if (!member->logged_news) continue;
+            if (!member->logged_news || engine->roots[r].failed) continue;
             member->logged_news = false;
             Event event = {
                 .type = EVENT_STORED, .lsn = member->logged_lsn, .cuts = member->logged_cuts};
             engine_step(engine, shard, member, &event);
         }
+    }
+}
+
+void engine_step_owed(Engine *engine, unsigned root)
+{
+    for (size_t i = 0; i < engine->shard_count; i++) {
+        EngineShard *shard = engine->shards[engine->shard_list[i]];
+        EngineMember *member = &shard->on[root];
+        Event event = {.type = EVENT_CAS_UNKNOWN, .new_cfg_uid = member->cas_uid};
+        if (shard->group->failed) continue;
+        step_state_stored(engine, shard, member);
+        if (!member->cas_lost) continue;
+        member->cas_lost = false;
+        engine_step(engine, shard, member, &event);
     }
 }
 

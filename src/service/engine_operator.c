@@ -123,8 +123,7 @@ ErrCode engine_hand_over(Engine *engine, unsigned root, Err *err)
 {
     TRY(check_target(engine, root, err));
     if (root == engine->base->lead) return OK;
-    if (engine->roots[root].failed)
-        return err_set(err, ERR_PRECONDITION, "this root is left out until the next start");
+    if (engine->roots[root].failed) return err_set(err, ERR_PRECONDITION, "this root is left out");
     if ((engine_in_sync(engine) >> root & 1) == 0)
         return err_set(err, ERR_PRECONDITION,
                        "this root is not in sync: it lacks what others have");
@@ -147,6 +146,12 @@ static ErrCode check_left(const Engine *engine, const EngineGroup *group, unsign
                    known ? info.name : "?", needed);
 }
 
+static void leave_out(Engine *engine, unsigned root)
+{
+    engine_root_failed(engine, root);
+    engine->roots[root].evicted = true;
+}
+
 ErrCode engine_evict(Engine *engine, unsigned root, Err *err)
 {
     TRY(check_target(engine, root, err));
@@ -160,8 +165,29 @@ ErrCode engine_evict(Engine *engine, unsigned root, Err *err)
     if (leads)
         begin_moving(engine, root, true);
     else
-        engine_root_failed(engine, root);
+        leave_out(engine, root);
     return OK;
+}
+
+/* To the protocol that was a pause, as of a process that stood still: what it promised is over,
+ * what it led others lead, and it is given what it lacks. A root that failed has no such way back.
+ */
+ErrCode engine_add(Engine *engine, unsigned root, Err *err)
+{
+    TRY(check_target(engine, root, err));
+    if (!engine->roots[root].failed) return OK;
+    if (!engine->roots[root].evicted)
+        return err_set(err, ERR_PRECONDITION,
+                       "this root failed, it was not evicted: it is left out until the next start");
+    engine->roots[root].failed = false;
+    engine->roots[root].evicted = false;
+    engine_step_owed(engine, root);
+    return OK;
+}
+
+bool engine_root_is_evicted(const Engine *engine, unsigned root)
+{
+    return engine->roots[root].evicted;
 }
 
 bool engine_is_moving(const Engine *engine)
@@ -231,5 +257,5 @@ void engine_move_on(Engine *engine)
         unsigned to = target_of(engine, group);
         if (to < stays) engine_move_lead(engine, group, to, engine->moving_why);
     }
-    if (engine->moving_evicts) engine_root_failed(engine, engine->moving_to);
+    if (engine->moving_evicts) leave_out(engine, engine->moving_to);
 }

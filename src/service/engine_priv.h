@@ -24,11 +24,16 @@ typedef struct {
     Lsn logged_lsn;       /* highest lsn that came back durable, of those that no cut took … */
     uint64_t logged_cuts; /* … after so many cuts */
     bool logged_news;     /* EVENT_STORED is owed */
-    uint64_t cuts;        /* TRUNCATEs given to the log */
-    bool fetching;        /* a FetchJob is out */
-    bool wants_seed;      /* its log began anew, durably; the rest is to come … */
-    Lsn seed_base;        /* … as of this lsn or later */
-    Kept kept;            /* several roots only */
+    bool state_news;      /* EVENT_STATE_STORED is, with these: */
+    Term state_term;
+    Uuid state_vote;
+    bool cas_lost; /* EVENT_CAS_UNKNOWN is, of this one: */
+    Uuid cas_uid;
+    uint64_t cuts;   /* TRUNCATEs given to the log */
+    bool fetching;   /* a FetchJob is out */
+    bool wants_seed; /* its log began anew, durably; the rest is to come … */
+    Lsn seed_base;   /* … as of this lsn or later */
+    Kept kept;       /* several roots only */
 } EngineMember;
 
 /* Shards that stand on the same root, the group's *lead*, as long as it is well, so that a listing
@@ -75,7 +80,8 @@ struct Mail {
 typedef struct {
     Store *store;
     StoreReader *reader;
-    bool failed;         /* silent */
+    bool failed;         /* silent: what its members are owed waits … */
+    bool evicted;        /* … until it is added again, for an administrator left it out */
     bool committed_news; /* io.committed is owed */
     bool seeding;        /* a SeedJob is out */
     bool still;          /* by the last tick its disk does nothing */
@@ -288,6 +294,8 @@ MUST_USE ErrCode engine_member_restart(Engine *engine, EngineShard *shard, Engin
                                        const ShardConfig *config, Err *err);
 /* EVENT_STORED for all that is owed one. */
 void engine_step_stored(Engine *engine);
+/* What else was not told to the members of root while it was left out. */
+void engine_step_owed(Engine *engine, unsigned root);
 /* What no member lacks any more is given free. */
 void engine_forget(Engine *engine, EngineShard *shard, EngineMember *member);
 

@@ -256,6 +256,7 @@ static void lose_root(Engine *engine, EngineGroup *group, unsigned root)
 void engine_root_failed(Engine *engine, unsigned root)
 {
     unsigned class = 0;
+    engine->roots[root].evicted = false; /* should it have been: there is no way back now */
     if (engine->roots[root].failed) return;
     engine->roots[root].failed = true;
     for (EngineGroup *group; (group = engine_next_group(engine, &class)) != NULL;)

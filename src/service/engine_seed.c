@@ -124,7 +124,8 @@ static void tell_seeded(Engine *engine, SeedJob *job, size_t i)
     const SeedShard *seeded = seed_shard(job->seed, i);
     EngineShard *shard = engine_shard(engine, seeded->shard);
     EngineMember *member = &shard->on[job->root];
-    if (member->cuts != job->cuts[i]) return; /* it began anew once more */
+    if (member->cuts != job->cuts[i]) return;    /* it began anew once more */
+    if (engine->roots[job->root].failed) return; /* it is put in anew, should the root come back */
     LOG_TO(OPERATIONS, INFO, "shard.snapshot_stored", "shard=%u root=%u lsn=%" PRIu64,
            seeded->shard, job->root, seeded->lsn);
     member->wants_seed = false;

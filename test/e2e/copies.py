@@ -15,7 +15,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from smoke import expect, expect_problem  # noqa: E402
+from smoke import content, expect, expect_problem  # noqa: E402
 from server import free_port  # noqa: E402
 from suite import Suite, remove_tree  # noqa: E402
 
@@ -453,6 +453,45 @@ def roots_are_evicted(server):
     expect(roots_of(server)[lead]['verdict'] in ('ok', 'behind'), True)
 
 
+@three
+def roots_are_added(server):
+    """An evicted root is taken back without a restart: the one that led, at once and after changes of all
+    kinds; it has what was changed meanwhile, may lead, and others may be evicted then."""
+    wait_all_in_sync(server)
+    kept = {}
+    for turn, changes in enumerate((0, 40, 300, 0)):
+        lead = next(name for name, root in roots_of(server).items() if root['leads'])
+        where = roots_of(server)[lead]['directory']
+        expect(run(server, 'add', where)[0], 0, 'is in')
+        expect(run(server, 'evict', where)[0], 0)
+        for i in range(changes):
+            key = f'k{i % 150}'
+            kept[key] = content(70000 if i % 50 == 7 else 100 + i, turn)
+            expect(server.put('files', key, kept[key]).status in (200, 201), True, key)
+        if changes > 100:
+            expect(server.request('DELETE', server.name_path('files', 'k3')).status, 204)
+            del kept['k3']
+        status, out = run(server, 'add', roots_of(server)[lead]['uuid'])
+        expect(status, 0, out)
+        expect(roots_of(server)[lead]['verdict'] in ('ok', 'behind'), True, roots_of(server)[lead])
+        wait_all_in_sync(server)
+        expect((roots_of(server)[lead]['verdict'], roots_of(server)[lead]['cause']), ('ok', None))
+        status, out = run(server, 'hand-over', where)
+        expect(status, 0, out)
+        wait_all_in_sync(server)
+        for key, body in kept.items():
+            expect(server.get('files', key).body == body, True, key)
+        expect(server.get('files', 'k3').status, 200 if 'k3' in kept else 404)
+    expect(synced(server.put('files', 'after', b'abc')), 'synced=3/3')
+    uuid = roots_of(server)['e']['uuid']
+    added = [event for event in server.events() if event['event'] == 'root.added']
+    expect(len(added), 4, added)
+    expect(run(server, 'add', 'nothing')[0], 3)
+    expect(run(server, 'add')[0], 2)
+    expect(admin(server, f'roots/{uuid}/add', 'POST').status, 200)
+    wait_for('the ledger to be empty', lambda: admin(server, 'ledger').json()['roots'] == [])
+
+
 @bare
 def one_root_has_no_other(folder):
     """Nothing to hand over to, nothing to evict; the answers are shaped as with three."""
@@ -460,7 +499,7 @@ def one_root_has_no_other(folder):
     try:
         roots = roots_of(server)
         expect((roots['d']['leads'], roots['d']['verdict']), (True, 'ok'))
-        for action in ('hand-over', 'evict'):
+        for action in ('hand-over', 'evict', 'add'):
             answer = admin(server, f'roots/{roots["d"]["uuid"]}/{action}', 'POST')
             expect(answer.status, 412, answer.body)
         expect(len(admin(server, 'replicas').json()['replicas']), 65)
@@ -480,7 +519,7 @@ def only_administrators_may(server):
     for path in ('roots', 'replicas', 'shards'):
         expect(admin(server, path, key=key).status, 403, path)
         expect(admin(server, path, key=None).status, 401, path)
-    for action in ('evict', 'hand-over'):
+    for action in ('evict', 'add', 'hand-over'):
         expect(admin(server, f'roots/{uuid}/{action}', 'POST', key=key).status, 403, action)
     wait_all_in_sync(server)
     expect(admin(server, f'roots/{uuid}/evict', 'POST').status, 200)

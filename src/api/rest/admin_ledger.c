@@ -24,7 +24,8 @@ static const char *why_of(const RestRoot *root)
 
 static const char *action_of(const RestRoot *root)
 {
-    if (root->evicted) return "none: it was left out by an administrator until the next start";
+    if (root->evicted)
+        return "none: it was evicted; holdfast admin add takes it back, and so does the next start";
     if (root->out)
         return "none: mend its disk or put an empty directory in its place, then restart the "
                "server; it catches up, or is seeded, by itself";

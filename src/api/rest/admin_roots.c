@@ -284,3 +284,8 @@ void rest_admin_evict(RestCall *call)
 {
     start(call, REST_EVICT);
 }
+
+void rest_admin_add(RestCall *call)
+{
+    start(call, REST_ADD);
+}

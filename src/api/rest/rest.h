@@ -59,7 +59,7 @@ typedef struct {
     ConfirmStatus confirm; /* of what was acknowledged so */
 } RestCopies;
 
-typedef enum { REST_HAND_OVER, REST_EVICT } RestAction;
+typedef enum { REST_HAND_OVER, REST_EVICT, REST_ADD } RestAction;
 
 /* What administrators ask the node; called on loops. */
 typedef struct {

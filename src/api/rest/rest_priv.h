@@ -367,6 +367,7 @@ void rest_admin_roots(RestCall *call);
 void rest_admin_replicas(RestCall *call);
 void rest_admin_hand_over(RestCall *call);
 void rest_admin_evict(RestCall *call);
+void rest_admin_add(RestCall *call);
 
 /* --- admin.c, admin_risk.c, admin_scrub.c, admin_roots.c: parts of answers --- */
 /* Members disk, risk and store. */

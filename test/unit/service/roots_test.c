@@ -495,6 +495,38 @@ static void slow_logs(void **state)
     check(f, engine_lead(f->kit.engine));
 }
 
+/* Nothing of a while is told to a root that is left out: taken back it goes on from there, whatever
+ * its log and the control store had to say, and has what the others have. */
+static void a_root_is_added(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    for (unsigned turn = 0; turn < 9; turn++) {
+        unsigned away = (engine_lead(f->kit.engine) + turn % ROOTS) % ROOTS;
+        assert_ok(engine_add(f->kit.engine, away, &err), &err); /* it is in */
+        put(f, 3);
+        assert_ok(engine_evict(f->kit.engine, away, &err), &err);
+        while (engine_is_moving(f->kit.engine))
+            roots_kit_wait(&f->kit, ENGINE_TICK_MS);
+        assert_true(engine_root_is_evicted(f->kit.engine, away));
+        if (turn % 3 > 0) put(f, turn < 6 ? 3 : 40);
+        if (turn % 3 > 1) roots_kit_wait(&f->kit, 3000);
+        assert_ok(engine_add(f->kit.engine, away, &err), &err);
+        assert_false(engine_root_is_out(f->kit.engine, away));
+        put(f, 3);
+        roots_kit_wait(&f->kit, 6000);
+        assert_int_equal(engine_in_sync(f->kit.engine), 7);
+        apply_all(f);
+        for (unsigned r = 0; r < ROOTS; r++)
+            check(f, r);
+    }
+    unsigned failed = (engine_lead(f->kit.engine) + 1) % ROOTS;
+    assert_ok(engine_evict(f->kit.engine, failed, &err), &err);
+    engine_root_failed(f->kit.engine, failed);
+    assert_code(engine_add(f->kit.engine, failed, &err), ERR_PRECONDITION, &err);
+    assert_true(engine_root_is_out(f->kit.engine, failed));
+}
+
 /* Ticks in which root `still` does nothing, and says so; the control store answers, or not. */
 static void stand_still(Fixture *f, unsigned still, unsigned ticks, bool answers)
 {
@@ -695,6 +727,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_disk_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(all_disks_are_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(slow_logs, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_root_is_added, setup, teardown),
         cmocka_unit_test_setup_teardown(new_roots, setup, teardown),
         cmocka_unit_test_setup_teardown(one_is_behind_the_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(a_followers_index_is_lost, setup, teardown),
