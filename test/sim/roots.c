@@ -13,7 +13,9 @@
  * from the others, syncs a tail that nobody else has, and then its disk fails: when it is there
  * again, that tail is to be cut. Fewer than half of the disks are bad at a time. In one of three
  * seeds there are placement classes of two copies and of one, with a bucket each: their disks are
- * not replaced, and in the end all that they acknowledged is there, on those disks alone.
+ * not replaced, and in the end all that they acknowledged is there, on those disks alone. In one of
+ * four an operator hands over the lead, leaves roots out and takes them back, whatever else is
+ * going on.
  *
  *   sim_roots [--seed N] [--count N] [--required N] [--cuts N] [--snapshots N] [--told N]
  *             [--roots N] [--mixed] [--plant NAME] [--until-failure] [--trace] */
@@ -46,6 +48,7 @@ typedef struct {
     uint64_t seeds;     /* snapshots put into a root */
     uint64_t replaced;  /* roots */
     uint64_t told;      /* acknowledged by one root alone */
+    uint64_t operated;  /* what an operator asked for was begun */
     uint64_t events;
 } Sums;
 
@@ -306,6 +309,23 @@ static void ask_control(Sim *sim)
     if (unknown || sim->kit.control_run) roots_kit_control_tell(&sim->kit, !unknown);
 }
 
+/* Draws of its own: the other seeds stay what they were. */
+static void operate(Sim *sim)
+{
+    Err err = {0};
+    if (rng_below(&sim->operator, 40) != 0) return;
+    unsigned root = (unsigned)rng_below(&sim->operator, sim->count);
+    unsigned pick = (unsigned)rng_below(&sim->operator, 5);
+    ErrCode code = pick == 0  ? engine_hand_over(sim->kit.engine, root, &err)
+                   : pick < 3 ? engine_evict(sim->kit.engine, root, &err)
+                              : engine_add(sim->kit.engine, root, &err);
+    if (code == OK)
+        sim_say(sim, pick == 0 ? "handed over to" : pick < 3 ? "left out" : "taken back", root);
+    sim->operated += code == OK;
+    if (code != OK && code != ERR_PRECONDITION && code != ERR_BUSY && code != ERR_NOT_READY)
+        sim_fail(sim, err_text(&err), root);
+}
+
 static void step(Sim *sim)
 {
     uint64_t seeds = sim->seeds;
@@ -340,6 +360,7 @@ static void step(Sim *sim)
     } else
         draw_weather(sim);
     sim->events++;
+    if (sim->up && sim->seed % 4 == 1) operate(sim);
     if (sim->up) engine_turn(sim->kit.engine);
     if (sim->up) client_watch_reign(sim);
     client_collect(sim);
@@ -477,6 +498,7 @@ static bool run(uint64_t seed, unsigned count, bool trace, Sums *sums)
     sim->parted = ENGINE_ROOTS_MAX;
     sim->history = history_new();
     rng_init(&sim->rng, seed);
+    rng_init(&sim->operator, ~seed);
     sim->keep_logs = seed % 4 == 0;
     index_seed_randomness((uint32_t)seed);
     clock_manual_init(&sim->clock, 1700000000000);
@@ -499,6 +521,7 @@ static bool run(uint64_t seed, unsigned count, bool trace, Sums *sums)
     sums->seeds += sim->seeds;
     sums->replaced += sim->replaced;
     sums->told += sim->told;
+    sums->operated += sim->operated;
     sums->events += sim->events;
     sums->seeds_cut += sim->cuts > 0;
     if (sim->up) stop(sim, false);
@@ -589,10 +612,11 @@ int main(int argc, char **argv)
     }
     printf("%" PRIu64 " changes were acknowledged, %" PRIu64
            " by one root alone; tails of logs were cut %" PRIu64 " times, in %" PRIu64
-           " seeds; %" PRIu64 " snapshots, %" PRIu64 " new roots; of histories %" PRIu64
-           " operations were checked, %" PRIu64 " with unknown outcomes\n",
+           " seeds; %" PRIu64 " snapshots, %" PRIu64 " new roots, %" PRIu64
+           " requests of an operator; of histories %" PRIu64 " operations were checked, %" PRIu64
+           " with unknown outcomes\n",
            sums.acknowledged, sums.told, sums.cuts, sums.seeds_cut, sums.seeds, sums.replaced,
-           all_stats.ops, all_stats.unknown);
+           sums.operated, all_stats.ops, all_stats.unknown);
     printf("%" PRIu64 " events, %.0f a second and core\n", sums.events,
            (double)sums.events * CLOCKS_PER_SEC / (double)MAX(clock(), (clock_t)1));
     printf("LAYER sim-roots required=%" PRIu64 " executed=%" PRIu64 " failed=%" PRIu64 "\n",

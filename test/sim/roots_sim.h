@@ -41,6 +41,7 @@ typedef struct Sim {
     bool trace;
     bool failed;
     Rng rng;
+    Rng operator;
     unsigned count; /* roots */
     Disk *disks[ENGINE_ROOTS_MAX];
     bool faulty[ENGINE_ROOTS_MAX];
@@ -55,6 +56,7 @@ typedef struct Sim {
     uint64_t cuts;
     uint64_t seeds;
     uint64_t replaced;
+    uint64_t operated; /* requests of an operator that were begun */
     uint64_t events;
     bool keep_logs; /* no checkpoints: whoever is behind finds what it lacks in a log */
     bool stormy;    /* mail is lost, late and repeated … */
