@@ -140,10 +140,10 @@ def run(binary, folder, fault):
         with open(server.log, encoding='utf-8', errors='replace') as log:
             if 'Sanitizer' in log.read():
                 raise AssertionError('a sanitizer complained')
-        server.fault = None
+        server.fault, server.timeout = None, 60
         server.start()
         check(server, model)
-        if server.stop(30) != 0:
+        if server.stop() != 0:
             raise AssertionError('the second stop failed')
     finally:
         server.end()
