@@ -301,8 +301,10 @@ class Killer:
             raise Failed(f'{found} blobs for {wanted} large files, {len(staged)} in staging/')
 
     def run(self):
-        """All rounds, then a clean stop and a last look at everything."""
-        while self.executed < self.options.kills and time.monotonic() < self.deadline:
+        """All rounds, of the required ones however long they take; then a clean stop and a last look at
+        everything."""
+        while self.executed < self.options.kills and (
+                time.monotonic() < self.deadline or self.executed < self.options.required):
             self.round()
         for turn in range(2):
             replayed = self.start_ready(self.rng.choice(SIZES))

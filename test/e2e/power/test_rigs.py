@@ -17,8 +17,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CUTS = 100       # within which a bug is found
-MINUTES = 2.0    # of one bug
-ENDS_S = 20      # after a signal
+MINUTES = 6.0    # of one bug
+ENDS_S = 60      # after a signal
 BUGS = {
     'shutdown': (('ack-before-sync', 'xfs'), ('skip-dir-sync', 'ext4'), ('skip-pack-sync', 'xfs'),
                  ('skip-blob-sync', 'ext4')),
