@@ -465,7 +465,7 @@ def get_and_rm_survive_kills(cli):
 def a_server_that_stays_away(cli):
     """The run ends once the time for retries is over, with "worth retrying"."""
     root = make_many(cli, 800)
-    process = cli.start('put', '-r', root, 'files/k', '--json', '--retry-for', '1500ms')
+    process = cli.start('put', '-r', root, 'files/k', '--json', '--retry-for', '4s')
     for _ in range(50):
         process.stdout.readline()
     cli.server.kill()
@@ -553,11 +553,11 @@ def no_server(cli):
         done = cli.run(*args, status=5)
         holds(done.err, f'cannot connect to {url}: Connection refused; is the server running? '
                         '`holdfast serve`')
-        if done.seconds > 3:
+        if done.seconds > 30:  # of the minute for which others are waited for
             raise AssertionError(f'{args} took {done.seconds} s')
     # Asked to, it waits for one that was never there.
     done = cli.run('ls', 'files', '--retry-for', '1s', status=5)
-    if not 0.9 < done.seconds < 5:
+    if not 0.9 < done.seconds < 30:
         raise AssertionError(f'--retry-for 1s took {done.seconds} s')
 
 
@@ -936,15 +936,25 @@ def broken_answers_about_buckets(cli):
         holds(cli.run('bucket', 'list', status=5).err, "the server's answer")
 
 
+def bench_of(cli, kinds, *args):
+    """Its report of a run in which requests of each kind were made: on a slow machine a second has few,
+    and which is drawn by lot."""
+    for seconds in (1, 5, 30):
+        report = cli.run('bench', '--seconds', str(seconds), '--json', *args).objects()[0]
+        if all(report['operations'].get(kind, {'requests': 0})['requests'] > 0 for kind in kinds):
+            break
+    return report
+
+
 @test
 def bench(cli):
     """Figures of each kind of request; what it stored is gone at the end, also after Ctrl-C."""
-    done = cli.run('bench', '--seconds', '1', '--size', '70KiB', '--connections', '4',
-                   '--mix', 'put=2,get=3,list=1,delete=2', '--json')
-    report = done.objects()[0]
+    kinds = ('put', 'get', 'list', 'delete')
+    report = bench_of(cli, kinds, '--size', '70KiB', '--connections', '4', '--mix',
+                      'put=2,get=3,list=1,delete=2')
     expect((report['door'], report['size'], report['connections'], report['all_deleted']),
            ('rest', 70 << 10, 4, True))
-    for name in ('put', 'get', 'list', 'delete'):
+    for name in kinds:
         figures = report['operations'][name]
         expect((figures['requests'] > 0, figures['errors']), (True, 0), name)
         expect(0 < figures['p50_ms'] <= figures['p99_ms'] <= figures['max_ms'], True, figures)
@@ -975,16 +985,17 @@ def bench_of_s3(cli):
     try:
         url = f'http://{server.s3_address}'
         cli.env['HOLDFAST_KEY'] = server.key()
-        report = cli.run('bench', '--door', 's3', '--url', url, '--seconds', '1', '--size', '1100KiB',
-                         '--connections', '4', '--mix', 'put=2,get=3,list=1,delete=2', '--json',
-                         'files').objects()[0]
+        kinds = ('put', 'get', 'list', 'delete')
+        report = bench_of(cli, kinds, '--door', 's3', '--url', url, '--size', '1100KiB', '--connections', '4',
+                          '--mix', 'put=2,get=3,list=1,delete=2', 'files')
         expect((report['door'], report['url'], report['all_deleted']), ('s3', url, True))
-        for name in ('put', 'get', 'list', 'delete'):
+        for name in kinds:
             figures = report['operations'][name]
             expect((figures['requests'] > 0, figures['errors']), (True, 0), name)
-        parts = cli.run('bench', '--door', 's3', '--url', url, '--seconds', '1', '--size', '11MiB', '--part-size', '5MiB',
-                        '--connections', '2', '--mix', 'multipart=1,get=1', '--json', 'files').objects()[0]
-        for name in ('multipart', 'get'):
+        kinds = ('multipart', 'get')
+        parts = bench_of(cli, kinds, '--door', 's3', '--url', url, '--size', '11MiB', '--part-size', '5MiB',
+                         '--connections', '2', '--mix', 'multipart=1,get=1', 'files')
+        for name in kinds:
             figures = parts['operations'][name]
             expect((figures['requests'] > 0, figures['errors'], figures['bytes_per_second'] > 0), (True, 0, True), name)
         expect(parts['all_deleted'], True)
