@@ -413,7 +413,7 @@ def termination(server):
 @bare
 def expiry(folder):
     """What gets no byte for so long is ended, its space comes back; bytes renew it."""
-    server = SUITE.server(folder, '--upload-expiry', '3s').start()
+    server = SUITE.server(folder, '--upload-expiry', '8s').start()
     try:
         path = create(server, 2 * MIB + 1, 'x')
         expect(patch(server, path, 0, content(2 * MIB, 1)).status, 204)
