@@ -192,7 +192,10 @@ class Cluster:
                   f'{stood:.1f} s', flush=True)
         if at_once and took - stood > LATE_S:
             raise AssertionError(f'root {r} was left {took - stood:.1f} s late')
-        self.copies(COUNT - 1)
+        if at_once:
+            self.copies(COUNT - 1)
+        else:  # by each shard when it lacks something; until then it has what it says
+            wait_for('all shards leave it', lambda: self.said_next() == {(COUNT - 1, COUNT)}, LONG_S)
         failed = self.load.failed
         self.wait_acknowledged(50)
         if self.load.failed != failed:
@@ -216,13 +219,16 @@ class Cluster:
         wait_for('all roots are in sync', holds, BACK_S)
         self.copies(COUNT)
 
+    def said_next(self):
+        """What writes that begin from now on say: copies that have it, and of how many."""
+        begun = time.monotonic()
+        wait_for('ten writes', lambda: self.load.failure or len(self.load.since(begun)) >= 10, LONG_S)
+        self.load.check()
+        return {(one.synced, one.copies) for one in self.load.since(begun)}
+
     def copies(self, count):
         """Of the writes that begin from now on each says that it has so many copies."""
-        begun = time.monotonic()
-        wait_for(f'writes with {count} copies',
-                 lambda: self.load.failure or len(self.load.since(begun)) >= 10, LONG_S)
-        self.load.check()
-        said = {(one.synced, one.copies) for one in self.load.since(begun)}
+        said = self.said_next()
         if said != {(count, COUNT)}:
             raise AssertionError(f'Holdfast-Durability is {said}, there are {count} copies')
 
@@ -384,11 +390,10 @@ def filled(folder, who):
             r = cluster.victim(who)
             moment = cluster.fault(f'no space on root {r}, {who}')
             hog = f'{cluster.mounts[r].directory}/hog'
-            with open(hog, 'wb') as out:
+            with open(hog, 'wb', buffering=0) as out:
                 try:
                     while True:
                         out.write(bytes(1 << 20))
-                        out.flush()
                 except OSError:
                     pass
             if who == 'follower':  # when its log needs room, which is after so many bytes
