@@ -58,7 +58,8 @@ struct Workers {
     uint64_t behind_ns[ENGINE_ROOTS_MAX]; /* under lock: not in sync since then; 0: it is */
     bool evicted[ENGINE_ROOTS_MAX];       /* the core's: what the roots know of it */
     _Atomic(CoreJob *) job;               /* NULL: none */
-    uint64_t shards_ns;                   /* when the snapshot was made; the core's */
+    uint64_t shards_ns;                   /* when the snapshot was made; the core's … */
+    unsigned snapshot_classes;            /* … of these, by number */
 };
 
 /* workers_tell.c: the core, after a turn: what other threads see of the engine. */

@@ -55,10 +55,21 @@ static void note_changes(Workers *workers, unsigned lead, unsigned in_sync)
     workers->noted = workers->noted || engine_ready(workers->engine);
 }
 
+static unsigned classes_there(const Workers *workers)
+{
+    unsigned mask = 0;
+    for (unsigned class = 0; class < CLASSES_MAX; class ++)
+        mask |= (unsigned)atomic_load(&workers->states[class].there) << class;
+    return mask;
+}
+
 static void take_snapshot(Workers *workers)
 {
     uint64_t now = clock_boot_ns(workers->options.clock);
-    if (workers->ready && now - workers->shards_ns < SNAPSHOT_EVERY_NS) return;
+    unsigned classes = classes_there(workers);
+    bool news = classes != workers->snapshot_classes; /* a new one is asked for at once */
+    if (workers->ready && !news && now - workers->shards_ns < SNAPSHOT_EVERY_NS) return;
+    workers->snapshot_classes = classes;
     workers->shards_ns = now;
     lock_take(&workers->lock);
     workers->shard_count = engine_shards(workers->engine, workers->shards, ENGINE_SHARDS_MAX);

@@ -9,6 +9,7 @@ one failed.
 """
 import base64
 import glob
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from copies import admin, synced, three, wait_for  # noqa: E402
+from server import free_port  # noqa: E402
 from s3_raw import Raw  # noqa: E402
 from smoke import content, expect, expect_problem  # noqa: E402
 from suite import Suite, remove_tree  # noqa: E402
@@ -119,6 +121,91 @@ def copies_on_disks(server):
         expect(copy['member'], True, copy)
     expect(count, {0: 3, 1: 3 * 64, made['one']['number']: 4, made['two']['number']: 8,
                    made['all']['number']: 12})
+
+
+def tus(server, method, target, body=None, **headers):
+    return server.request(method, target, body, headers={
+        'Tus-Resumable': '1.0.0', 'Content-Type': 'application/offset+octet-stream',
+        **{name.replace('_', '-'): value for name, value in headers.items()}})
+
+
+@three
+def required_of_the_class(server):
+    """Holdfast-Require is held against the copies of the class, by whatever request: nothing is done when
+    they can't be had, though the server has more roots; before the body, if that is announced."""
+    make(server, 'one', copies=1, shards=4, min_isr=1)
+    many = {'Holdfast-Require': 'synced=2'}
+    enough = {'Holdfast-Require': 'synced=1'}
+    kept = server.put('one', 'kept', b'abc').json()['id']
+    other = server.put('files', 'kept', b'abc').json()['id']
+    whom = ','.join(f'{n} {base64.b64encode(v).decode()}' for n, v in (('bucket', b'one'), ('key', b't')))
+    expect_problem(tus(server, 'POST', '/v1/uploads', Upload_Length='5', Upload_Metadata=whom, **many),
+                   503, 'too-few-copies')
+    begun = tus(server, 'POST', '/v1/uploads', Upload_Length='5', Upload_Metadata=whom, **enough)
+    expect(begun.status, 201, begun.body)
+    where = begun.headers['Location']
+    expect_problem(tus(server, 'PATCH', where, b'hello', Upload_Offset='0', **many), 503, 'too-few-copies')
+    expect_problem(tus(server, 'DELETE', where, **many), 503, 'too-few-copies')
+    expect(tus(server, 'HEAD', where).headers['Upload-Offset'], '0')
+    expect(server.get('one', 't').status, 404)
+    ended = tus(server, 'PATCH', where, b'hello', Upload_Offset='0', **enough)
+    expect((ended.status, synced(ended)), (204, 'synced=1/1'), ended.body)
+    for ids in ([kept], [other, kept], [kept, other]):
+        expect_problem(server.request('POST', '/v1/files:delete', json.dumps({'ids': ids}), headers=many),
+                       503, 'too-few-copies')
+    expect((server.get('one', 'kept').status, server.get('files', 'kept').status), (200, 200))
+    nobody = '70000000000000000000000000'
+    gone = server.request('POST', '/v1/files:delete', json.dumps({'ids': [other, nobody]}), headers=many)
+    expect([r['status'] for r in gone.json()['results']], [204, 404], gone.body)
+    expect_problem(server.request('PUT', f'/v1/files/{kept}', b'x', headers=many), 503, 'too-few-copies')
+    expect_problem(server.request('PUT', f'/v1/files/{nobody}', b'x', headers=many), 404, 'not-found')
+    connection = server.connect()
+    try:
+        connection.putrequest('PUT', server.name_path('one', 'new'))
+        for name, value in {**many, 'Authorization': f'Bearer {server.key()}', 'Content-Length': '5',
+                            'Expect': '100-continue'}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        expect(connection.getresponse().status, 503, 'before the body')
+    finally:
+        connection.close()
+    expect(server.get('one', 'new').status, 404)
+
+
+@three
+def durability_at_the_s3_door(server):
+    """Each change, and what is read, says how many copies of the class have it."""
+    expect(server.stop(), 0)
+    server.s3_address = f'127.0.0.1:{free_port()}'
+    server.start()
+    raw = Raw(int(server.s3_address.split(':')[1]), server.key())
+    make_three(server)
+    wait_for('three copies', lambda: synced(server.put('files', 'k', b'x')) == 'synced=3/3')
+    for bucket, wanted in (('one', 'synced=1/1'), ('two', 'synced=2/2'), ('all', 'synced=3/3')):
+        def call(method, path, query='', body=b'', of=bucket, status=200, **headers):
+            got = raw.call(method, f'/{of}{path}', query, body,
+                           {name.replace('_', '-'): value for name, value in headers.items()})
+            expect((got.status, synced(got)), (status, wanted), (method, path, query, got.body))
+            return got
+        call('PUT', '/small', body=b'abc')
+        call('PUT', '/large', body=content(LARGE, 1))
+        call('GET', '/small')
+        call('HEAD', '/large')
+        call('GET', '/large', status=206, Range='bytes=5-9')
+        call('PUT', '/copy', x_amz_copy_source='/files/k')
+        call('PUT', '/small', 'tagging=', b'<Tagging><TagSet/></Tagging>')
+        begun = call('POST', '/parts', 'uploads=')
+        upload = re.search(rb'<UploadId>(.*)</UploadId>', begun.body).group(1).decode()
+        etag = call('PUT', '/parts', f'partNumber=1&uploadId={upload}', b'part').headers['ETag']
+        call('POST', '/parts', f'uploadId={upload}', (
+            '<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>'
+            f'<ETag>{etag}</ETag></Part></CompleteMultipartUpload>').encode())
+        listed = b'<Delete><Object><Key>copy</Key></Object></Delete>'
+        call('POST', '', 'delete=', listed,
+             Content_MD5=base64.b64encode(hashlib.md5(listed).digest()).decode())
+        call('DELETE', '/small', status=204)
+    got = raw.call('GET', '/one/small')
+    expect((got.status, got.headers['Holdfast-Durability']), (404, None))
 
 
 @three

@@ -92,9 +92,7 @@ void rest_file_json(JsonWriter *json, const RestFile *file)
 
 void rest_durability_header(RestCall *call, Durability d)
 {
-    http_header_addf(call->req, "Holdfast-Durability",
-                     "synced=%" PRIu32 "/%" PRIu32 "; disks=%" PRIu32 "; zones=%" PRIu32, d.synced,
-                     d.copies, d.disks, d.zones);
+    http_header_addf(call->req, "Holdfast-Durability", DURABILITY_FORMAT, DURABILITY_ARG(d));
 }
 
 void rest_marker_header(RestCall *call, VersionId version)

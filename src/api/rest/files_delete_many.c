@@ -119,6 +119,17 @@ static ErrCode read_ids(DeleteMany *many, Str body, Err *err)
     return OK;
 }
 
+/* All or none, as far as that can be told before. */
+static ErrCode check_required(DeleteMany *many, Err *err)
+{
+    for (size_t i = 0; i < many->count; i++) {
+        FileId file;
+        if (!id128_parse(many->items[i].text, &file)) continue;
+        TRY(rest_require(many->call, shard_class(file_id_shard(file)), err));
+    }
+    return OK;
+}
+
 /* What is an id becomes a mutation, behind the one before. */
 static Mutation *chain(DeleteMany *many)
 {
@@ -132,6 +143,7 @@ static Mutation *chain(DeleteMany *many)
         item->refusal = rest_allows_id(many->call, m->file, NULL);
         if (item->refusal != OK) continue;
         item->submitted = true;
+        m->require_synced = many->call->mutation.require_synced;
         m->done = one_done;
         m->ctx = many;
         *link = m;
@@ -149,6 +161,7 @@ static void on_collected(HttpRequest *req, void *ctx, ErrCode code, Str body)
     Err err = {0};
     UNUSED(req);
     if (code == OK) code = read_ids(many, body, &err);
+    if (code == OK) code = check_required(many, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;

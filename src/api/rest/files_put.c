@@ -134,6 +134,8 @@ static ErrCode admit(RestCall *call, uint64_t *length, Err *err)
     }
     ErrCode room = service_admit_upload(call->service, known ? *length : 0, err);
     if (room == OK) room = service_admit_bucket(call->service, call->mutation.bucket, err);
+    unsigned class = service_class_of(call->service, &call->mutation);
+    if (room == OK) room = rest_require(call, class, err);
     TRY(refuse_unless_repeat(call, room, err));
     rest_read_conditions(call);
     TRY(rest_read_request_key(call, err));

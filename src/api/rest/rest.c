@@ -305,16 +305,13 @@ static ErrCode find_service(RestCall *call, Err *err)
     return OK;
 }
 
-/* Holdfast-Require, before the body is read. */
-static ErrCode check_required(RestCall *call, Err *err)
+ErrCode rest_require(RestCall *call, unsigned class, Err *err)
 {
     if ((call->route->about.params & BIT(PARAM_REQUIRE)) == 0) return OK;
     Str wanted = http_request_header(call->req, STR("holdfast-require"));
     if (wanted.ptr == NULL) return OK;
-    /* Whichever class the file is of, none has more copies; what that one has is asked where the
-     * change is decided. */
-    return service_require(call->service, PLACE_CLASS_STANDARD, wanted,
-                           &call->mutation.require_synced, err);
+    if (service_durability(call->service, class).copies == 0) return OK; /* no file is of it */
+    return service_require(call->service, class, wanted, &call->mutation.require_synced, err);
 }
 
 void rest_on_request(void *ctx, HttpRequest *req)
@@ -339,7 +336,9 @@ void rest_on_request(void *ctx, HttpRequest *req)
     Err err = {0};
     ErrCode code = find_route(call, &err);
     if (code == OK && call->route->needs_store) code = find_service(call, &err);
-    if (code == OK) code = check_required(call, &err);
+    /* Whichever class the file is of, none has more copies; that one's are looked at where it is
+     * known, and once more where the change is decided. */
+    if (code == OK) code = rest_require(call, PLACE_CLASS_STANDARD, &err);
     if (code != OK)
         rest_answer_error(call, code, &err);
     else

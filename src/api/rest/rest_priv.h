@@ -213,6 +213,9 @@ Str rest_content_type(const FileRow *row);
 void rest_file_headers(RestCall *call, const RestFile *file, bool for_write);
 /* Repr-Digest, if the version's SHA-256 is known. */
 void rest_digest_header(RestCall *call, const FileRow *row);
+/* Holdfast-Require, if it is there: are so many copies of class in sync, before the body is read?
+ */
+MUST_USE ErrCode rest_require(RestCall *call, unsigned class, Err *err);
 void rest_durability_header(RestCall *call, Durability durability);
 /* Holdfast-Delete-Marker: version, which stands where the file was. */
 void rest_marker_header(RestCall *call, VersionId version);

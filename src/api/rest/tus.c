@@ -155,6 +155,7 @@ void rest_tus_delete(RestCall *call)
     ErrCode code = tus_find(call, &upload, &err);
     if (code == OK && upload.done)
         code = err_set(&err, ERR_GONE, "the upload is over: its file is there");
+    if (code == OK) code = rest_require(call, shard_class(file_id_shard(upload.id)), &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;

@@ -263,6 +263,7 @@ void rest_tus_create(RestCall *call)
     bool there = code == OK &&
                  buckets_by_uid(service_buckets(call->service), record.bucket, &bucket);
     if (code == OK && !there) code = err_set(&err, ERR_NO_BUCKET, "there is no such bucket");
+    if (code == OK) code = rest_require(call, bucket.placement_class, &err);
     if (code != OK) {
         rest_answer_error(call, code, &err);
         return;

@@ -131,8 +131,10 @@ static void give_up(TusPatch *p)
 static Mutation *next_mutation(TusPatch *p, MutationType type)
 {
     Mutation *m = &p->call->mutation;
+    unsigned required = m->require_synced;
     mutation_deinit(m);
     mutation_init(m, type);
+    m->require_synced = required;
     p->busy = true;
     return m;
 }
@@ -535,6 +537,7 @@ void rest_tus_patch(RestCall *call)
     if (!tus_begin(call)) return;
     TusPatch *p = patch_new(call);
     ErrCode code = find_upload(p, &over, &err);
+    if (code == OK && !over) code = rest_require(call, shard_class(file_id_shard(p->upload.id)), &err);
     if (code != OK)
         rest_answer_error(call, code, &err);
     else if (over)

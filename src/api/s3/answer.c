@@ -1,6 +1,8 @@
 /* Answers: errors as S3 words them, XML, and what every answer carries. */
 #include "api/s3/s3_priv.h"
 
+#include <inttypes.h>
+
 #include "base/log.h"
 
 #define ERROR_XML_MAX (32 * KIB)
@@ -64,8 +66,16 @@ const char *s3_text(ErrCode code, const Err *err)
     return err->message;
 }
 
+void s3_durability_header(S3Call *call)
+{
+    const Durability *d = &call->durability;
+    if (d->copies == 0) return;
+    http_header_addf(call->req, "Holdfast-Durability", DURABILITY_FORMAT, DURABILITY_ARG(*d));
+}
+
 static void common_headers(S3Call *call)
 {
+    if (call->status < 400) s3_durability_header(call);
     http_header_add(call->req, "x-amz-request-id", http_request_id(call->req));
     http_header_add(call->req, "x-amz-id-2", http_request_id(call->req));
 }

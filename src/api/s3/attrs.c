@@ -293,6 +293,8 @@ void s3_file_headers(S3Call *call, const S3File *file)
     Str other;
     http_header_add(req, "x-amz-request-id", http_request_id(req));
     http_header_add(req, "x-amz-id-2", http_request_id(req));
+    call->durability = service_durability(call->service, shard_class(file_id_shard(row->file)));
+    s3_durability_header(call);
     s3_etag_header(call, row);
     s3_version_header(call, row);
     date_format_http(row->updated_ms, date);

@@ -101,9 +101,12 @@ static void answer(S3Call *call)
     xml_begin(&xml, "DeleteResult" S3_XMLNS);
     for (size_t i = 0; i < many->count; i++)
         write_result(many, &xml, &many->items[i]);
-    for (size_t i = 0; i < many->count; i++)
-        call->changed = call->changed ||
-                        (many->items[i].submitted && many->items[i].mutation.code == OK);
+    for (size_t i = 0; i < many->count; i++) {
+        const Item *item = &many->items[i];
+        if (!item->submitted || item->mutation.code != OK) continue;
+        call->changed = true;
+        call->durability = item->mutation.durability;
+    }
     xml_end(&xml, "DeleteResult");
     s3_answer_xml(call, &xml, &many->answer);
 }
@@ -258,6 +261,7 @@ static Mutation *chain(S3DeleteMany *many)
         item->submitted = true;
         m->bucket = many->call->bucket;
         m->key = item->key;
+        m->require_synced = many->call->mutation.require_synced;
         m->done = one_done;
         m->ctx = many;
         *link = m;

@@ -100,6 +100,7 @@ Str s3_header(const S3Call *call, const char *name)
 static void run_then(void *arg)
 {
     S3Call *call = arg;
+    if (call->mutation.code == OK) call->durability = call->mutation.durability;
     call->then(call);
 }
 

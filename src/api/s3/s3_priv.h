@@ -156,6 +156,7 @@ struct S3Call {
     Mutation mutation;
     bool changed;  /* something is done, by whatever mutation: never tell otherwise */
     bool has_room; /* the answer's memory is charged already */
+    Durability durability; /* of what was done or is given back; copies 0: of nothing */
     LoopTask task;
     void (*then)(S3Call *call); /* with the mutation's answer */
     Buf attrs;
@@ -214,6 +215,8 @@ ErrCode s3_refuse_as(S3Call *call, S3Error error);
 ErrCode s3_error_code(S3Error error);
 /* By call->refusal if that is set, else by code. */
 void s3_answer_error(S3Call *call, ErrCode code, const Err *err);
+/* Holdfast-Durability, if the call has any; the answers below add it. */
+void s3_durability_header(S3Call *call);
 void s3_answer_empty(S3Call *call, int status);
 /* XML made by writer into xml (a local Buf; its memory is taken over). */
 void s3_answer_xml(S3Call *call, XmlWriter *writer, Buf *xml);
