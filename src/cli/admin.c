@@ -70,6 +70,24 @@ static const char *text(const json_t *object, const char *name, char out[SHOW_NA
 
 /* ---- status ---- */
 
+/* Has a class no quorum any more? That is worse than a copy that others make up for. */
+static bool print_failed_classes(const json_t *status, const char *up)
+{
+    const json_t *names = json_object_get(status, "classes_failed");
+    size_t count = json_array_size(names);
+    if (count == 0) return false;
+    printf("failed: too many disks are out for placement class%s", count > 1 ? "es" : "");
+    for (size_t i = 0; i < count; i++) {
+        char shown[SHOW_NAME_SIZE];
+        const json_t *name = json_array_get(names, i);
+        printf("%s %s", i > 0 ? "," : "",
+               show_name(str_of(json_string_value(name), json_string_length(name)), shown));
+    }
+    printf(": no changes there, holdfast admin ledger says what to do; all else goes on; up %s\n",
+           up);
+    return true;
+}
+
 /* Is a copy missing? Then which, and why. */
 static bool print_degraded(const json_t *status, const char *up)
 {
@@ -151,6 +169,7 @@ static int print_verdict(const json_t *status)
         printf("; holdfast admin risk lists them; up %s, %s of space left\n", up, space);
         return err_info(ERR_FILE_DAMAGED)->exit_status;
     }
+    if (print_failed_classes(status, up)) return err_info(ERR_ROOT_FAILED)->exit_status;
     if (print_degraded(status, up)) return 1;
     if (total > 0 && free_bytes < total / 100 * LOW_SPACE_PERCENT) {
         printf("ok, but space is low: %s left; up %s\n", space, up);

@@ -274,7 +274,10 @@ void engine_fail_group(Engine *engine, EngineGroup *group)
     group->failed = true;
     for (size_t i = 0; i < group->count; i++)
         engine_answer_unknown(engine, engine_group_shard(engine, group, i));
-    if (group != engine->base) return;
+    if (group != engine->base) {
+        if (!engine->failed) engine_tell_class_failed(group);
+        return;
+    }
     engine->failed = true;
     for (EngineGroup *other; (other = engine_next_group(engine, &class)) != NULL;)
         engine_fail_group(engine, other);

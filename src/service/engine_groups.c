@@ -131,10 +131,20 @@ void engine_begin_group(Engine *engine, unsigned class, const ControlShard *rows
         return;
     }
     group->failed = !enough_here(engine, rows, count);
+    if (group->failed) {
+        engine_set_usage(engine, group); /* as far as is known */
+        engine_tell_class_failed(group);
+    }
     LOG_TO(OPERATIONS, INFO, "engine.class_begun", "class=%u shards=%zu lead=%u", class, count,
            group->lead);
     for (size_t i = 0; i < group->count && !group->failed; i++)
         engine_stand(engine, engine_group_shard(engine, group, i));
+}
+
+void engine_tell_class_failed(const EngineGroup *group)
+{
+    LOG_TO(OPERATIONS, ERROR, "engine.class_failed", "class=%u error=" LOG_STR, group->rules.number,
+           LOG_CSTR("too many of its roots are out"));
 }
 
 void engine_groups_stand(Engine *engine)

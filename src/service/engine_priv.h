@@ -404,6 +404,8 @@ void engine_commit_to(Engine *engine, EngineShard *shard, EngineMember *member, 
 void engine_answer_unknown(Engine *engine, EngineShard *shard);
 /* The log of the only root, or of so many that nothing of group can be committed, failed. */
 void engine_fail_group(Engine *engine, EngineGroup *group);
+/* Says so, of a class that is not the standard one. */
+void engine_tell_class_failed(const EngineGroup *group);
 void engine_free_usage(Engine *engine);
 /* What the buckets of group hold, as its lead's store had it at the start. */
 void engine_set_usage(Engine *engine, const EngineGroup *group);

@@ -41,8 +41,7 @@ typedef struct {
     uint32_t zones;
 } Durability;
 /* As both doors say it in Holdfast-Durability. */
-#define DURABILITY_FORMAT                                                                          \
-    "synced=%" PRIu32 "/%" PRIu32 "; disks=%" PRIu32 "; zones=%" PRIu32
+#define DURABILITY_FORMAT "synced=%" PRIu32 "/%" PRIu32 "; disks=%" PRIu32 "; zones=%" PRIu32
 #define DURABILITY_ARG(d) (d).synced, (d).copies, (d).disks, (d).zones
 
 /* What a bucket is told to be; what is not set stays as it is. */

@@ -257,6 +257,10 @@ ErrCode service_may_tell(const ServiceReader *reader, Err *err)
                                           memory_order_acquire);
     bool leads = lead_of(reader->service, reader->class) == reader->root; /* until is its own */
     if (leads && (until == UINT64_MAX || clock_boot_ns(o->clock) < until)) return OK;
+    if (atomic_load_explicit(&o->states[reader->class].failed, memory_order_relaxed))
+        return err_set(err, ERR_NOT_READY,
+                       "too many disks of the bucket's placement class are out: its files can't be "
+                       "read until they are back");
     return err_set(err, ERR_NOT_READY,
                    "the copies do not answer: whether this is the newest is not known");
 }

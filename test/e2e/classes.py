@@ -351,11 +351,42 @@ def the_only_copy_is_lost(server):
     expect(class_of(server, 'one')['state'], 'failed')
     expect_problem(server.put('one', 'new', b'x'), 503, 'root-failed')
     expect_problem(server.get('one', 'large'), 503, 'not-ready')
+    expect('placement class' in server.get('one', 'large').json()['detail'], True)
     expect_problem(server.request('DELETE', '/v1/buckets/one'), 503, 'root-failed')
+    expect(admin(server, 'status').json()['classes_failed'], ['one'])
+    status, out = copies.run(server, 'status')
+    expect((status, out.splitlines()[0].startswith('failed: '), 'class one:' in out), (5, True, True), out)
+    failed = [event for event in server.events() if event['event'] == 'engine.class_failed']
+    expect([event['class'] for event in failed], [made['one']['number']] * 2, failed)
     check(server, 'files')
     wait_for('all has its copies again', lambda: class_of(server, 'all')['synced'] == 3, 60)
     check(server, 'all')
     expect(synced(server.put('all', 'new', b'x')), 'synced=3/3')
+
+
+@three
+def one_of_two_is_lost(server):
+    """With an empty directory in the place of one of its two a class is not led any more: what is there is
+    counted, the ledger says what to do, and so does the first line of the status."""
+    made = make_three(server)
+    expect(server.put('two', 'small', content(100, 0)).status, 201)
+    expect(server.put('two', 'large', content(LARGE, 0)).status, 201)
+    lost, kept = sorted(root_names(server, made['two']))
+    only = root_names(server, made['one'])
+    expect(server.stop(), 0)
+    remove_tree(f'{server.folder}/{lost}')
+    server.start()
+    wait_for('it is a copy again', lambda: synced(server.put('files', 'probe', b'x')) == 'synced=3/3', 60)
+    expect(admin(server, 'status').json()['classes_failed'],
+           ['one', 'two'] if only == {lost} else ['two'])
+    status, out = copies.run(server, 'status')
+    expect((status, 'two' in out.splitlines()[0]), (5, True), out)
+    bucket = server.request('GET', '/v1/buckets/two').json()
+    expect((bucket['files'], bucket['bytes']), (2, 100 + LARGE), bucket)
+    ledger = wait_for('the ledger', lambda: [r for r in admin(server, 'ledger').json()['roots']
+                                             if os.path.basename(r['directory']) == kept])
+    expect((ledger[0]['why'], ledger[0]['action'].startswith('none: '), 'two' in ledger[0]['action']),
+           ('behind', True, True), ledger)
 
 
 @three

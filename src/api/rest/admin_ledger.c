@@ -22,6 +22,23 @@ static const char *why_of(const RestRoot *root)
     return root->out ? "failed" : "behind";
 }
 
+/* It can be in sync with all but a class that has no quorum any more: nobody leads that, so it
+ * waits for what was lost. */
+static bool waits_for_class(RestCall *call, unsigned root, Str *out)
+{
+    unsigned class = 0;
+    ClassInfo info;
+    const char *name = rest_class_failed(call, 1U << root, &class, &info);
+    if (name == NULL) return false;
+    *out = arena_printf(
+        http_request_arena(call->req),
+        "none: too many directories of placement class %s are gone for changes; put "
+        "them back, or take out with holdfast fsck --salvage OUT DIR what this one "
+        "has of it",
+        name);
+    return out->ptr != NULL;
+}
+
 static const char *action_of(const RestRoot *root)
 {
     if (root->evicted)
@@ -32,8 +49,10 @@ static const char *action_of(const RestRoot *root)
     return "it catches up from the others";
 }
 
-static void root_json(JsonWriter *json, const RestRoot *root)
+static void root_json(RestCall *call, JsonWriter *json, unsigned number, const RestRoot *root)
 {
+    Str action = str_from_cstr(action_of(root));
+    bool waits = !root->out && waits_for_class(call, number, &action);
     char uuid[37];
     uuid_text(store_root(root->store)->uuid, uuid);
     json_write_object_begin(json);
@@ -49,8 +68,8 @@ static void root_json(JsonWriter *json, const RestRoot *root)
     json_member_u64(json, "bytes", root->ledger.bytes);
     json_member_u64(json, "lag_entries", root->lag_entries);
     member_time(json, "since", root->ledger.since_ms);
-    json_member_cstr(json, "action", action_of(root));
-    member_time(json, "done_at", root->ledger.done_ms);
+    json_member_str(json, "action", action);
+    member_time(json, "done_at", waits ? 0 : root->ledger.done_ms);
     json_write_object_end(json);
 }
 
@@ -125,7 +144,8 @@ static void roots_json(JsonWriter *json, RestCall *call, const RestRoots *roots,
     json_write_key(json, "roots");
     json_write_array_begin(json);
     for (size_t i = 0; i < roots->count; i++) {
-        if (roots->items[i].ledger.since_ms != 0) root_json(json, &roots->items[i]);
+        if (roots->items[i].ledger.since_ms != 0)
+            root_json(call, json, (unsigned)i, &roots->items[i]);
     }
     for (size_t i = 0; i < absent_count; i++)
         absent_json(json, &absent[i], all, call->rest->started_ms);

@@ -132,6 +132,30 @@ void rest_admin_roots(RestCall *call)
     rest_answer_json(call, 200, &json, &body);
 }
 
+const char *rest_class_failed(RestCall *call, unsigned roots, unsigned *class, ClassInfo *out)
+{
+    while (++*class < CLASSES_MAX) {
+        ServiceClass now = service_class_now(call->service, *class);
+        if (!now.there || !now.failed) continue;
+        if (roots != 0 && (now.members & roots) == 0) continue;
+        Classes *classes = service_classes(call->service);
+        if (classes != NULL && classes_get(classes, *class, out)) return out->name;
+    }
+    return NULL;
+}
+
+static void failed_json(RestCall *call, JsonWriter *json)
+{
+    unsigned class = 0;
+    ClassInfo info;
+    const char *name = NULL;
+    json_write_key(json, "classes_failed");
+    json_write_array_begin(json);
+    while ((name = rest_class_failed(call, 0, &class, &info)) != NULL)
+        json_write_cstr(json, name);
+    json_write_array_end(json);
+}
+
 void rest_copies_json(RestCall *call, JsonWriter *json)
 {
     const RestNode *node = &call->rest->node;
@@ -158,6 +182,7 @@ void rest_copies_json(RestCall *call, JsonWriter *json)
         json_write_object_end(json);
     }
     json_write_array_end(json);
+    failed_json(call, json);
 }
 
 /* --- the copies of each shard --- */

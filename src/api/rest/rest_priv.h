@@ -399,7 +399,10 @@ void rest_risk_entries(JsonWriter *json, RestCall *call, const RestRoots *roots,
 /* Of all these roots together. */
 RiskCounts rest_risk_counts(const RestRoot *roots, size_t count);
 void rest_scrub_json(JsonWriter *json, Scrub *scrub);
-/* Members durability and roots. */
+/* The next class behind *class (0 at first) that failed and is kept by one of roots, by bits (0:
+ * whoever keeps it): its name, in *out; NULL: there is none. */
+const char *rest_class_failed(RestCall *call, unsigned roots, unsigned *class, ClassInfo *out);
+/* Members durability, roots and classes_failed. */
 void rest_copies_json(RestCall *call, JsonWriter *json);
 
 #endif

@@ -537,7 +537,8 @@ void rest_tus_patch(RestCall *call)
     if (!tus_begin(call)) return;
     TusPatch *p = patch_new(call);
     ErrCode code = find_upload(p, &over, &err);
-    if (code == OK && !over) code = rest_require(call, shard_class(file_id_shard(p->upload.id)), &err);
+    if (code == OK && !over)
+        code = rest_require(call, shard_class(file_id_shard(p->upload.id)), &err);
     if (code != OK)
         rest_answer_error(call, code, &err);
     else if (over)

@@ -154,8 +154,8 @@ struct S3Call {
     uint64_t bytes_out;
     /* A change. */
     Mutation mutation;
-    bool changed;  /* something is done, by whatever mutation: never tell otherwise */
-    bool has_room; /* the answer's memory is charged already */
+    bool changed;          /* something is done, by whatever mutation: never tell otherwise */
+    bool has_room;         /* the answer's memory is charged already */
     Durability durability; /* of what was done or is given back; copies 0: of nothing */
     LoopTask task;
     void (*then)(S3Call *call); /* with the mutation's answer */
