@@ -172,12 +172,22 @@ static ErrCode find_source(S3Call *call, Source *source, Err *err)
     return buf_append_str(&call->body, body, err);
 }
 
+/* Only a part is copied from a range: who sends one with CopyObject would get more than was asked
+ * for. */
+static ErrCode refuse_range(const S3Call *call, Err *err)
+{
+    if (s3_header(call, "x-amz-copy-source-range").ptr == NULL) return OK;
+    return err_set(err, ERR_NOT_IMPLEMENTED,
+                   "x-amz-copy-source-range is of UploadPartCopy: CopyObject copies the whole");
+}
+
 static ErrCode prepare(S3Call *call, Source *source, Err *err)
 {
     Mutation *m = &call->mutation;
     bool replace = false;
     TRY(s3_check_name(call, err));
     TRY(s3_refuse_version(call, err));
+    TRY(refuse_range(call, err));
     TRY(read_source(call, source, err));
     bool to_itself = !source->has_version && str_eq(source->bucket, m->bucket) &&
                      str_eq(source->key, m->key);

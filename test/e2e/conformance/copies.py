@@ -35,6 +35,8 @@ def sources(t):
             t.equal(f'refused: {name}', seen, (4, True))
         else:
             t.answer(f'refused: {name}', got, status, code)
+    t.answer('refused: a range, which a part has', copy(t, f'/{bucket}/a%20b', 'no', x_amz_copy_source_range='bytes=0-1'),
+             501, 'NotImplemented')
     t.equal('refused: nothing was made', t.call('HEAD', 'no').status, 404)
 
 
