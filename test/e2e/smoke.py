@@ -233,14 +233,17 @@ def stored_files(server, folder):
 def preconditions(server):
     for size in (5, 100000):
         key = f'p{size}'
-        none = {'If-None-Match': '*'}
+        none = {'If-None-Match': '*', 'Cache-Control': 'max-age=5', 'Expires': 'Wed, 21 Oct 2065 07:28:00 GMT'}
         expect(server.put('files', key, content(size), headers={'If-Match': '*'}).status, 412)
         made = server.put('files', key, content(size), headers=none)
         expect(made.status, 201)
         etag = made.headers['ETag']
         expect_problem(server.put('files', key, b'other', headers=none), 412, 'precondition')
         expect(server.put('files', key, content(size), headers={'If-Match': '"x"'}).status, 412)
-        expect(server.get('files', key, headers={'If-None-Match': f'"x", W/{etag}'}).status, 304)
+        unchanged = server.get('files', key, headers={'If-None-Match': f'"x", W/{etag}'})
+        expect(unchanged.status, 304)
+        for name in ('ETag', 'Last-Modified', 'Cache-Control', 'Expires'):  # RFC 9110, 15.4.5
+            expect(unchanged.headers[name], server.get('files', key).headers[name], name)
         expect(server.get('files', key, headers={'If-Match': '"x"'}).status, 412)
         expect(server.get('files', key, headers={'If-Match': etag}).status, 200)
         seen = server.get('files', key).headers['Last-Modified']

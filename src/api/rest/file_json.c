@@ -195,6 +195,27 @@ void rest_file_headers(RestCall *call, const RestFile *file, bool for_write)
     pair_headers(call, row->attrs, ATTR_HTTP_HEADERS, "");
 }
 
+/* RFC 9110, section 15.4.5: what tells a cache how long it may keep what it has. */
+void rest_unchanged_headers(RestCall *call, const RestFile *file)
+{
+    static const char *const names[] = {"cache-control", "expires"};
+    static const char *const told[] = {"Cache-Control", "Expires"};
+    char date[DATE_HTTP_SIZE];
+    Str pairs;
+    Str name;
+    Str value;
+    rest_file_headers(call, file, true);
+    date_format_http(file->row.updated_ms, date);
+    http_header_add(call->req, "Last-Modified", str_from_cstr(date));
+    if (!attr_get(file->row.attrs, ATTR_HTTP_HEADERS, &pairs)) return;
+    Dec dec = dec_of(pairs.ptr, pairs.len);
+    while (rest_pairs_next(&dec, &name, &value)) {
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+            if (str_eq_nocase(name, str_from_cstr(names[i])))
+                http_header_add(call->req, told[i], value);
+    }
+}
+
 ErrCode rest_file_copy(RestCall *call, const StoreFound *found, RestFile *out, Err *err)
 {
     Arena *arena = http_request_arena(call->req);

@@ -287,7 +287,7 @@ static void answer_found(RestCall *call, const RestFile *file, Extent *extents)
         return;
     }
     if (status == 304) {
-        rest_file_headers(call, file, true);
+        rest_unchanged_headers(call, file);
         rest_answer_empty(call, 304);
         return;
     }

@@ -211,6 +211,8 @@ void rest_file_json(JsonWriter *json, const RestFile *file);
 Str rest_content_type(const FileRow *row);
 /* Headers of GET and HEAD; for_write: of an answer to a write, without those of a content. */
 void rest_file_headers(RestCall *call, const RestFile *file, bool for_write);
+/* Those of 304. */
+void rest_unchanged_headers(RestCall *call, const RestFile *file);
 /* Repr-Digest, if the version's SHA-256 is known. */
 void rest_digest_header(RestCall *call, const FileRow *row);
 /* Holdfast-Require, if it is there: are so many copies of class in sync, before the body is read?

@@ -59,7 +59,8 @@
     }
 #define A_UNCHANGED                                                                                \
     {                                                                                              \
-        304, NULL, NULL, H_VERSION, "If-None-Match or If-Modified-Since: no news."                 \
+        304, NULL, NULL, H_VERSION | H(LAST_MODIFIED) | H(CACHE_CONTROL) | H(EXPIRES),             \
+            "If-None-Match or If-Modified-Since: no news."                                         \
     }
 #define A_CONTENT                                                                                  \
     {                                                                                              \

@@ -272,16 +272,33 @@ static Str kept_value(Str pairs, const char *wanted)
     return (Str){NULL, 0};
 }
 
-static void kept_headers_add(S3Call *call, Str attrs)
+static bool is_of_caches(const char *name)
+{
+    return strcmp(name, "cache-control") == 0 || strcmp(name, "expires") == 0;
+}
+
+static void kept_headers_add(S3Call *call, Str attrs, bool of_caches)
 {
     Str pairs = {NULL, 0};
     bool kept = attr_get(attrs, ATTR_HTTP_HEADERS, &pairs);
     for (size_t i = 0; i < ARRAY_LEN(kept_headers); i++) {
         Str value = kept ? kept_value(pairs, kept_headers[i]) : (Str){NULL, 0};
         Str other;
+        if (of_caches && !is_of_caches(kept_headers[i])) continue;
         if (overridden(call, kept_overrides[i], &other)) value = other;
         if (value.len > 0) http_header_add(call->req, kept_names[i], value);
     }
+}
+
+/* RFC 9110, section 15.4.5: what tells a cache how long it may keep what it has. */
+void s3_unchanged_headers(S3Call *call, const FileRow *row)
+{
+    char date[DATE_HTTP_SIZE];
+    s3_etag_header(call, row);
+    s3_version_header(call, row);
+    date_format_http(row->updated_ms, date);
+    http_header_add(call->req, "Last-Modified", str_from_cstr(date));
+    kept_headers_add(call, row->attrs, true);
 }
 
 void s3_file_headers(S3Call *call, const S3File *file)
@@ -315,6 +332,6 @@ void s3_file_headers(S3Call *call, const S3File *file)
     s3_tags_header(call, row->attrs);
     /* What strangers stored shall not run as a page of this server. */
     http_header_add(req, "X-Content-Type-Options", STR("nosniff"));
-    kept_headers_add(call, row->attrs);
+    kept_headers_add(call, row->attrs, false);
     meta_headers(call, row->attrs);
 }

@@ -250,7 +250,7 @@ static void answer_found(S3Call *call, Extent *extents)
     if (code != OK) {
         s3_answer_error(call, code, &err);
     } else if (status == 304) {
-        s3_etag_header(call, &call->file->row);
+        s3_unchanged_headers(call, &call->file->row);
         s3_answer_empty(call, 304);
     } else {
         answer_content(call);

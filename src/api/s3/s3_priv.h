@@ -238,6 +238,8 @@ ErrCode s3_no_precondition(Err *err);
 MUST_USE ErrCode s3_target_conditions(S3Call *call, Err *err);
 /* The headers of a content. */
 void s3_file_headers(S3Call *call, const S3File *file);
+/* Those of 304. */
+void s3_unchanged_headers(S3Call *call, const FileRow *row);
 bool s3_pairs_next(Dec *pairs, Str *name, Str *value);
 /* "\"etag\"" of a row. */
 void s3_etag_header(S3Call *call, const FileRow *row);

@@ -64,6 +64,14 @@ def lists_of_etags(t):
     t.equal('weak, to match', t.call('GET', 'k', headers={'If-Match': f'W/{ETAG}'}).status, 412)
     t.equal('weak, to match none', t.call('GET', 'k', headers={'If-None-Match': f'W/{ETAG}'}).status, 304)
     t.answer('304 has the etag', t.call('GET', 'k', headers={'If-None-Match': ETAG}), 304, body=b'', ETag=ETAG)
+    kept = {'Cache-Control': 'max-age=5', 'Expires': 'Wed, 21 Oct 2065 07:28:00 GMT', 'Content-Language': 'de'}
+    t.call('PUT', 'cached', body=b'x', headers=kept)
+    whole = t.call('GET', 'cached')
+    got = t.call('GET', 'cached', headers={'If-None-Match': whole.headers['ETag']})
+    t.equal('304 has what caches need', [got.status, *(got.headers[n] for n in ('ETag', 'Last-Modified', *kept))],
+            [304, *(whole.headers[n] for n in ('ETag', 'Last-Modified', 'Cache-Control', 'Expires')), None])
+    got = t.call('HEAD', 'cached', {'response-cache-control': 'no-cache'}, headers={'If-None-Match': whole.headers['ETag']})
+    t.equal('304, overridden', (got.status, got.headers['Cache-Control']), (304, 'no-cache'))
     t.answer('absent, to match', t.call('GET', 'absent', headers={'If-Match': '*'}), 404, 'NoSuchKey')
     t.answer('absent, to match none', t.call('GET', 'absent', headers={'If-None-Match': '*'}), 404, 'NoSuchKey')
 
