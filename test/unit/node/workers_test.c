@@ -146,6 +146,19 @@ static void one_put_run(void *arg)
     atomic_store(&one->done, true);
 }
 
+/* Waits until the log has attested all of it and is quiet: what is written next is a change. */
+static void wait_quiet(NodeThreads *n)
+{
+    WalStats before = {0};
+    WalStats now = {0};
+    for (int i = 0; i < 120 && (i == 0 || now.syncs != before.syncs); i++) {
+        wal_stats(store_wal(n->store), &before);
+        usleep(500000);
+        wal_stats(store_wal(n->store), &now);
+    }
+    assert_int_equal(now.syncs, before.syncs);
+}
+
 /* A log that can't be written for want of space keeps what it was given, uploads are refused
  * meanwhile, and when there is room it goes on by itself. The same when the stop comes first. */
 static void check_no_space(bool room_comes)
@@ -158,7 +171,7 @@ static void check_no_space(bool room_comes)
     node_threads_start(n);
     OnePut one = {.submitter = {.node = n}, .code = OK};
     Submitter other = {.node = n};
-    usleep(500000); /* nothing is left to attest: what waits first is the change */
+    wait_quiet(n);
     fault_arm("disk.write", ENOSPC, 1, true);
     assert_ok(thread_start(&thread, "submitter", one_put_run, &one, &err), &err);
     for (int i = 0; i < 6000 && !atomic_load(workers_full(n->workers)); i++)
