@@ -489,6 +489,11 @@ def admin_ledger(copies, *options):
     return done.returncode, done.stdout
 
 
+def differing(copies):
+    """The comparisons that ended with a difference."""
+    return [event for event in copies.events('ledger.compared') if event['differences'] > 0]
+
+
 @bare
 def a_lost_row_is_put_in(folder):
     """A bug of the applier of one root loses a row of its index: the others have it, and it is put right
@@ -500,7 +505,7 @@ def a_lost_row_is_put_in(folder):
         copies.start()
         copies.put(60)
         scrubbed(copies)
-        wait_until('the difference', lambda: copies.events('ledger.difference'))
+        wait_until('the difference', lambda: differing(copies))
         told = copies.events('ledger.difference')
         expect([(event['what'], event['mended']) for event in told], [('lacks', 'yes')], told)
         count = len(copies.events('ledger.compared'))
@@ -526,12 +531,13 @@ def of_two_roots_a_lost_row_is_told(folder):
         copies.start()
         copies.put(60)
         scrubbed(copies)
-        wait_until('both tell it', lambda: len(copies.events('ledger.compared')) >= 2)
+        # The pass before may have been compared late, and have told it as well.
+        wait_until('both tell it', lambda: len({event['root'] for event in copies.events('ledger.difference')}) == 2)
         told = copies.events('ledger.difference')
-        expect([(event['what'], event['mended']) for event in told], [('undecided', 'no')] * 2, told)
-        expect((told[0]['key'], told[0]['root'] != told[1]['root']), (told[1]['key'], True), told)
-        expect([(event['differences'], event['undecided']) for event in copies.events('ledger.compared')],
-               [(1, 1)] * 2)
+        expect({(event['what'], event['mended']) for event in told}, {('undecided', 'no')}, told)
+        expect(len({event['key'] for event in told}), 1, told)
+        wait_until('both are through', lambda: len(differing(copies)) >= len(told))
+        expect({(event['differences'], event['undecided']) for event in differing(copies)}, {(1, 1)})
         copies.stop()
     finally:
         copies.end()
