@@ -150,7 +150,7 @@ def run(binary, folder, rounds):
             failed += wrong is not None
             print(f'kill {turn + 1}: {wrong or "all there"}, packs {packs_bytes(data) >> 10} KiB '
                   f'of {full >> 10}', flush=True)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         live = sum(1 for _ in acked) * SIZE
         while packs_bytes(data) > 2 * live + (16 << 20) and time.monotonic() < end:
             time.sleep(0.2)

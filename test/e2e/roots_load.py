@@ -135,9 +135,9 @@ class Worker(threading.Thread):
         self.files = {}
         server = load.server
         key = server.key()
-        self.rest = Door(server.port, key, 40)
+        self.rest = Door(server.port, key)
         port = int(server.s3_address.rsplit(':', 1)[1])
-        self.s3 = Door(port, '', 40)
+        self.s3 = Door(port, '')
         self.raw = Raw(port, key)
 
     def run(self):
@@ -318,7 +318,7 @@ def read_all(server, files, threads=4):
     errors = []
 
     def work():
-        door = Door(server.port, server.key(), 40)
+        door = Door(server.port, server.key())
         try:
             while queue and not errors:
                 file = queue.pop()

@@ -204,7 +204,7 @@ def policies(t, f):
     key = {'key': 'policy'}
     for seconds in (-1, -60, -10 ** 8):
         t.answer(f'expired {seconds}', f.post(key, seconds=seconds), 403, 'AccessDenied')
-    for seconds in (5, 86400 * 365):
+    for seconds in (30, 86400 * 365):
         t.answer(f'expires in {seconds}', f.post(key, seconds=seconds), 204)
     head = '{"expiration": "2090-01-01T00:00:00Z", "conditions": '
     broken = {

@@ -51,7 +51,7 @@ class Reply:
 class Door:
     """A connection to 127.0.0.1:port, opened when needed. Belongs to one thread."""
 
-    def __init__(self, port, key, timeout_s=30.0):
+    def __init__(self, port, key, timeout_s=60.0):
         self.port = port
         self.timeout_s = timeout_s
         self.fixed = f'Host: 127.0.0.1:{port}\r\n'
