@@ -1,6 +1,7 @@
 #include "crash_states.h"
 
 #include "base/buf.h"
+#include "base/fault.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -441,6 +442,35 @@ void crash_states_run(CrashStates *states, const CrashWorkload *workload)
 CrashCounts crash_states_counts(const CrashStates *states)
 {
     return states->counts;
+}
+
+static bool found_with(const CrashOptions *options, const CrashWorkload *workloads, size_t count,
+                       const char *planted)
+{
+    CrashStates *states = crash_states_new(options);
+    fault_plant(planted, true);
+    for (size_t i = 0; i < count && states->counts.failed == 0; i++)
+        crash_states_run(states, &workloads[i]);
+    fault_reset();
+    bool found = states->counts.failed > 0;
+    crash_states_free(states);
+    return found;
+}
+
+unsigned crash_states_blind(const CrashOptions *options, const CrashWorkload *workloads,
+                            size_t workload_count, const char *const *planted, size_t planted_count)
+{
+    CrashOptions own = *options;
+    unsigned blind = 0;
+
+    own.failures_max = 1;
+    own.quiet = true;
+    for (size_t i = 0; i < planted_count && getenv("HOLDFAST_CRASH") == NULL; i++) {
+        if (found_with(&own, workloads, workload_count, planted[i])) continue;
+        printf("planted bug %s was not found\n", planted[i]);
+        blind++;
+    }
+    return blind;
 }
 
 int crash_states_finish(CrashStates *states)

@@ -76,6 +76,12 @@ void crash_states_free(CrashStates *states);
 /* Runs all states of workload, or the one that HOLDFAST_CRASH names. */
 void crash_states_run(CrashStates *states, const CrashWorkload *workload);
 CrashCounts crash_states_counts(const CrashStates *states);
+/* Plants each of these bugs in turn and runs the workloads until a state fails. Returns how many
+ * bugs no state noticed, and prints them. options: as above, for one bug; failures_max and quiet
+ * are set here. 0, and nothing runs, when HOLDFAST_CRASH names a state. */
+unsigned crash_states_blind(const CrashOptions *options, const CrashWorkload *workloads,
+                            size_t workload_count, const char *const *planted,
+                            size_t planted_count);
 /* Prints the LAYER line and frees. Returns the exit status: 1 if a state failed or if fewer than
  * the required distinct images were seen (HOLDFAST_CRASH requires one state only). */
 int crash_states_finish(CrashStates *states);

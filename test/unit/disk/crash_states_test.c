@@ -180,6 +180,18 @@ static void test_finds_bugs(void **state)
     }
 }
 
+/* A bug that no state of the workload can show is counted. */
+static void test_counts_unseen_bugs(void **state)
+{
+    static const char *const planted[] = {"skip-attest", "skip-sync", "skip-attest"};
+    CrashOptions options = {.seed = 1};
+
+    UNUSED(state);
+    assert_int_equal(crash_states_blind(&options, &durable, 1, planted, 1), 1);
+    assert_int_equal(crash_states_blind(&options, &durable, 1, planted + 1, 1), 0);
+    assert_int_equal(crash_states_blind(&options, &durable, 1, planted, ARRAY_LEN(planted)), 2);
+}
+
 static void test_ends_after_failures_max(void **state)
 {
     CrashWorkload broken = durable;
@@ -239,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_durable_create_survives),
         cmocka_unit_test(test_is_deterministic),
         cmocka_unit_test(test_finds_bugs),
+        cmocka_unit_test(test_counts_unseen_bugs),
         cmocka_unit_test(test_ends_after_failures_max),
         cmocka_unit_test(test_finish_needs_what_is_required),
         cmocka_unit_test(test_replays_one_state),
