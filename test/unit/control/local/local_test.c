@@ -4,6 +4,7 @@
 #include "../conformance.h"
 #include "control/local/local.h"
 #include "crash_states.h"
+#include "local_fixture.h"
 #include "testing.h"
 
 #include "base/fault.h"
@@ -13,62 +14,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define ROOTS 3
-
-typedef struct {
-    Disk *disks[ROOTS];
-    Control *control;
-} Fixture;
-
-static int setup(void **state)
-{
-    Fixture *f = mem_new(sizeof *f);
-    for (unsigned i = 0; i < ROOTS; i++)
-        assert_ok(disk_sim_new(i + 1, &f->disks[i], NULL), NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    fault_reset();
-    control_free(f->control);
-    for (unsigned i = 0; i < ROOTS; i++)
-        disk_free(f->disks[i]);
-    mem_free(f);
-    return 0;
-}
-
-/* Opens `count` roots from `first` on. */
-static ErrCode open_some(Fixture *f, unsigned first, unsigned count, Err *err)
-{
-    control_free(f->control);
-    f->control = NULL;
-    return control_local_open(&f->disks[first], count, &f->control, err);
-}
-
-static void open_all(Fixture *f)
-{
-    Err err = {0};
-    assert_ok(open_some(f, 0, ROOTS, &err), &err);
-}
-
-static ErrCode put(Fixture *f, uint8_t parent, uint8_t uid, Err *err)
-{
-    ControlShard row = conformance_row(5, 1, parent, uid);
-    return control_cas(f->control, &row, 1, err);
-}
-
-/* The version of the row in force; 0: none. */
-static uint64_t row_version(Fixture *f)
-{
-    ShardConfig config = {0};
-    bool found = false;
-    assert_ok(control_get(f->control, 5, &config, &found, NULL), NULL);
-    return config.version;
-}
 
 /* Sealed, if it is an object that is not: so that it is judged by what else is wrong with it. */
 static void write_file(Disk *disk, const char *text)
@@ -81,15 +26,6 @@ static void write_file(Disk *disk, const char *text)
     assert_ok(disk_replace_durable(disk, CONTROL_FILE, buf_str(&file), &err), &err);
 }
 
-static char *read_file(Disk *disk)
-{
-    char *text = NULL;
-    size_t len = 0;
-    Err err = {0};
-    assert_ok(disk_read_file(disk, CONTROL_FILE, MIB, &text, &len, &err), &err);
-    return text;
-}
-
 static void copy_file(Disk *from, Disk *to)
 {
     AUTO(char, mem_free) text = read_file(from);
@@ -100,8 +36,8 @@ static void test_any_majority_will_do(void **state)
 {
     Fixture *f = *state;
     open_all(f);
-    assert_ok(put(f, 0, 1, NULL), NULL);
-    assert_ok(put(f, 1, 2, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 1, 2, NULL), NULL);
     for (unsigned i = 0; i < ROOTS; i++) { /* a root is empty again */
         AUTO(char, mem_free) text = read_file(f->disks[i]);
         assert_ok(disk_unlink(f->disks[i], CONTROL_FILE, NULL), NULL);
@@ -113,7 +49,7 @@ static void test_any_majority_will_do(void **state)
         write_file(f->disks[i], text);
     }
     write_file(f->disks[1], "");
-    assert_ok(put(f, 2, 3, NULL), NULL);
+    assert_ok(put_row(f, 2, 3, NULL), NULL);
     open_all(f); /* the change has mended it */
     AUTO(char, mem_free) first = read_file(f->disks[0]);
     AUTO(char, mem_free) second = read_file(f->disks[1]);
@@ -127,7 +63,7 @@ static void test_lost_majority_is_refused(void **state)
     Err err = {0};
     open_all(f);
     for (uint8_t i = 0; i < 3; i++)
-        assert_ok(put(f, i, (uint8_t)(i + 1), NULL), NULL);
+        assert_ok(put_row(f, i, (uint8_t)(i + 1), NULL), NULL);
     assert_ok(disk_unlink(f->disks[0], CONTROL_FILE, NULL), NULL);
     assert_ok(disk_unlink(f->disks[2], CONTROL_FILE, NULL), NULL);
     assert_code(open_some(f, 0, ROOTS, &err), ERR_CORRUPT, &err);
@@ -136,25 +72,18 @@ static void test_lost_majority_is_refused(void **state)
     assert_null(f->control);
 }
 
-static void fail_writes_of(Fixture *f, const bool *fails)
-{
-    for (unsigned i = 0; i < ROOTS; i++) {
-        disk_sim_set_faults(f->disks[i], &(SimDiskFaults){.write_error = fails[i] ? 1000000 : 0});
-    }
-}
-
 static void test_minority_write_is_not_in_force(void **state)
 {
     Fixture *f = *state;
     Err err = {0};
     open_all(f);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     fail_writes_of(f, (bool[ROOTS]){false, true, true});
-    assert_code(put(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
     fail_writes_of(f, (bool[ROOTS]){false, false, false});
     /* Nothing is built on what may or may not be. */
     uint64_t incarnation = 0;
-    assert_code(put(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
     assert_code(control_register_root(f->control, conformance_root(0), &incarnation, &err),
                 ERR_OUTCOME_UNKNOWN, &err);
     assert_code(control_set_verdict(f->control, conformance_root(0), ROOT_LOST, &err),
@@ -162,7 +91,7 @@ static void test_minority_write_is_not_in_force(void **state)
     assert_int_equal(row_version(f), 1);
     open_all(f);
     assert_int_equal(row_version(f), 1);
-    assert_ok(put(f, 1, 4, &err), &err);
+    assert_ok(put_row(f, 1, 4, &err), &err);
     open_all(f);
     assert_int_equal(row_version(f), 4);
 }
@@ -174,16 +103,16 @@ static void test_minorities_do_not_add_up(void **state)
     Fixture *f = *state;
     Err err = {0};
     open_all(f);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     fail_writes_of(f, (bool[ROOTS]){true, true, false});
-    assert_code(put(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
     open_all(f);
     fail_writes_of(f, (bool[ROOTS]){false, true, true});
-    assert_code(put(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
     fail_writes_of(f, (bool[ROOTS]){false, false, false});
     open_all(f);
     assert_int_equal(row_version(f), 1);
-    assert_ok(put(f, 1, 4, &err), &err);
+    assert_ok(put_row(f, 1, 4, &err), &err);
     open_all(f);
     assert_int_equal(row_version(f), 4);
 }
@@ -194,16 +123,16 @@ static void test_same_version_other_contents(void **state)
     Fixture *f = *state;
     Err err = {0};
     open_all(f);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     AUTO(char, mem_free) first = read_file(f->disks[0]);
     fail_writes_of(f, (bool[ROOTS]){true, true, false});
-    assert_code(put(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
     fail_writes_of(f, (bool[ROOTS]){false, false, false});
     AUTO(char, mem_free) hidden = read_file(f->disks[2]);
     write_file(f->disks[2], "not to be read today");
     open_all(f);
     fail_writes_of(f, (bool[ROOTS]){false, true, true});
-    assert_code(put(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
     fail_writes_of(f, (bool[ROOTS]){false, false, false});
     write_file(f->disks[2], hidden);
     open_all(f);
@@ -222,11 +151,11 @@ static void test_base_is_missed(void **state)
     Fixture *f = *state;
     Err err = {0};
     open_all(f);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     fail_writes_of(f, (bool[ROOTS]){false, true, false});
-    assert_ok(put(f, 1, 2, &err), &err); /* on the first and last */
+    assert_ok(put_row(f, 1, 2, &err), &err); /* on the first and last */
     fail_writes_of(f, (bool[ROOTS]){false, true, true});
-    assert_code(put(f, 2, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 2, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
     fail_writes_of(f, (bool[ROOTS]){false, false, false});
     open_all(f);
     assert_int_equal(row_version(f), 2);
@@ -243,11 +172,11 @@ static void test_first_start_cut_off(void **state)
         open_all(f);
         assert_int_equal(row_version(f), 0);
         fail_writes_of(f, (bool[ROOTS]){false, true, true});
-        assert_code(put(f, 0, (uint8_t)(i + 1), &err), ERR_OUTCOME_UNKNOWN, &err);
+        assert_code(put_row(f, 0, (uint8_t)(i + 1), &err), ERR_OUTCOME_UNKNOWN, &err);
         fail_writes_of(f, (bool[ROOTS]){false, false, false});
     }
     open_all(f);
-    assert_ok(put(f, 0, 9, &err), &err);
+    assert_ok(put_row(f, 0, 9, &err), &err);
     open_all(f);
     assert_int_equal(row_version(f), 9);
 }
@@ -259,7 +188,7 @@ static void test_newer_release(void **state)
     Fixture *f = *state;
     Err err = {0};
     open_all(f);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     write_file(f->disks[1],
                "{\"format\":2,\"version\":1,\"base\":0," BASE ",\"roots\":[],\"shards\":[]}");
     assert_code(open_some(f, 0, ROOTS, &err), ERR_FORMAT_VERSION, &err); /* one is enough */
@@ -320,7 +249,7 @@ static void test_damaged_rows(void **state)
     Fixture *f = *state;
     Err err = {0};
     assert_ok(open_some(f, 0, 1, &err), &err);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     AUTO(char, mem_free) text = read_file(f->disks[0]);
     char *row = strstr(text, "{\"shard\"");
     char *seal = strstr(text, ",\"sha256\"");
@@ -342,7 +271,7 @@ static void test_flipped_bits(void **state)
     Fixture *f = *state;
     Err err = {0};
     assert_ok(open_some(f, 0, 1, &err), &err);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     AUTO(char, mem_free) text = read_file(f->disks[0]);
     for (size_t bit = 0; bit < strlen(text) * 8; bit++) {
         assert_ok(disk_sim_flip(f->disks[0], CONTROL_FILE, bit, &err), &err);
@@ -360,7 +289,7 @@ static void test_unreadable_root(void **state)
     Fixture *f = *state;
     Err err = {0};
     open_all(f);
-    assert_ok(put(f, 0, 1, NULL), NULL);
+    assert_ok(put_row(f, 0, 1, NULL), NULL);
     SimDiskFaults faults = {.read_error = 1000000};
     disk_sim_set_faults(f->disks[0], &faults);
     open_all(f); /* the two others agree */
@@ -399,13 +328,13 @@ static void test_every_call_fails_once(void **state)
         for (uint64_t nth = 1;; nth++) {
             Fixture *f = NULL;
             void *made = NULL;
-            assert_int_equal(setup(&made), 0);
+            assert_int_equal(fixture_setup(&made), 0);
             f = made;
             assert_ok(open_some(f, 0, 1, NULL), NULL);
-            assert_ok(put(f, 0, 1, NULL), NULL);
+            assert_ok(put_row(f, 0, 1, NULL), NULL);
             fault_arm_any("", errnos[e], nth, false);
             Err err = {0};
-            ErrCode code = put(f, 1, 2, &err);
+            ErrCode code = put_row(f, 1, 2, &err);
             fault_reset();
             disk_sim_crash(f->disks[0]);
             assert_ok(open_some(f, 0, 1, &err), &err);
@@ -415,7 +344,7 @@ static void test_every_call_fails_once(void **state)
                 assert_int_equal(code, ERR_NO_MEMORY);
                 assert_int_equal(found, 1);
             }
-            assert_int_equal(teardown(&made), 0);
+            assert_int_equal(fixture_teardown(&made), 0);
             if (code == OK) break; /* beyond the last call */
         }
     }
@@ -503,25 +432,25 @@ static void test_crash_with_three_roots(void **state)
     for (unsigned at = 0; at < ROOTS; at++) {
         for (uint64_t stop = 0; stop < 8; stop++) {
             void *made = NULL;
-            assert_int_equal(setup(&made), 0);
+            assert_int_equal(fixture_setup(&made), 0);
             Fixture *f = made;
             Err err = {0};
             open_all(f);
-            assert_ok(put(f, 0, 1, NULL), NULL);
+            assert_ok(put_row(f, 0, 1, NULL), NULL);
             for (unsigned i = at; i < ROOTS; i++) {
                 disk_sim_stop_at(f->disks[i], i == at ? stop : 0);
             }
-            ErrCode code = put(f, 1, 2, &err);
+            ErrCode code = put_row(f, 1, 2, &err);
             for (unsigned i = 0; i < ROOTS; i++)
                 disk_sim_crash(f->disks[i]);
             open_all(f);
             uint64_t version = row_version(f);
             assert_true(version == 2 || (version == 1 && code != OK));
             seen[version - 1]++;
-            assert_ok(put(f, (uint8_t)version, 3, &err), &err);
+            assert_ok(put_row(f, (uint8_t)version, 3, &err), &err);
             open_all(f);
             assert_int_equal(row_version(f), 3);
-            assert_int_equal(teardown(&made), 0);
+            assert_int_equal(fixture_teardown(&made), 0);
         }
     }
     assert_true(seen[0] > 5 && seen[1] > 5);
@@ -580,7 +509,7 @@ static void test_alone(void **state)
     expect_raised(f, 1);
     assert_ok(open_alone(f, 1, &found, &err), &err); /* killed before shards were made */
     assert_true(!found.in_use && !found.remade);
-    assert_ok(put(f, 0, 1, &err), &err);
+    assert_ok(put_row(f, 0, 1, &err), &err);
     assert_ok(open_alone(f, 1, &found, &err), &err);
     assert_true(found.in_use && !found.remade);
     assert_int_equal(row_version(f), 1);
@@ -637,7 +566,7 @@ static void test_alone_refused(void **state)
     assert_int_equal(count_quarantined(f->disks[0]), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
 {

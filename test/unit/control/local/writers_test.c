@@ -1,87 +1,13 @@
 /* The local driver with a thread for each disk: one that stands still keeps nobody waiting, two
  * make an outcome unknown until they go on. */
-#include "../conformance.h"
 #include "control/local/local.h"
-#include "disk/sim.h"
+#include "local_fixture.h"
 #include "testing.h"
 
 #include "base/clock.h"
-#include "base/fault.h"
 
 #include <stdatomic.h>
 #include <unistd.h>
-
-#define ROOTS 3
-
-typedef struct {
-    Disk *disks[ROOTS];
-    Control *control;
-} Fixture;
-
-static int setup(void **state)
-{
-    Fixture *f = mem_new(sizeof *f);
-    for (unsigned i = 0; i < ROOTS; i++)
-        assert_ok(disk_sim_new(i + 1, &f->disks[i], NULL), NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    fault_reset();
-    control_free(f->control);
-    for (unsigned i = 0; i < ROOTS; i++)
-        disk_free(f->disks[i]);
-    mem_free(f);
-    return 0;
-}
-
-/* Opens `count` roots from `first` on. */
-static ErrCode open_some(Fixture *f, unsigned first, unsigned count, Err *err)
-{
-    control_free(f->control);
-    f->control = NULL;
-    return control_local_open(&f->disks[first], count, &f->control, err);
-}
-
-static void open_all(Fixture *f)
-{
-    Err err = {0};
-    assert_ok(open_some(f, 0, ROOTS, &err), &err);
-}
-
-static ErrCode put(Fixture *f, uint8_t parent, uint8_t uid, Err *err)
-{
-    ControlShard row = conformance_row(5, 1, parent, uid);
-    return control_cas(f->control, &row, 1, err);
-}
-
-/* The version of the row in force; 0: none. */
-static uint64_t row_version(Fixture *f)
-{
-    ShardConfig config = {0};
-    bool found = false;
-    assert_ok(control_get(f->control, 5, &config, &found, NULL), NULL);
-    return config.version;
-}
-
-static char *read_file(Disk *disk)
-{
-    char *text = NULL;
-    size_t len = 0;
-    Err err = {0};
-    assert_ok(disk_read_file(disk, CONTROL_FILE, MIB, &text, &len, &err), &err);
-    return text;
-}
-
-static void fail_writes_of(Fixture *f, const bool *fails)
-{
-    for (unsigned i = 0; i < ROOTS; i++) {
-        disk_sim_set_faults(f->disks[i], &(SimDiskFaults){.write_error = fails[i] ? 1000000 : 0});
-    }
-}
 
 /* --- disks that stand still --- */
 
@@ -163,7 +89,7 @@ static void test_one_stands_still(void **state)
     uint64_t least = UINT64_MAX;
     for (uint8_t i = 0; i < 5; i++) {
         uint64_t begun = now_ms();
-        assert_ok(put(f, i, (uint8_t)(i + 1), &err), &err);
+        assert_ok(put_row(f, i, (uint8_t)(i + 1), &err), &err);
         least = MIN(least, now_ms() - begun);
     }
     assert_true(least < CONTROL_LOCAL_WAIT_MS); /* who waits for it does so each time */
@@ -174,7 +100,7 @@ static void test_one_stands_still(void **state)
     f->control = NULL;
     open_behind_gates(f, &gates);
     assert_int_equal(row_version(f), 5);
-    assert_ok(put(f, 5, 6, &err), &err);
+    assert_ok(put_row(f, 5, 6, &err), &err);
     assert_true(control_local_stop_writers(f->control, 60000));
     AUTO(char, mem_free) first = read_file(f->disks[0]);
     AUTO(char, mem_free) third = read_file(f->disks[2]);
@@ -189,19 +115,19 @@ static void test_two_stand_still(void **state)
     Err err = {0};
     Gates gates;
     open_behind_gates(f, &gates);
-    assert_ok(put(f, 0, 1, &err), &err);
+    assert_ok(put_row(f, 0, 1, &err), &err);
     atomic_store(&gates.gates[1].closed, true);
     atomic_store(&gates.gates[2].closed, true);
     uint64_t begun = now_ms();
-    assert_code(put(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
-    assert_code(put(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
     assert_true(now_ms() - begun >= 2 * CONTROL_LOCAL_WAIT_MS);
     assert_true(now_ms() - begun < 80 * CONTROL_LOCAL_WAIT_MS);
     assert_int_equal(row_version(f), 1);
     atomic_store(&gates.gates[1].closed, false);
-    assert_code(put(f, 1, 3, &err), ERR_PRECONDITION, &err);
+    assert_code(put_row(f, 1, 3, &err), ERR_PRECONDITION, &err);
     assert_int_equal(row_version(f), 2);
-    assert_ok(put(f, 2, 3, &err), &err);
+    assert_ok(put_row(f, 2, 3, &err), &err);
     atomic_store(&gates.gates[2].closed, false);
     assert_true(control_local_stop_writers(f->control, 60000));
     open_all(f);
@@ -215,17 +141,17 @@ static void test_two_fail_for_a_while(void **state)
     Err err = {0};
     open_all(f);
     assert_ok(control_local_start_writers(f->control, &err), &err);
-    assert_ok(put(f, 0, 1, &err), &err);
+    assert_ok(put_row(f, 0, 1, &err), &err);
     fail_writes_of(f, (bool[ROOTS]){false, true, true});
-    assert_code(put(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
-    assert_code(put(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 2, &err), ERR_OUTCOME_UNKNOWN, &err);
+    assert_code(put_row(f, 1, 3, &err), ERR_OUTCOME_UNKNOWN, &err);
     fail_writes_of(f, (bool[ROOTS]){false, false, true});
-    assert_code(put(f, 1, 3, &err), ERR_PRECONDITION, &err);
-    assert_ok(put(f, 2, 3, &err), &err);
+    assert_code(put_row(f, 1, 3, &err), ERR_PRECONDITION, &err);
+    assert_ok(put_row(f, 2, 3, &err), &err);
     assert_int_equal(row_version(f), 3);
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
 {
