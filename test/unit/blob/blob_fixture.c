@@ -124,3 +124,51 @@ ErrCode read_number(Packs *packs, const PackPlace *place, uint64_t n, size_t len
     if (test_record_is(&record, n, len)) return OK;
     return err_set(err, ERR_ABORTED, "record %" PRIu64 " has other bytes", n);
 }
+
+/* Which pending units image number `way` keeps; from the middle on most of them. */
+static void choose_kept(const CrashWork *crash, size_t way, Rng *rng, uint64_t *keep, size_t words)
+{
+    for (size_t i = 0; i < words; i++) {
+        uint64_t random = rng_u64(rng);
+        keep[i] = way == 0 ? 0 : way == 1 ? UINT64_MAX : random;
+        if (way > crash->ways / 2) keep[i] |= rng_u64(rng);
+    }
+}
+
+size_t crash_everywhere(Fixture *fixture, const CrashWork *crash, size_t *images)
+{
+    size_t bad = 0;
+    Rng rng;
+    rng_init(&rng, crash->seed);
+    *images = 0;
+    for (uint64_t stop = 0;; stop++) {
+        Err err = {0};
+        AUTO(Disk, disk_free) disk = NULL;
+        assert_ok(disk_sim_new(stop, &disk, &err), &err);
+        disk_sim_stop_at(disk, stop);
+        crash->work(fixture, disk, crash->run);
+        bool stopped = disk_sim_stopped(disk);
+        size_t words = (disk_sim_pending(disk) + 63) / 64 + 1;
+        AUTO(uint64_t, mem_free) keep = mem_new_array(words, sizeof *keep);
+        for (size_t way = 0; way < crash->ways; way++) {
+            AUTO(Disk, disk_free) image = NULL;
+            choose_kept(crash, way, &rng, keep, words);
+            assert_ok(disk_sim_crash_image(disk, keep, stop, &image, &err), &err);
+            bad += crash->violations(fixture, image, crash->run);
+            ++*images;
+        }
+        if (!stopped) return bad;
+    }
+}
+
+void crash_shows_bugs(Fixture *fixture, const CrashWork *crash, const char *const *bugs,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t images = 0;
+        fault_plant(bugs[i], true);
+        size_t bad = crash_everywhere(fixture, crash, &images);
+        fault_reset();
+        if (bad == 0) fail_msg("%s was not seen", bugs[i]);
+    }
+}

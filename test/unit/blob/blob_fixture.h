@@ -55,4 +55,20 @@ ErrCode append_number(Packs *packs, uint64_t n, size_t len, PackPlace *place, Er
 /* Reads place and compares; OK, the error, or ERR_ABORTED for wrong bytes. */
 ErrCode read_number(Packs *packs, const PackPlace *place, uint64_t n, size_t len, Err *err);
 
+/* Work on a simulated disk that stops underway, and what must hold on the images that a power
+ * failure leaves then. */
+typedef struct {
+    uint64_t seed;
+    size_t ways; /* images of each stop: nothing is kept, all is, then as it comes */
+    void *run;   /* what work notes for violations; not owned */
+    void (*work)(Fixture *fixture, Disk *disk, void *run);
+    size_t (*violations)(Fixture *fixture, Disk *image, const void *run);
+} CrashWork;
+/* Stops before each operation of the work and crashes in several ways. The violations; *images:
+ * how many were looked at. */
+size_t crash_everywhere(Fixture *fixture, const CrashWork *crash, size_t *images);
+/* Fails the test unless each of these bugs, planted, leads to violations. */
+void crash_shows_bugs(Fixture *fixture, const CrashWork *crash, const char *const *bugs,
+                      size_t count);
+
 #endif

@@ -240,80 +240,54 @@ static void test_place_is_taken(void **state)
 #define CRASH_BLOBS 3
 static const size_t crash_sizes[CRASH_BLOBS] = {1500, 0, 66000};
 
-/* How many were finished. One more stays unfinished. */
-static size_t crash_workload(Disk *disk, const Fixture *fixture)
+/* *run: how many were finished. One more stays unfinished. */
+static void crash_work(Fixture *fixture, Disk *disk, void *run)
 {
     Err err = {0};
     Blobs *opened = NULL;
     BlobsOptions options = {.root = fixture->root, .chunk_size = CHUNK_SIZE_MIN};
-    if (blobs_open(disk, &options, &opened, &err) != OK) return 0;
+    size_t *finished = run;
+    *finished = 0;
+    if (blobs_open(disk, &options, &opened, &err) != OK) return;
     AUTO(Blobs, blobs_free) blobs = opened;
-    for (size_t i = 0; i < CRASH_BLOBS; i++)
-        if (blob_write(blobs, i, crash_sizes[i], 40000, &err) != OK) return i;
-    return CRASH_BLOBS;
+    for (size_t i = 0; i < CRASH_BLOBS; i++) {
+        if (blob_write(blobs, i, crash_sizes[i], 40000, &err) != OK) return;
+        *finished = i + 1;
+    }
 }
 
-static size_t crash_violations(Fixture *fixture, Disk *disk, size_t finished)
+static size_t crash_violations(Fixture *fixture, Disk *disk, const void *run)
 {
+    const size_t *finished = run;
     size_t bad = 0;
     AUTO(Blobs, blobs_free) blobs = fixture_blobs(fixture, disk);
     bad += staged_count(disk);
     for (size_t i = 0; i < CRASH_BLOBS; i++) {
         Err err = {0};
         ErrCode code = blob_check(blobs, i, crash_sizes[i], &err);
-        if (code == OK || (code == ERR_NOT_FOUND && i >= finished)) continue;
+        if (code == OK || (code == ERR_NOT_FOUND && i >= *finished)) continue;
         bad++;
     }
     return bad;
 }
 
-static size_t crash_everywhere(Fixture *fixture, size_t *images)
-{
-    size_t bad = 0;
-    Rng rng;
-    rng_init(&rng, 6);
-    *images = 0;
-    for (uint64_t stop = 0;; stop++) {
-        Err err = {0};
-        AUTO(Disk, disk_free) disk = NULL;
-        assert_ok(disk_sim_new(stop, &disk, &err), &err);
-        disk_sim_stop_at(disk, stop);
-        size_t finished = crash_workload(disk, fixture);
-        bool stopped = disk_sim_stopped(disk);
-        size_t words = (disk_sim_pending(disk) + 63) / 64 + 1;
-        AUTO(uint64_t, mem_free) keep = mem_new_array(words, sizeof *keep);
-        for (size_t way = 0; way < 8; way++) {
-            AUTO(Disk, disk_free) image = NULL;
-            for (size_t i = 0; i < words; i++) {
-                uint64_t random = rng_u64(&rng);
-                keep[i] = way == 0 ? 0 : way == 1 ? UINT64_MAX : random;
-                if (way > 4) keep[i] |= rng_u64(&rng);
-            }
-            assert_ok(disk_sim_crash_image(disk, keep, stop, &image, &err), &err);
-            bad += crash_violations(fixture, image, finished);
-            ++*images;
-        }
-        if (!stopped) return bad;
-    }
-}
-
 static void test_crash_states(void **state)
 {
+    size_t finished = 0;
+    CrashWork crash = {
+        .seed = 6, .ways = 8, .run = &finished, .work = crash_work, .violations = crash_violations};
     size_t images = 0;
-    assert_int_equal(crash_everywhere(*state, &images), 0);
+    assert_int_equal(crash_everywhere(*state, &crash, &images), 0);
     assert_true(images > 200);
 }
 
 static void test_planted_bugs_are_seen(void **state)
 {
     static const char *const bugs[] = {"skip-blob-sync", "skip-blob-dir-sync"};
-    for (size_t i = 0; i < ARRAY_LEN(bugs); i++) {
-        size_t images = 0;
-        fault_plant(bugs[i], true);
-        size_t bad = crash_everywhere(*state, &images);
-        fault_reset();
-        if (bad == 0) fail_msg("%s was not seen", bugs[i]);
-    }
+    size_t finished = 0;
+    CrashWork crash = {
+        .seed = 6, .ways = 8, .run = &finished, .work = crash_work, .violations = crash_violations};
+    crash_shows_bugs(*state, &crash, bugs, ARRAY_LEN(bugs));
 }
 
 int main(void)

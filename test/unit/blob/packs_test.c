@@ -464,8 +464,9 @@ static size_t crash_len(size_t i)
 }
 
 /* Batches of one to three records, in packs of which each takes about two batches. */
-static void crash_workload(Fixture *fixture, Disk *disk, CrashRun *run)
+static void crash_work(Fixture *fixture, Disk *disk, void *arg)
 {
+    CrashRun *run = arg;
     Err err = {0};
     Packs *opened = NULL;
     PacksOptions options = {
@@ -501,8 +502,9 @@ static ErrCode crash_scanned(void *ctx, const PackRecord *record, const PackPlac
 }
 
 /* Violations of "synced is kept, nothing is invented" on a disk after a crash. */
-static size_t crash_violations(Fixture *fixture, Disk *disk, const CrashRun *run)
+static size_t crash_violations(Fixture *fixture, Disk *disk, const void *arg)
 {
+    const CrashRun *run = arg;
     Err err = {0};
     size_t bad = 0;
     CrashScan scan = {0};
@@ -529,55 +531,23 @@ static size_t crash_violations(Fixture *fixture, Disk *disk, const CrashRun *run
     return bad;
 }
 
-/* Stops before each operation of the workload and crashes in several ways. */
-static size_t crash_everywhere(Fixture *fixture, size_t *images)
-{
-    size_t bad = 0;
-    Rng rng;
-    rng_init(&rng, 3);
-    *images = 0;
-    for (uint64_t stop = 0;; stop++) {
-        Err err = {0};
-        AUTO(Disk, disk_free) disk = NULL;
-        CrashRun run;
-        assert_ok(disk_sim_new(stop, &disk, &err), &err);
-        disk_sim_stop_at(disk, stop);
-        crash_workload(fixture, disk, &run);
-        bool stopped = disk_sim_stopped(disk);
-        size_t words = (disk_sim_pending(disk) + 63) / 64 + 1;
-        AUTO(uint64_t, mem_free) keep = mem_new_array(words, sizeof *keep);
-        for (size_t way = 0; way < 6; way++) {
-            AUTO(Disk, disk_free) image = NULL;
-            for (size_t i = 0; i < words; i++) {
-                uint64_t random = rng_u64(&rng);
-                keep[i] = way == 0 ? 0 : way == 1 ? UINT64_MAX : random;
-                if (way > 3) keep[i] |= rng_u64(&rng);
-            }
-            assert_ok(disk_sim_crash_image(disk, keep, stop, &image, &err), &err);
-            bad += crash_violations(fixture, image, &run);
-            ++*images;
-        }
-        if (!stopped) return bad;
-    }
-}
-
 static void test_crash_states(void **state)
 {
+    CrashRun run;
+    CrashWork crash = {
+        .seed = 3, .ways = 6, .run = &run, .work = crash_work, .violations = crash_violations};
     size_t images = 0;
-    assert_int_equal(crash_everywhere(*state, &images), 0);
+    assert_int_equal(crash_everywhere(*state, &crash, &images), 0);
     assert_true(images > 200);
 }
 
 static void test_planted_bugs_are_seen(void **state)
 {
     static const char *const bugs[] = {"skip-pack-sync", "skip-dir-sync"};
-    for (size_t i = 0; i < ARRAY_LEN(bugs); i++) {
-        size_t images = 0;
-        fault_plant(bugs[i], true);
-        size_t bad = crash_everywhere(*state, &images);
-        fault_reset();
-        if (bad == 0) fail_msg("%s was not seen", bugs[i]);
-    }
+    CrashRun run;
+    CrashWork crash = {
+        .seed = 3, .ways = 6, .run = &run, .work = crash_work, .violations = crash_violations};
+    crash_shows_bugs(*state, &crash, bugs, ARRAY_LEN(bugs));
 }
 
 int main(void)
