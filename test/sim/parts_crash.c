@@ -2,7 +2,7 @@
  * acknowledged is there, the one or the other of a part that came twice, and the file that was made
  * of them is whole, with its rows and when they are gone. */
 #include "crash_states.h"
-#include "node_kit.h"
+#include "upload_kit.h"
 
 #include "service/uploads.h"
 
@@ -32,75 +32,35 @@ static const struct {
     [GONE] = {.file = true, .decided = true, .extents = 2},
 };
 
-typedef struct {
-    FileId id;
-    VersionId version; /* of the row */
-    State acked;
-    State asked; /* the acked one, or the step behind it */
-    uint64_t seed;
-    Extent extents[PARTS];
-    uint8_t body[PARTS * PART];
-} Oracle;
-
-static void *oracle_new(uint64_t seed)
-{
-    Oracle *oracle = mem_new(sizeof *oracle);
-    Rng rng;
-    rng_init(&rng, seed);
-    rng_bytes(&rng, oracle->body, sizeof oracle->body);
-    oracle->seed = seed;
-    return oracle;
-}
-
-static void oracle_free(void *oracle)
-{
-    mem_free(oracle);
-}
+_Static_assert(PARTS *PART == UPLOAD_KIT_BODY && PARTS == UPLOAD_KIT_EXTENTS, "all is its body");
 
 /* --- the workload --- */
 
-/* Submits m, after which there is what state says. */
-static ErrCode step(NodeKit *kit, Oracle *oracle, Mutation *m, State state, Err *err)
+static ErrCode create(NodeKit *kit, UploadKit *oracle, Err *err)
 {
-    oracle->asked = state;
-    ErrCode code = node_kit_do(kit, m);
-    if (code == OK) oracle->acked = state;
-    if (code == OK && state == CREATED) oracle->version = m->row.version;
-    if (code != OK) (void)err_set(err, code, "%s", err_text(&m->err)); /* for its text */
-    mutation_deinit(m);
-    return code;
-}
-
-static ErrCode create(NodeKit *kit, Oracle *oracle, Err *err)
-{
-    BucketRecord bucket;
+    BucketUid bucket = 0;
     Mutation m;
     AUTO_BUF(attrs, ATTRS_MAX);
-    if (!buckets_find(kit->buckets, STR("files"), &bucket))
-        return err_set(err, ERR_ABORTED, "no bucket");
+    TRY(upload_kit_bucket(kit, &bucket, err));
     UploadRecord record = {
-        .bucket = bucket.uid, .key = STR("u"), .parts = true, .expires_ms = 5000000000000};
+        .bucket = bucket, .key = STR("u"), .parts = true, .expires_ms = 5000000000000};
     TRY(upload_attrs(&record, &attrs, err));
     mutation_init(&m, MUTATION_CREATE);
     m.upload = true;
     m.file = oracle->id;
     m.attrs = buf_str(&attrs);
     m.digest = sha256_of("", 0);
-    return step(kit, oracle, &m, CREATED, err);
+    return upload_kit_step(kit, oracle, &m, CREATED, err);
 }
 
 /* Body `number` as that part. */
-static ErrCode put_part(NodeKit *kit, Oracle *oracle, int number, unsigned part, State state,
+static ErrCode put_part(NodeKit *kit, UploadKit *oracle, int number, unsigned part, State state,
                         Err *err)
 {
-    AUTO(BlobWriter, blob_writer_free) writer = NULL;
-    BlobInfo info = {.shard = file_id_shard(oracle->id), .bucket = 2};
-    const uint8_t *bytes = oracle->body + (number - 1) * PART;
+    size_t from = (size_t)(number - 1) * PART;
     Extent *extent = &oracle->extents[number - 1];
     Mutation m;
-    TRY(blob_writer_open(store_blobs(kit->store), id128_random(&kit->rng), 0, &writer, err));
-    TRY(blob_writer_write(writer, bytes, PART, err));
-    TRY(blob_writer_finish(writer, &info, extent, err));
+    TRY(upload_kit_extent(kit, oracle, (size_t)(number - 1), from, from + PART, err));
     mutation_init(&m, MUTATION_PUT);
     m.upload = true;
     m.file = oracle->id;
@@ -109,11 +69,11 @@ static ErrCode put_part(NodeKit *kit, Oracle *oracle, int number, unsigned part,
     m.extent_count = 1;
     m.body = extent->body;
     m.size = PART;
-    m.digest = sha256_of(bytes, PART);
-    return step(kit, oracle, &m, state, err);
+    m.digest = sha256_of(oracle->body + from, PART);
+    return upload_kit_step(kit, oracle, &m, state, err);
 }
 
-static ErrCode make_file(NodeKit *kit, Oracle *oracle, Err *err)
+static ErrCode make_file(NodeKit *kit, UploadKit *oracle, Err *err)
 {
     Mutation m;
     mutation_init(&m, MUTATION_PUT);
@@ -126,20 +86,20 @@ static ErrCode make_file(NodeKit *kit, Oracle *oracle, Err *err)
     m.digest_unknown = true;
     m.digest = sha256_of("parts", 5);
     upload_decide(&m, oracle->id, true, oracle->version);
-    return step(kit, oracle, &m, FILE_MADE, err);
+    return upload_kit_step(kit, oracle, &m, FILE_MADE, err);
 }
 
-static ErrCode end(NodeKit *kit, Oracle *oracle, unsigned part, State state, Err *err)
+static ErrCode end(NodeKit *kit, UploadKit *oracle, unsigned part, State state, Err *err)
 {
     Mutation m;
     mutation_init(&m, MUTATION_DELETE_FILE);
     m.upload = true;
     m.file = oracle->id;
     m.part = part;
-    return step(kit, oracle, &m, state, err);
+    return upload_kit_step(kit, oracle, &m, state, err);
 }
 
-static ErrCode complete(NodeKit *kit, Oracle *oracle, Err *err)
+static ErrCode complete(NodeKit *kit, UploadKit *oracle, Err *err)
 {
     TRY(create(kit, oracle, err));
     TRY(put_part(kit, oracle, 1, 1, ONE, err));
@@ -155,41 +115,15 @@ static ErrCode complete(NodeKit *kit, Oracle *oracle, Err *err)
     return node_kit_apply(kit, err);
 }
 
-static ErrCode setup(Disk *disk, void *ctx, Err *err)
+static ErrCode run(Disk *disk, void *oracle, Err *err)
 {
-    Oracle *oracle = ctx;
-    NodeKit kit;
-    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
-    TRY(node_kit_open_small(&kit, disk, oracle->seed, err));
-    oracle->id = file_id_make(shard_id(standard.number, 0), 1, &kit.rng);
-    ErrCode code = node_kit_close(&kit, err);
-    disk_sim_kill(disk);
-    return code;
-}
-
-static ErrCode run(Disk *disk, void *ctx, Err *err)
-{
-    Oracle *oracle = ctx;
-    NodeKit kit;
-    TRY(node_kit_open_small(&kit, disk, oracle->seed + 1, err));
-    ErrCode code = complete(&kit, oracle, err);
-    node_kit_crash(&kit, disk);
-    return code;
+    return upload_kit_run(disk, oracle, complete, err);
 }
 
 /* --- what is found --- */
 
-static ErrCode check_bytes(NodeKit *kit, const StoreFound *found, const uint8_t *bytes, size_t len,
-                           Err *err)
-{
-    AUTO_BUF(body, PARTS * PART);
-    TRY(node_kit_read(kit, kit->reader, found, &body, err));
-    if (str_eq(buf_str(&body), str_of(bytes, len))) return OK;
-    return err_set(err, ERR_ABORTED, "other bytes");
-}
-
 /* Which body part `number` has; 0: it is not there. */
-static ErrCode look_part(NodeKit *kit, const Oracle *oracle, unsigned number, int *out, Err *err)
+static ErrCode look_part(NodeKit *kit, const UploadKit *oracle, unsigned number, int *out, Err *err)
 {
     char key[UPLOAD_PART_KEY_LEN + 1];
     StoreFound found;
@@ -204,14 +138,13 @@ static ErrCode look_part(NodeKit *kit, const Oracle *oracle, unsigned number, in
     }
     if (!there) return OK;
     if (*out == 0) return err_set(err, ERR_ABORTED, "part %u is nobody's", number);
-    return check_bytes(kit, &found, oracle->body + (*out - 1) * PART, PART, err);
+    return upload_kit_check(kit, &found, str_of(oracle->body + (*out - 1) * PART, PART), err);
 }
 
-static ErrCode look(NodeKit *kit, const Oracle *oracle, State *out, Err *err)
+static ErrCode look(NodeKit *kit, const UploadKit *oracle, UploadKitFound *out, Err *err)
 {
     StoreFound found;
     StoreRequest fate;
-    BucketRecord bucket;
     bool row = false;
     bool file = false;
     bool decided = false;
@@ -220,68 +153,29 @@ static ErrCode look(NodeKit *kit, const Oracle *oracle, State *out, Err *err)
     TRY(store_find_id(kit->reader, oracle->id, NULL, STORE_COMMITTED, &found, &row, err));
     TRY(look_part(kit, oracle, 1, &one, err));
     TRY(look_part(kit, oracle, 2, &two, err));
-    if (!buckets_find(kit->buckets, STR("files"), &bucket))
-        return err_set(err, ERR_ABORTED, "no bucket");
-    TRY(store_find(kit->reader, bucket.uid, STR("u"), NULL, STORE_COMMITTED, &found, &file, err));
-    if (file) TRY(check_bytes(kit, &found, oracle->body + PART, 2 * PART, err));
+    TRY(upload_kit_find(kit, STR("u"), &found, &file, err));
+    if (file) TRY(upload_kit_check(kit, &found, str_of(oracle->body + PART, 2 * PART), err));
     TRY(store_find_request(kit->reader, upload_request(oracle->id, true), 0, &fate, &decided, err));
     for (size_t i = 0; i < ARRAY_LEN(states_of); i++) {
         if (row != states_of[i].row || file != states_of[i].file) continue;
         if (decided != states_of[i].decided) continue;
         if (one != states_of[i].one || two != states_of[i].two) continue;
-        *out = (State)i;
+        *out = (UploadKitFound){.state = (unsigned)i, .extents = states_of[i].extents};
         return OK;
     }
     return err_set(err, ERR_ABORTED, "row %d, parts %d and %d, file %d, decided %d", row, one, two,
                    file, decided);
 }
 
-static ErrCode count_extent(void *ctx, BodyId body_id, uint32_t number, Err *err)
+static ErrCode verify(Disk *disk, const void *oracle, uint64_t *outcome, Err *err)
 {
-    size_t *count = ctx;
-    UNUSED(body_id);
-    UNUSED(number);
-    UNUSED(err);
-    (*count)++;
-    return OK;
-}
-
-static ErrCode check_node(NodeKit *kit, const Oracle *oracle, uint64_t *outcome, Err *err)
-{
-    State state = NOTHING;
-    State again = NOTHING;
-    size_t extents = 0;
-    uint64_t removed = 0;
-    TRY(look(kit, oracle, &state, err));
-    if (state != oracle->acked && state != oracle->asked)
-        return err_set(err, ERR_ABORTED, "state %d, acknowledged was %d, asked for %d", (int)state,
-                       (int)oracle->acked, (int)oracle->asked);
-    TRY(store_sweep_orphans(kit->store, &removed, err));
-    TRY(node_kit_apply(kit, err));
-    TRY(node_kit_apply(kit, err)); /* garbage is unlinked behind a checkpoint */
-    TRY(look(kit, oracle, &again, err));
-    if (again != state) return err_set(err, ERR_ABORTED, "another state when applied");
-    TRY(blobs_list(store_blobs(kit->store), count_extent, &extents, err));
-    if (extents != states_of[state].extents)
-        return err_set(err, ERR_ABORTED, "%zu extents stay in state %d", extents, (int)state);
-    *outcome = state;
-    return OK;
-}
-
-static ErrCode verify(Disk *disk, const void *ctx, uint64_t *outcome, Err *err)
-{
-    const Oracle *oracle = ctx;
-    NodeKit kit;
-    TRY(node_kit_open_small(&kit, disk, oracle->seed + 2, err));
-    ErrCode code = check_node(&kit, oracle, outcome, err);
-    node_kit_crash(&kit, disk);
-    return code;
+    return upload_kit_verify(disk, oracle, look, outcome, err);
 }
 
 static const CrashWorkload workload = {.name = "parts",
-                                       .oracle_new = oracle_new,
-                                       .oracle_free = oracle_free,
-                                       .setup = setup,
+                                       .oracle_new = upload_kit_new,
+                                       .oracle_free = upload_kit_free,
+                                       .setup = upload_kit_setup,
                                        .run = run,
                                        .verify = verify};
 

@@ -2,7 +2,7 @@
  * of an upload is kept, to the byte, however the power fails; of one that was ended nothing stays;
  * and a file that came of one is whole, while the upload is there and when it is not. */
 #include "crash_states.h"
-#include "node_kit.h"
+#include "upload_kit.h"
 
 #include "base/hash_run.h"
 #include "service/uploads.h"
@@ -44,47 +44,12 @@ static const struct {
     [ENDED] = {.decided = true},
 };
 
-typedef struct {
-    FileId id;
-    State acked;
-    State asked;       /* the acked one, or the step behind it */
-    VersionId version; /* of the row */
-    uint64_t seed;
-    Extent extents[2];
-    uint8_t body[ALL];
-} Oracle;
-
-static void *oracle_new(uint64_t seed)
-{
-    Oracle *oracle = mem_new(sizeof *oracle);
-    Rng rng;
-    rng_init(&rng, seed);
-    rng_bytes(&rng, oracle->body, sizeof oracle->body);
-    oracle->seed = seed;
-    return oracle;
-}
-
-static void oracle_free(void *oracle)
-{
-    mem_free(oracle);
-}
+_Static_assert(ALL <= UPLOAD_KIT_BODY, "all is of its body");
 
 /* --- the workloads --- */
 
-/* Submits m, after which there is what state says. */
-static ErrCode step(NodeKit *kit, Oracle *oracle, Mutation *m, State state, Err *err)
-{
-    oracle->asked = state;
-    ErrCode code = node_kit_do(kit, m);
-    if (code == OK) oracle->acked = state;
-    if (code == OK && m->upload) oracle->version = m->row.version;
-    if (code != OK) (void)err_set(err, code, "%s", err_text(&m->err)); /* for its text */
-    mutation_deinit(m);
-    return code;
-}
-
 /* The body of m: the first len bytes, of count extents. */
-static void body(Oracle *oracle, Mutation *m, size_t len, uint32_t count)
+static void body(UploadKit *oracle, Mutation *m, size_t len, uint32_t count)
 {
     m->size = len;
     m->digest = sha256_of(oracle->body, len);
@@ -97,18 +62,17 @@ static void body(Oracle *oracle, Mutation *m, size_t len, uint32_t count)
     m->body = oracle->extents[0].body;
 }
 
-static ErrCode write_row(NodeKit *kit, Oracle *oracle, State state, Err *err)
+static ErrCode write_row(NodeKit *kit, UploadKit *oracle, State state, Err *err)
 {
-    BucketRecord bucket;
+    BucketUid bucket = 0;
     Mutation m;
     uint8_t saved[HASH_RUN_STATE_MAX];
     size_t len = (size_t)states_of[state].offset;
     AUTO(HashRun, hash_run_free) run = hash_run_new();
     AUTO_BUF(attrs, ATTRS_MAX);
     hash_run_update(run, oracle->body, len);
-    if (!buckets_find(kit->buckets, STR("files"), &bucket))
-        return err_set(err, ERR_ABORTED, "no bucket");
-    UploadRecord record = {.bucket = bucket.uid,
+    TRY(upload_kit_bucket(kit, &bucket, err));
+    UploadRecord record = {.bucket = bucket,
                            .key = STR("u"),
                            .expires_ms = 5000000000000,
                            .hash = str_of(saved, hash_run_save(run, saved))};
@@ -118,45 +82,34 @@ static ErrCode write_row(NodeKit *kit, Oracle *oracle, State state, Err *err)
     m.file = oracle->id;
     m.attrs = buf_str(&attrs);
     body(oracle, &m, len, (uint32_t)states_of[state].extents);
-    return step(kit, oracle, &m, state, err);
+    return upload_kit_step(kit, oracle, &m, state, err);
 }
 
-static ErrCode write_extent(NodeKit *kit, Oracle *oracle, size_t number, size_t from, size_t to,
-                            Err *err)
-{
-    AUTO(BlobWriter, blob_writer_free) writer = NULL;
-    BlobInfo info = {.shard = file_id_shard(oracle->id), .bucket = 2};
-    Blobs *blobs = store_blobs(kit->store);
-    TRY(blob_writer_open(blobs, id128_random(&kit->rng), 0, &writer, err));
-    TRY(blob_writer_write(writer, oracle->body + from, to - from, err));
-    return blob_writer_finish(writer, &info, &oracle->extents[number], err);
-}
-
-static ErrCode begin(NodeKit *kit, Oracle *oracle, Err *err)
+static ErrCode begin(NodeKit *kit, UploadKit *oracle, Err *err)
 {
     TRY(write_row(kit, oracle, CREATED, err));
     TRY(write_row(kit, oracle, KEPT_SMALL, err));
-    TRY(write_extent(kit, oracle, 0, 0, FIRST, err));
+    TRY(upload_kit_extent(kit, oracle, 0, 0, FIRST, err));
     TRY(write_row(kit, oracle, KEPT_FIRST, err));
     return node_kit_apply(kit, err);
 }
 
-static ErrCode end_row(NodeKit *kit, Oracle *oracle, State state, Err *err)
+static ErrCode end_row(NodeKit *kit, UploadKit *oracle, State state, Err *err)
 {
     Mutation m;
     mutation_init(&m, MUTATION_DELETE_FILE);
     m.upload = true;
     m.file = oracle->id;
     if (state == ENDED) upload_decide(&m, oracle->id, false, oracle->version);
-    TRY(step(kit, oracle, &m, state, err));
+    TRY(upload_kit_step(kit, oracle, &m, state, err));
     return node_kit_apply(kit, err);
 }
 
-static ErrCode complete(NodeKit *kit, Oracle *oracle, Err *err)
+static ErrCode complete(NodeKit *kit, UploadKit *oracle, Err *err)
 {
     Mutation m;
     TRY(begin(kit, oracle, err));
-    TRY(write_extent(kit, oracle, 1, FIRST, ALL, err));
+    TRY(upload_kit_extent(kit, oracle, 1, FIRST, ALL, err));
     TRY(write_row(kit, oracle, KEPT_ALL, err));
     TRY(node_kit_apply(kit, err));
     mutation_init(&m, MUTATION_PUT);
@@ -164,64 +117,38 @@ static ErrCode complete(NodeKit *kit, Oracle *oracle, Err *err)
     m.key = STR("u");
     body(oracle, &m, ALL, 2);
     upload_decide(&m, oracle->id, false, oracle->version);
-    TRY(step(kit, oracle, &m, FILE_MADE, err));
+    TRY(upload_kit_step(kit, oracle, &m, FILE_MADE, err));
     return end_row(kit, oracle, ROW_GONE, err);
 }
 
-static ErrCode give_up(NodeKit *kit, Oracle *oracle, Err *err)
+static ErrCode give_up(NodeKit *kit, UploadKit *oracle, Err *err)
 {
     TRY(begin(kit, oracle, err));
     return end_row(kit, oracle, ENDED, err);
 }
 
-static ErrCode setup(Disk *disk, void *ctx, Err *err)
-{
-    Oracle *oracle = ctx;
-    NodeKit kit;
-    PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
-    TRY(node_kit_open_small(&kit, disk, oracle->seed, err));
-    oracle->id = file_id_make(shard_id(standard.number, 0), 1, &kit.rng);
-    ErrCode code = node_kit_close(&kit, err);
-    disk_sim_kill(disk);
-    return code;
-}
-
-static ErrCode run_steps(Disk *disk, Oracle *oracle,
-                         ErrCode (*steps)(NodeKit *kit, Oracle *oracle, Err *err), Err *err)
-{
-    NodeKit kit;
-    TRY(node_kit_open_small(&kit, disk, oracle->seed + 1, err));
-    ErrCode code = steps(&kit, oracle, err);
-    node_kit_crash(&kit, disk);
-    return code;
-}
-
 static ErrCode run_complete(Disk *disk, void *oracle, Err *err)
 {
-    return run_steps(disk, oracle, complete, err);
+    return upload_kit_run(disk, oracle, complete, err);
 }
 
 static ErrCode run_give_up(Disk *disk, void *oracle, Err *err)
 {
-    return run_steps(disk, oracle, give_up, err);
+    return upload_kit_run(disk, oracle, give_up, err);
 }
 
 /* --- what is found --- */
 
-/* The row's or the file's bytes are the first len. */
-static ErrCode check_bytes(NodeKit *kit, const Oracle *oracle, const StoreFound *found, Err *err)
+/* The row's or the file's bytes are the first of the body. */
+static ErrCode check_bytes(NodeKit *kit, const UploadKit *oracle, const StoreFound *found, Err *err)
 {
-    AUTO_BUF(bytes, ALL);
-    TRY(node_kit_read(kit, kit->reader, found, &bytes, err));
-    if (str_eq(buf_str(&bytes), str_of(oracle->body, (size_t)found->row.size))) return OK;
-    return err_set(err, ERR_ABORTED, "other bytes");
+    return upload_kit_check(kit, found, str_of(oracle->body, (size_t)found->row.size), err);
 }
 
-static ErrCode look(NodeKit *kit, const Oracle *oracle, State *out, Err *err)
+static ErrCode look(NodeKit *kit, const UploadKit *oracle, UploadKitFound *out, Err *err)
 {
     StoreFound found;
     StoreRequest fate;
-    BucketRecord bucket;
     Mutation m;
     bool row = false;
     bool file = false;
@@ -230,9 +157,7 @@ static ErrCode look(NodeKit *kit, const Oracle *oracle, State *out, Err *err)
     TRY(store_find_id(kit->reader, oracle->id, NULL, STORE_COMMITTED, &found, &row, err));
     if (row) offset = found.row.size;
     if (row) TRY(check_bytes(kit, oracle, &found, err));
-    if (!buckets_find(kit->buckets, STR("files"), &bucket))
-        return err_set(err, ERR_ABORTED, "no bucket");
-    TRY(store_find(kit->reader, bucket.uid, STR("u"), NULL, STORE_COMMITTED, &found, &file, err));
+    TRY(upload_kit_find(kit, STR("u"), &found, &file, err));
     if (file && found.row.size != ALL) return err_set(err, ERR_ABORTED, "a part of the file");
     if (file) TRY(check_bytes(kit, oracle, &found, err));
     mutation_init(&m, MUTATION_DELETE_FILE);
@@ -241,66 +166,29 @@ static ErrCode look(NodeKit *kit, const Oracle *oracle, State *out, Err *err)
     for (size_t i = 0; i < ARRAY_LEN(states_of); i++) {
         if (row != states_of[i].row || file != states_of[i].file) continue;
         if (decided != states_of[i].decided || offset != states_of[i].offset) continue;
-        *out = (State)i;
+        *out = (UploadKitFound){.state = (unsigned)i, .extents = states_of[i].extents};
         return OK;
     }
     return err_set(err, ERR_ABORTED, "row %d of %" PRIu64 " bytes, file %d, decided %d", row,
                    offset, file, decided);
 }
 
-static ErrCode count_extent(void *ctx, BodyId body_id, uint32_t number, Err *err)
+static ErrCode verify(Disk *disk, const void *oracle, uint64_t *outcome, Err *err)
 {
-    size_t *count = ctx;
-    UNUSED(body_id);
-    UNUSED(number);
-    UNUSED(err);
-    (*count)++;
-    return OK;
-}
-
-static ErrCode check_node(NodeKit *kit, const Oracle *oracle, uint64_t *outcome, Err *err)
-{
-    State state = NOTHING;
-    State again = NOTHING;
-    size_t extents = 0;
-    uint64_t removed = 0;
-    TRY(look(kit, oracle, &state, err));
-    if (state != oracle->acked && state != oracle->asked)
-        return err_set(err, ERR_ABORTED, "state %d, acknowledged was %d, asked for %d", (int)state,
-                       (int)oracle->acked, (int)oracle->asked);
-    TRY(store_sweep_orphans(kit->store, &removed, err));
-    TRY(node_kit_apply(kit, err));
-    TRY(node_kit_apply(kit, err)); /* garbage is unlinked behind a checkpoint */
-    TRY(look(kit, oracle, &again, err));
-    if (again != state) return err_set(err, ERR_ABORTED, "another state when applied");
-    TRY(blobs_list(store_blobs(kit->store), count_extent, &extents, err));
-    if (extents != states_of[state].extents)
-        return err_set(err, ERR_ABORTED, "%zu extents stay in state %d", extents, (int)state);
-    *outcome = state;
-    return OK;
-}
-
-static ErrCode verify(Disk *disk, const void *ctx, uint64_t *outcome, Err *err)
-{
-    const Oracle *oracle = ctx;
-    NodeKit kit;
-    TRY(node_kit_open_small(&kit, disk, oracle->seed + 2, err));
-    ErrCode code = check_node(&kit, oracle, outcome, err);
-    node_kit_crash(&kit, disk);
-    return code;
+    return upload_kit_verify(disk, oracle, look, outcome, err);
 }
 
 static const CrashWorkload workloads[] = {
     {.name = "upload",
-     .oracle_new = oracle_new,
-     .oracle_free = oracle_free,
-     .setup = setup,
+     .oracle_new = upload_kit_new,
+     .oracle_free = upload_kit_free,
+     .setup = upload_kit_setup,
      .run = run_complete,
      .verify = verify},
     {.name = "upload-ended",
-     .oracle_new = oracle_new,
-     .oracle_free = oracle_free,
-     .setup = setup,
+     .oracle_new = upload_kit_new,
+     .oracle_free = upload_kit_free,
+     .setup = upload_kit_setup,
      .run = run_give_up,
      .verify = verify},
 };
