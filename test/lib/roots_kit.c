@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "disk/sim.h"
 #include "testing.h"
 
 #define SETTLE_MAX 1000000
@@ -382,4 +383,39 @@ ErrCode roots_kit_get_of(RootsKit *kit, unsigned root, Str bucket, Str key, Buf 
     if (!there) return err_set(err, ERR_NOT_FOUND, "no file");
     TRY(store_body(reader, &found, &bytes, err));
     return buf_append_str(body, bytes, err);
+}
+
+void roots_kit_disks(Disk **disks, unsigned count)
+{
+    Err err = {0};
+    for (unsigned r = 0; r < count; r++)
+        assert_ok(disk_sim_new(r + 1, &disks[r], &err), &err);
+}
+
+void roots_kit_start(RootsKit *kit, Disk *const *disks, unsigned count,
+                     const RootsKitOptions *options, uint64_t ms)
+{
+    Err err = {0};
+    assert_ok(roots_kit_open(kit, disks, count, options, &err), &err);
+    assert_true(roots_kit_ready(kit, ms));
+}
+
+void roots_kit_kill(RootsKit *kit, Disk *const *disks, unsigned count)
+{
+    roots_kit_drop(kit);
+    for (unsigned r = 0; r < count; r++)
+        disk_sim_kill(disks[r]);
+}
+
+void roots_kit_end(RootsKit *kit, Disk **disks, unsigned count)
+{
+    roots_kit_drop(kit);
+    for (unsigned r = 0; r < count; r++)
+        disk_free(disks[r]);
+}
+
+void roots_kit_disk_fails(Disk *disk, bool fails)
+{
+    uint32_t rate = fails ? 1000000 : 0;
+    disk_sim_set_faults(disk, &(SimDiskFaults){.write_error = rate, .sync_error = rate});
 }

@@ -90,4 +90,14 @@ MUST_USE ErrCode roots_kit_get(RootsKit *kit, unsigned root, Str key, Buf *body,
 MUST_USE ErrCode roots_kit_get_of(RootsKit *kit, unsigned root, Str bucket, Str key, Buf *body,
                                   Err *err);
 
+/* For tests on simulated disks; what cannot be had fails the test. `count` new ones; a kit on them,
+ * ready within ms of the clock; its end as by kill -9, which the disks are told; the end of all. */
+void roots_kit_disks(Disk **disks, unsigned count);
+void roots_kit_start(RootsKit *kit, Disk *const *disks, unsigned count,
+                     const RootsKitOptions *options, uint64_t ms);
+void roots_kit_kill(RootsKit *kit, Disk *const *disks, unsigned count);
+void roots_kit_end(RootsKit *kit, Disk **disks, unsigned count);
+/* Each write and sync of a simulated disk fails from now on, or is well again. */
+void roots_kit_disk_fails(Disk *disk, bool fails);
+
 #endif

@@ -25,12 +25,10 @@ static int setup(void **state)
     RootsKit kit;
     Err err = {0};
     clock_manual_init(&f->clock, 1700000000000);
-    for (unsigned r = 0; r < ROOTS; r++)
-        assert_ok(disk_sim_new(r + 1, &f->disks[r], &err), &err);
+    roots_kit_disks(f->disks, ROOTS);
     assert_ok(disk_sim_new(9, &f->scratch, &err), &err);
     RootsKitOptions options = {.seed = 3, .shards = 1, .clock = &f->clock};
-    assert_ok(roots_kit_open(&kit, f->disks, ROOTS, &options, &err), &err);
-    assert_true(roots_kit_ready(&kit, 60000));
+    roots_kit_start(&kit, f->disks, ROOTS, &options, 60000);
     for (int i = 0; i < 8; i++)
         assert_ok(roots_kit_put(&kit, STR("key"), STR("body"), 60000, &err), &err);
     roots_kit_wait(&kit, 5000);

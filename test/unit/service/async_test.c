@@ -2,7 +2,6 @@
  * synced, as far as the lag allows; of one that requires all, when every copy has it. */
 #include <stdio.h>
 
-#include "disk/sim.h"
 #include "roots_kit.h"
 #include "testing.h"
 
@@ -39,7 +38,6 @@ static MailFate fate_of(void *ctx, const Message *message)
 
 static void open_kit(Fixture *f)
 {
-    Err err = {0};
     RootsKitOptions options = {.seed = ++f->starts,
                                .shards = 1,
                                .clock = &f->clock,
@@ -47,26 +45,22 @@ static void open_kit(Fixture *f)
                                .mail_ctx = f,
                                .async_lag = f->lag};
     f->deaf = ROOTS;
-    assert_ok(roots_kit_open(&f->kit, f->disks, ROOTS, &options, &err), &err);
-    assert_true(roots_kit_ready(&f->kit, WAIT_MS));
+    roots_kit_start(&f->kit, f->disks, ROOTS, &options, WAIT_MS);
 }
 
 static int setup(void **state)
 {
-    Err err = {0};
     Fixture *f = mem_new(sizeof *f);
     clock_manual_init(&f->clock, 1700000000000);
-    for (unsigned r = 0; r < ROOTS; r++)
-        assert_ok(disk_sim_new(r + 1, &f->disks[r], &err), &err);
+    roots_kit_disks(f->disks, ROOTS);
     open_kit(f);
     *state = f;
     return 0;
 }
 
 /* What is under way is nobody's any more. */
-static void drop_kit(Fixture *f)
+static void forget_calls(Fixture *f)
 {
-    roots_kit_drop(&f->kit);
     for (unsigned i = 0; i < f->used; i++)
         mutation_deinit(&f->calls[i].m);
     f->used = 0;
@@ -75,18 +69,16 @@ static void drop_kit(Fixture *f)
 static int teardown(void **state)
 {
     Fixture *f = *state;
-    drop_kit(f);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_free(f->disks[r]);
+    roots_kit_end(&f->kit, f->disks, ROOTS);
+    forget_calls(f);
     mem_free(f);
     return 0;
 }
 
 static void restart(Fixture *f)
 {
-    drop_kit(f);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_sim_kill(f->disks[r]);
+    roots_kit_kill(&f->kit, f->disks, ROOTS);
+    forget_calls(f);
     open_kit(f);
 }
 
@@ -309,8 +301,6 @@ static void test_lag_is_bounded(void **state)
 static void test_lost_with_the_lead(void **state)
 {
     Fixture *f = *state;
-    SimDiskFaults faults = {.write_error = 1000000, .sync_error = 1000000};
-    static const SimDiskFaults none = {0};
     assert_int_equal(set(f, STR("fast"), PLACE_ASYNC, 0), OK);
     put(f, STR("fast"), "kept");
     roots_kit_settle(&f->kit);
@@ -321,7 +311,7 @@ static void test_lost_with_the_lead(void **state)
     sync_lead(f);
     assert_durability(call, 1);
     assert_true(has(f, lead, STR("fast"), "gone"));
-    disk_sim_set_faults(f->disks[lead], &faults);
+    roots_kit_disk_fails(f->disks[lead], true);
     Call *unknown = put(f, STR("fast"), "unknown");
     roots_kit_wait(&f->kit, WAIT_MS);
     assert_true(unknown->done);
@@ -332,7 +322,7 @@ static void test_lost_with_the_lead(void **state)
     assert_true(has(f, engine_lead(f->kit.engine), STR("fast"), "kept"));
     put(f, STR("fast"), "later");
     roots_kit_settle(&f->kit);
-    disk_sim_set_faults(f->disks[lead], &none);
+    roots_kit_disk_fails(f->disks[lead], false);
     restart(f);
     roots_kit_wait(&f->kit, WAIT_MS);
     for (unsigned r = 0; r < ROOTS; r++) {

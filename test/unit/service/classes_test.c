@@ -21,19 +21,15 @@ typedef struct {
 
 static void open_kit(Fixture *f)
 {
-    Err err = {0};
     RootsKitOptions options = {.seed = ++f->starts, .shards = 2, .clock = &f->clock};
-    assert_ok(roots_kit_open(&f->kit, f->disks, ROOTS, &options, &err), &err);
-    assert_true(roots_kit_ready(&f->kit, WAIT_MS));
+    roots_kit_start(&f->kit, f->disks, ROOTS, &options, WAIT_MS);
 }
 
 static int setup(void **state)
 {
-    Err err = {0};
     Fixture *f = mem_new(sizeof *f);
     clock_manual_init(&f->clock, 1700000000000);
-    for (unsigned r = 0; r < ROOTS; r++)
-        assert_ok(disk_sim_new(r + 1, &f->disks[r], &err), &err);
+    roots_kit_disks(f->disks, ROOTS);
     open_kit(f);
     *state = f;
     return 0;
@@ -42,36 +38,20 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     Fixture *f = *state;
-    roots_kit_drop(&f->kit);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_free(f->disks[r]);
+    roots_kit_end(&f->kit, f->disks, ROOTS);
     mem_free(f);
     return 0;
 }
 
 static void kill_all(Fixture *f)
 {
-    roots_kit_drop(&f->kit);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_sim_kill(f->disks[r]);
+    roots_kit_kill(&f->kit, f->disks, ROOTS);
 }
 
 static void restart(Fixture *f)
 {
     kill_all(f);
     open_kit(f);
-}
-
-static void fail_disk(Fixture *f, unsigned root)
-{
-    SimDiskFaults faults = {.write_error = 1000000, .sync_error = 1000000};
-    disk_sim_set_faults(f->disks[root], &faults);
-}
-
-static void mend_disk(Fixture *f, unsigned root)
-{
-    SimDiskFaults none = {0};
-    disk_sim_set_faults(f->disks[root], &none);
 }
 
 /* Does a change; what it came to, and why, into *err. */
@@ -239,7 +219,7 @@ static void test_the_only_copy_fails(void **state)
     put(f, "one", 1, 1);
     put(f, "two", 2, 2);
     put(f, "files", 3, 3);
-    fail_disk(f, lost);
+    roots_kit_disk_fails(f->disks[lost], true);
     assert_code(put_one(f, "one", 0, &d, &err), ERR_OUTCOME_UNKNOWN, &err);
     assert_true(engine_class(f->kit.engine, one).failed);
     assert_code(put_one(f, "one", 0, &d, &err), ERR_ROOT_FAILED, &err);
@@ -249,7 +229,7 @@ static void test_the_only_copy_fails(void **state)
     assert_int_equal(engine_class(f->kit.engine, two).failed, !kept);
     if (kept) assert_ok(put_one(f, "two", 0, &d, &err), &err);
     assert_false(engine_failed(f->kit.engine));
-    mend_disk(f, lost);
+    roots_kit_disk_fails(f->disks[lost], false);
     restart(f);
     roots_kit_wait(&f->kit, WAIT_MS);
     assert_int_equal(count_on(f, lost, "one"), FILES);
@@ -270,7 +250,7 @@ static void one_of_two_fails(Fixture *f, bool lead)
     unsigned other = (unsigned)__builtin_ctz(before.members & ~(1U << before.lead));
     unsigned lost = lead ? before.lead : other;
     put(f, "two", 2, 2);
-    fail_disk(f, lost);
+    roots_kit_disk_fails(f->disks[lost], true);
     ErrCode code = put_one(f, "two", 0, &d, &err);
     assert_int_equal(code, ERR_OUTCOME_UNKNOWN);
     roots_kit_wait(&f->kit, WAIT_MS);
@@ -281,7 +261,7 @@ static void one_of_two_fails(Fixture *f, bool lead)
     assert_true(after.read_until > clock_boot_ns(&f->clock.clock));
     assert_code(put_one(f, "two", 0, &d, &err), ERR_ROOT_FAILED, &err);
     put(f, "files", 2, 3);
-    mend_disk(f, lost);
+    roots_kit_disk_fails(f->disks[lost], false);
     restart(f);
     roots_kit_wait(&f->kit, WAIT_MS);
     after = engine_class(f->kit.engine, two);

@@ -87,16 +87,13 @@ static void apply(Fixture *f)
 
 static int setup(void **state)
 {
-    Err err = {0};
     Fixture *f = mem_new(sizeof *f);
     Mutation m;
     clock_manual_init(&f->clock, 1700000000000);
-    for (unsigned r = 0; r < ROOTS; r++)
-        assert_ok(disk_sim_new(r + 1, &f->disks[r], &err), &err);
+    roots_kit_disks(f->disks, ROOTS);
     RootsKitOptions options = {
         .seed = 1, .shards = 1, .clock = &f->clock, .told = told, .mail_ctx = f};
-    assert_ok(roots_kit_open(&f->kit, f->disks, ROOTS, &options, &err), &err);
-    assert_true(roots_kit_ready(&f->kit, 8000));
+    roots_kit_start(&f->kit, f->disks, ROOTS, &options, 8000);
     ConfirmOptions confirm = {
         .root_count = ROOTS, .clock = &f->clock.clock, .pace = pace, .ctx = f};
     for (unsigned r = 0; r < ROOTS; r++)
@@ -114,9 +111,7 @@ static int teardown(void **state)
 {
     Fixture *f = *state;
     confirmer_free(f->confirmer);
-    roots_kit_drop(&f->kit);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_free(f->disks[r]);
+    roots_kit_end(&f->kit, f->disks, ROOTS);
     mem_free(f);
     return 0;
 }

@@ -22,19 +22,15 @@ typedef struct {
 
 static void open_kit(Fixture *f)
 {
-    Err err = {0};
     RootsKitOptions options = {.seed = ++f->starts, .shards = 2, .clock = &f->clock};
-    assert_ok(roots_kit_open(&f->kit, f->disks, ROOTS, &options, &err), &err);
-    assert_true(roots_kit_ready(&f->kit, WAIT_MS));
+    roots_kit_start(&f->kit, f->disks, ROOTS, &options, WAIT_MS);
 }
 
 static int setup(void **state)
 {
-    Err err = {0};
     Fixture *f = mem_new(sizeof *f);
     clock_manual_init(&f->clock, 1700000000000);
-    for (unsigned r = 0; r < ROOTS; r++)
-        assert_ok(disk_sim_new(r + 1, &f->disks[r], &err), &err);
+    roots_kit_disks(f->disks, ROOTS);
     open_kit(f);
     *state = f;
     return 0;
@@ -43,9 +39,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     Fixture *f = *state;
-    roots_kit_drop(&f->kit);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_free(f->disks[r]);
+    roots_kit_end(&f->kit, f->disks, ROOTS);
     mem_free(f);
     return 0;
 }
@@ -106,22 +100,8 @@ static void apply_all(Fixture *f)
 
 static void restart(Fixture *f)
 {
-    roots_kit_drop(&f->kit);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_sim_kill(f->disks[r]);
+    roots_kit_kill(&f->kit, f->disks, ROOTS);
     open_kit(f);
-}
-
-static void fail_disk(Fixture *f, unsigned root)
-{
-    SimDiskFaults faults = {.write_error = 1000000, .sync_error = 1000000};
-    disk_sim_set_faults(f->disks[root], &faults);
-}
-
-static void mend_disk(Fixture *f, unsigned root)
-{
-    SimDiskFaults none = {0};
-    disk_sim_set_faults(f->disks[root], &none);
 }
 
 static void all_have_it(void **state)
@@ -146,7 +126,7 @@ static void one_fails_and_comes_back(Fixture *f, unsigned root)
     bool led = engine_lead(f->kit.engine) == root;
     Err err = {0};
     put(f, 10);
-    fail_disk(f, root);
+    roots_kit_disk_fails(f->disks[root], true);
     if (led) { /* nobody knows of the one under way; of the others it must not matter */
         assert_code(roots_kit_put(&f->kit, STR("unknown"), STR("x"), WAIT_MS, &err),
                     ERR_OUTCOME_UNKNOWN, &err);
@@ -155,7 +135,7 @@ static void one_fails_and_comes_back(Fixture *f, unsigned root)
     assert_true(f->kit.roots[root].dead);
     check(f, engine_lead(f->kit.engine));
     assert_int_not_equal(engine_lead(f->kit.engine), root);
-    mend_disk(f, root);
+    roots_kit_disk_fails(f->disks[root], false);
     restart(f);
     put(f, 10);
     roots_kit_wait(&f->kit, 5000);
@@ -186,12 +166,12 @@ static void one_never_catches_up(void **state)
 {
     Fixture *f = *state;
     put(f, 6);
-    fail_disk(f, 1);
+    roots_kit_disk_fails(f->disks[1], true);
     put(f, 6);
     roots_kit_wait(&f->kit, 3000);
     apply_all(f);
     apply_all(f);
-    mend_disk(f, 1);
+    roots_kit_disk_fails(f->disks[1], false);
     restart(f);
     for (unsigned i = 0; i < 20; i++) {
         put(f, 1); /* within WAIT_MS */
@@ -236,9 +216,7 @@ static void nobody_waits_for_ever(void **state)
 
 static void stop(Fixture *f)
 {
-    roots_kit_drop(&f->kit);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_sim_kill(f->disks[r]);
+    roots_kit_kill(&f->kit, f->disks, ROOTS);
 }
 
 /* A new disk in place of one becomes a member, and the lost one is none any more. */
@@ -277,13 +255,13 @@ static void two_fail(void **state)
     Fixture *f = *state;
     Err err = {0};
     put(f, 10);
-    fail_disk(f, 1);
-    fail_disk(f, 2);
+    roots_kit_disk_fails(f->disks[1], true);
+    roots_kit_disk_fails(f->disks[2], true);
     ErrCode code = roots_kit_put(&f->kit, STR("unknown"), STR("x"), WAIT_MS, &err);
     assert_true(code == ERR_OUTCOME_UNKNOWN || code == ERR_ROOT_FAILED);
     check(f, engine_lead(f->kit.engine));
-    mend_disk(f, 1);
-    mend_disk(f, 2);
+    roots_kit_disk_fails(f->disks[1], false);
+    roots_kit_disk_fails(f->disks[2], false);
     restart(f);
     put(f, 10);
     roots_kit_wait(&f->kit, 5000);
@@ -299,12 +277,8 @@ static void new_roots(void **state)
     put(f, 40);
     apply_all(f);
     for (unsigned r = 0; r < ROOTS; r++) {
-        Err err = {0};
-        roots_kit_drop(&f->kit);
-        for (unsigned i = 0; i < ROOTS; i++)
-            disk_sim_kill(f->disks[i]);
-        disk_free(f->disks[r]);
-        assert_ok(disk_sim_new(100 + r, &f->disks[r], &err), &err);
+        roots_kit_kill(&f->kit, f->disks, ROOTS);
+        replace_disk(f, r);
         open_kit(f);
         put(f, 5);
         roots_kit_wait(&f->kit, 20000);
@@ -338,10 +312,10 @@ static void one_is_behind_the_logs(void **state)
     unsigned away = (engine_lead(f->kit.engine) + 1) % ROOTS;
     put(f, 10);
     apply_all(f);
-    fail_disk(f, away);
+    roots_kit_disk_fails(f->disks[away], true);
     put(f, 300);
     apply_all(f);
-    mend_disk(f, away);
+    roots_kit_disk_fails(f->disks[away], false);
     restart(f);
     put(f, 300);
     apply_all(f);
@@ -402,7 +376,7 @@ static void an_index_is_lost(Fixture *f, unsigned away)
     put(f, 10);
     roots_kit_wait(&f->kit, 500);
     apply_all(f);
-    fail_disk(f, away);
+    roots_kit_disk_fails(f->disks[away], true);
     if (led)
         assert_code(roots_kit_put(&f->kit, STR("unknown"), STR("x"), WAIT_MS, &err),
                     ERR_OUTCOME_UNKNOWN, &err);
@@ -410,7 +384,7 @@ static void an_index_is_lost(Fixture *f, unsigned away)
         assert_int_equal(delete_one(f, text(key, "gone", i)), OK);
     put(f, 300);
     apply_all(f);
-    mend_disk(f, away);
+    roots_kit_disk_fails(f->disks[away], false);
     restart(f);
     put(f, 300);
     apply_all(f);

@@ -87,14 +87,11 @@ static bool pace(void *ctx, uint64_t bytes)
 static int setup(void **state)
 {
     Fixture *f = mem_new(sizeof *f);
-    Err err = {0};
     fault_reset();
     clock_manual_init(&f->clock, 1700000000000);
     RootsKitOptions options = {.seed = 7, .shards = 2, .clock = &f->clock};
-    for (unsigned r = 0; r < ROOTS; r++)
-        assert_ok(disk_sim_new(r + 1, &f->disks[r], &err), &err);
-    assert_ok(roots_kit_open(&f->kit, f->disks, ROOTS, &options, &err), &err);
-    assert_true(roots_kit_ready(&f->kit, 20000));
+    roots_kit_disks(f->disks, ROOTS);
+    roots_kit_start(&f->kit, f->disks, ROOTS, &options, 20000);
     for (unsigned i = 0; i < FILES; i++)
         put(f, i);
     apply_all(f);
@@ -113,9 +110,7 @@ static int teardown(void **state)
     Fixture *f = *state;
     fault_reset();
     mender_free(f->mender);
-    roots_kit_drop(&f->kit);
-    for (unsigned r = 0; r < ROOTS; r++)
-        disk_free(f->disks[r]);
+    roots_kit_end(&f->kit, f->disks, ROOTS);
     mem_free(f);
     return 0;
 }
