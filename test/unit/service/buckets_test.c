@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "box_kit.h"
 #include "disk/sim.h"
-#include "node_fixture.h"
 
 static void expect_usage(Buckets *buckets, BucketUid uid, uint64_t files, uint64_t bytes)
 {
@@ -69,7 +69,7 @@ static void set_quotas(NodeFixture *f, uint64_t files, uint64_t bytes, bool crea
 {
     Mutation m;
     mutation_init(&m, MUTATION_BUCKET_CREATE);
-    m.bucket = STR("box");
+    m.bucket = BOX;
     m.settings = (BucketSettings){.has_quota_files = true,
                                   .has_quota_bytes = true,
                                   .quota_files = files,
@@ -80,20 +80,13 @@ static void set_quotas(NodeFixture *f, uint64_t files, uint64_t bytes, bool crea
     mutation_deinit(&m);
 }
 
-static BucketUid box(NodeFixture *f)
-{
-    BucketRecord record;
-    assert_true(buckets_find(f->kit.buckets, STR("box"), &record));
-    return record.uid;
-}
-
 static ErrCode put(NodeFixture *f, unsigned i, size_t len)
 {
     static const char bytes[1000];
     char key[16];
     Err err = {0};
     assert_true(snprintf(key, sizeof key, "k%u", i) > 0);
-    return node_kit_put(&f->kit, STR("box"), str_from_cstr(key), str_of(bytes, len), &err);
+    return node_kit_put(&f->kit, BOX, str_from_cstr(key), str_of(bytes, len), &err);
 }
 
 static void apply(NodeFixture *f, size_t max)
@@ -121,18 +114,18 @@ static void test_counted_at_start(void **state)
             char key[16];
             assert_true(snprintf(key, sizeof key, "k%u", i) > 0);
             if ((i + round) % 4 == 0)
-                assert_ok(node_kit_delete(&f->kit, STR("box"), str_from_cstr(key), &err), &err);
+                assert_ok(node_kit_delete(&f->kit, BOX, str_from_cstr(key), &err), &err);
             if ((i + round) % 8 == 0) assert_ok(put(f, i, 3), &err);
             if ((i + round) % 4 == 0 && (i + round) % 8 != 0) continue;
             files++;
             bytes += (i + round) % 8 == 0 ? 3 : 10 * round + i;
         }
         if (round % 3 == 2) apply(f, 1000);
-        expect_usage(f->kit.buckets, box(f), files, bytes);
+        expect_usage(f->kit.buckets, box_uid(f), files, bytes);
         node_kit_drop(&f->kit);
         disk_sim_crash(f->disk);
         node_fixture_open(f);
-        expect_usage(f->kit.buckets, box(f), files, bytes);
+        expect_usage(f->kit.buckets, box_uid(f), files, bytes);
     }
 }
 
@@ -151,7 +144,7 @@ static void test_replaced_under_way(void **state)
     assert_code(put(f, 1, 10), OK, NULL);
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
         mutation_init(&m[i], i == 0 ? MUTATION_DELETE : MUTATION_PUT);
-        m[i].bucket = STR("box");
+        m[i].bucket = BOX;
         m[i].key = STR("k1");
         m[i].done = set_done;
         m[i].ctx = &done[i];
@@ -167,7 +160,7 @@ static void test_replaced_under_way(void **state)
         assert_ok(m[i].code, &m[i].err);
         mutation_deinit(&m[i]);
     }
-    expect_usage(f->kit.buckets, box(f), 1, 10);
+    expect_usage(f->kit.buckets, box_uid(f), 1, 10);
 }
 
 static void count_done(Mutation *m)
@@ -186,7 +179,7 @@ static void test_racers(void **state)
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
         assert_true(snprintf(keys[i], sizeof keys[i], "r%zu", i) > 0);
         mutation_init(&m[i], MUTATION_PUT);
-        m[i].bucket = STR("box");
+        m[i].bucket = BOX;
         m[i].key = str_from_cstr(keys[i]);
         m[i].done = count_done;
         m[i].ctx = &done;
@@ -204,7 +197,7 @@ static void test_racers(void **state)
         mutation_deinit(&m[i]);
     }
     assert_int_equal(kept, 3);
-    expect_usage(f->kit.buckets, box(f), 3, 0);
+    expect_usage(f->kit.buckets, box_uid(f), 3, 0);
 }
 
 /* A lower quota takes nothing away; settings survive restarts; those not named stay. */
@@ -223,7 +216,7 @@ static void test_settings(void **state)
     assert_code(put(f, 1, 30), ERR_QUOTA_EXCEEDED, NULL);
     Mutation m;
     mutation_init(&m, MUTATION_BUCKET_CREATE);
-    m.bucket = STR("box");
+    m.bucket = BOX;
     assert_code(node_kit_do(&f->kit, &m), ERR_BUCKET_EXISTS, NULL);
     m.settings.has_quota_bytes = true; /* none */
     assert_ok(node_kit_do(&f->kit, &m), &m.err);

@@ -4,12 +4,9 @@
 
 #include <string.h>
 
-#include "disk/sim.h"
-#include "node_fixture.h"
+#include "box_kit.h"
 #include "pack_truth.h"
 #include "store/compact_priv.h"
-
-#define BOX STR("box")
 
 static const NodeKitOptions options = {.seed = 11, .shards = 2, .pack_size = 64 * KIB};
 
@@ -43,12 +40,7 @@ static VersionId put(NodeFixture *f, const char *key, const char *tags)
     Mutation m;
     Err err = {0};
     AUTO_BUF(attrs, ATTRS_MAX);
-    mutation_init(&m, MUTATION_PUT);
-    m.bucket = BOX;
-    m.key = str_from_cstr(key);
-    m.inline_body = STR("body");
-    m.size = m.inline_body.len;
-    m.digest = sha256_of("body", m.size);
+    box_put_init(&m, key, "body");
     assert_ok(attr_set(&attrs, ATTR_CONTENT_TYPE, STR("text/x"), &err), &err);
     if (tags[0] != '\0') assert_ok(attr_set(&attrs, ATTR_TAGS, str_from_cstr(tags), &err), &err);
     m.attrs = buf_str(&attrs);
@@ -72,19 +64,6 @@ static ErrCode tag(NodeFixture *f, const char *key, VersionId version, const cha
     return code;
 }
 
-static ErrCode drop(NodeFixture *f, const char *key, VersionId version, VersionId *marker)
-{
-    Mutation m;
-    mutation_init(&m, MUTATION_DELETE);
-    m.bucket = BOX;
-    m.key = str_from_cstr(key);
-    m.version = version;
-    ErrCode code = node_kit_do(&f->kit, &m);
-    if (marker != NULL) *marker = m.row.version;
-    mutation_deinit(&m);
-    return code;
-}
-
 /* The tags of a version (zero: the current one) and all that must have stayed. */
 static void expect_tags(NodeFixture *f, const char *key, VersionId version, const char *want)
 {
@@ -92,10 +71,8 @@ static void expect_tags(NodeFixture *f, const char *key, VersionId version, cons
     Err err = {0};
     bool there = false;
     Str value = {NULL, 0};
-    BucketRecord record;
     AUTO_BUF(body, 4 * KIB);
-    assert_true(buckets_find(f->kit.buckets, BOX, &record));
-    assert_ok(store_find(f->kit.reader, record.uid, str_from_cstr(key),
+    assert_ok(store_find(f->kit.reader, box_uid(f), str_from_cstr(key),
                          version.lsn == 0 ? NULL : &version, STORE_COMMITTED, &found, &there, &err),
               &err);
     assert_true(there);
@@ -125,27 +102,6 @@ static void expect_bucket(NodeFixture *f, unsigned type, const char *want)
     if (!attr_get(record.extra, type, &value)) value = STR("");
     assert_str(value, want);
 }
-
-static void reopen(NodeFixture *f, bool lose_index)
-{
-    Err err = {0};
-    node_kit_drop(&f->kit);
-    disk_sim_kill(f->disk);
-    if (lose_index) assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
-    node_fixture_open(f);
-}
-
-/* The same from the log, from the index, after a crash, and from packs alone. */
-#define EVERYWHERE(f, checks)                                                                      \
-    do {                                                                                           \
-        checks;                                                                                    \
-        reopen(f, false); /* replayed */                                                           \
-        checks;                                                                                    \
-        node_fixture_apply(f);                                                                     \
-        checks;                                                                                    \
-        reopen(f, true); /* made again */                                                          \
-        checks;                                                                                    \
-    } while (0)
 
 static const VersionId current = {0};
 
@@ -185,14 +141,14 @@ static void test_versions(void **state)
     VersionId second = put(f, "a", "2");
     assert_int_equal(tag(f, "a", first, "one"), OK);
     EVERYWHERE(f, expect_tags(f, "a", first, "one"); expect_tags(f, "a", second, "2"));
-    assert_int_equal(drop(f, "a", current, &marker), OK);
+    assert_int_equal(box_drop(f, "a", current, &marker), OK);
     assert_int_equal(tag(f, "a", current, "x"), ERR_NOT_FOUND);
     assert_int_equal(tag(f, "a", marker, "x"), ERR_NOT_FOUND);
     assert_int_equal(tag(f, "a", second, "two"), OK);
     EVERYWHERE(f, expect_tags(f, "a", second, "two"); expect_tags(f, "a", first, "one"));
-    assert_int_equal(drop(f, "a", first, NULL), OK);
+    assert_int_equal(box_drop(f, "a", first, NULL), OK);
     assert_int_equal(tag(f, "a", first, "x"), ERR_NOT_FOUND);
-    assert_int_equal(drop(f, "a", marker, NULL), OK);
+    assert_int_equal(box_drop(f, "a", marker, NULL), OK);
     EVERYWHERE(f, expect_tags(f, "a", current, "two"));
 }
 
@@ -207,7 +163,7 @@ static void test_compacted(void **state)
     assert_int_equal(tag(f, "a", first, "one"), OK);
     assert_int_equal(tag(f, "b", gone, "one"), OK);
     put(f, "a", "2");
-    assert_int_equal(drop(f, "b", gone, NULL), OK);
+    assert_int_equal(box_drop(f, "b", gone, NULL), OK);
     for (unsigned round = 0; round < 3; round++) {
         char body[600];
         memset(body, 'x', sizeof body);

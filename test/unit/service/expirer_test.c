@@ -6,41 +6,20 @@
 #include <string.h>
 
 #include "base/fault.h"
-#include "disk/sim.h"
-#include "node_fixture.h"
+#include "box_kit.h"
 #include "service/expirer.h"
 
-#define BOX STR("box")
 #define STEADY_MS 60000
 #define LIFE_MS 5000
 
 static const NodeKitOptions options = {.seed = 7, .shards = 2};
 
-static ErrCode set(NodeFixture *f, Versioning versioning)
-{
-    Mutation m;
-    mutation_init(&m, MUTATION_BUCKET_CREATE);
-    m.bucket = BOX;
-    m.settings.has_versioning = true;
-    m.settings.versioning = versioning;
-    ErrCode code = node_kit_do(&f->kit, &m);
-    mutation_deinit(&m);
-    return code;
-}
-
 static int setup(void **state)
 {
     NodeFixture *f = node_fixture_new(&options);
-    assert_int_equal(set(f, VERSIONING_OFF), OK);
+    assert_int_equal(box_set(f, VERSIONING_OFF), OK);
     *state = f;
     return 0;
-}
-
-static BucketUid uid(NodeFixture *f)
-{
-    BucketRecord record = {.uid = 0};
-    assert_true(buckets_find(f->kit.buckets, BOX, &record));
-    return record.uid;
 }
 
 typedef struct {
@@ -55,12 +34,7 @@ typedef struct {
 static Written put(NodeFixture *f, const char *key, const char *body, uint64_t after_ms)
 {
     Mutation m;
-    mutation_init(&m, MUTATION_PUT);
-    m.bucket = BOX;
-    m.key = str_from_cstr(key);
-    m.inline_body = str_from_cstr(body);
-    m.size = m.inline_body.len;
-    m.digest = sha256_of(body, m.size);
+    box_put_init(&m, key, body);
     m.expires_ms = after_ms;
     m.expires_after = true;
     Written written = {.code = node_kit_do(&f->kit, &m)};
@@ -78,21 +52,12 @@ static void pass_time(NodeFixture *f, uint64_t ms)
     f->kit.clock.boot_ns += ms * 1000000;
 }
 
-static void expect(NodeFixture *f, const char *key, const char *want)
-{
-    AUTO_BUF(body, 4 * KIB);
-    Err err = {0};
-    ErrCode code = node_kit_get(&f->kit, BOX, str_from_cstr(key), &body, &err);
-    assert_int_equal(code, want == NULL ? ERR_NOT_FOUND : OK);
-    if (want != NULL) assert_str(buf_str(&body), want);
-}
-
 static bool has_version(NodeFixture *f, const char *key, VersionId version)
 {
     StoreFound found;
     Err err = {0};
     bool there = false;
-    assert_ok(store_find(f->kit.reader, uid(f), str_from_cstr(key), &version, STORE_COMMITTED,
+    assert_ok(store_find(f->kit.reader, box_uid(f), str_from_cstr(key), &version, STORE_COMMITTED,
                          &found, &there, &err),
               &err);
     return there;
@@ -100,7 +65,7 @@ static bool has_version(NodeFixture *f, const char *key, VersionId version)
 
 static size_t listed(NodeFixture *f, bool versions, bool over)
 {
-    StoreListOptions wanted = {.bucket = uid(f), .versions = versions, .over = over};
+    StoreListOptions wanted = {.bucket = box_uid(f), .versions = versions, .over = over};
     AUTO(StoreList, store_list_close) list = NULL;
     Err err = {0};
     StoreFound file;
@@ -116,7 +81,7 @@ static size_t listed(NodeFixture *f, bool versions, bool over)
 static uint64_t files(NodeFixture *f)
 {
     BucketStatRow usage;
-    buckets_usage(f->kit.buckets, uid(f), &usage);
+    buckets_usage(f->kit.buckets, box_uid(f), &usage);
     return usage.files;
 }
 
@@ -150,14 +115,11 @@ static uint64_t run(NodeFixture *f, Expirer *expirer)
     return expirer_deleted(expirer);
 }
 
+/* The clock stays. */
 static void reopen(NodeFixture *f, bool lose_index)
 {
-    Err err = {0};
     uint64_t wall_ms = f->kit.clock.wall_ms;
-    node_kit_drop(&f->kit);
-    disk_sim_kill(f->disk);
-    if (lose_index) assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
-    node_fixture_open(f);
+    box_reopen(f, lose_index);
     f->kit.clock.wall_ms = wall_ms;
 }
 
@@ -172,11 +134,11 @@ static void test_gone_in_time(void **state)
         if (round == 1) node_fixture_apply(f);
         if (round == 2) reopen(f, true);
         f->kit.clock.wall_ms = first.expires_ms - 1;
-        expect(f, "a", "1");
+        box_expect(f, "a", "1");
         assert_true(has_version(f, "a", first.version));
         assert_int_equal(listed(f, false, false), 2);
         f->kit.clock.wall_ms = first.expires_ms;
-        expect(f, "a", NULL);
+        box_expect(f, "a", NULL);
         assert_false(has_version(f, "a", first.version));
         assert_int_equal(listed(f, false, false), 1);
         assert_int_equal(listed(f, true, false), 1);
@@ -185,10 +147,10 @@ static void test_gone_in_time(void **state)
     }
     Written second = put(f, "a", "2", 0);
     assert_true(second.created && !id128_eq(second.file, first.file));
-    expect(f, "a", "2");
+    box_expect(f, "a", "2");
     assert_int_equal(files(f), 2);
     reopen(f, true);
-    expect(f, "a", "2");
+    box_expect(f, "a", "2");
     assert_int_equal(listed(f, true, true), 2);
 }
 
@@ -241,16 +203,16 @@ static void test_clock_jumps(void **state)
     pass_time(f, STEADY_MS);
     assert_int_equal(run(f, expirer), 0);
     f->kit.clock.wall_ms += 1000 * LIFE_MS;
-    expect(f, "a", NULL);
+    box_expect(f, "a", NULL);
     for (unsigned i = 0; i < 3; i++) {
         pass_time(f, STEADY_MS / 4);
         assert_int_equal(run(f, expirer), 0);
     }
     f->kit.clock.wall_ms -= 1000 * LIFE_MS;
-    expect(f, "a", "1");
+    box_expect(f, "a", "1");
     pass_time(f, STEADY_MS - 1);
     assert_int_equal(run(f, expirer), 0);
-    expect(f, "a", "1");
+    box_expect(f, "a", "1");
     f->kit.clock.wall_ms += 1000 * LIFE_MS;
     assert_int_equal(run(f, expirer), 0);
     pass_time(f, STEADY_MS);
@@ -262,21 +224,21 @@ static void test_versions(void **state)
 {
     NodeFixture *f = *state;
     AUTO(Expirer, expirer_free) expirer = new_expirer(f);
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     Written first = put(f, "a", "1", 0);
     put(f, "a", "2", LIFE_MS);
     put(f, "b", "1", LIFE_MS);
     Written kept = put(f, "c", "1", 0);
-    assert_int_equal(set(f, VERSIONING_SUSPENDED), OK);
+    assert_int_equal(box_set(f, VERSIONING_SUSPENDED), OK);
     put(f, "c", "2", LIFE_MS);
     assert_int_equal(run(f, expirer), 0);
     pass_time(f, STEADY_MS);
-    expect(f, "a", NULL);
+    box_expect(f, "a", NULL);
     assert_true(has_version(f, "a", first.version));
     run(f, expirer);
     run(f, expirer); /* the marker came first */
-    expect(f, "a", NULL);
-    expect(f, "c", NULL);
+    box_expect(f, "a", NULL);
+    box_expect(f, "c", NULL);
     assert_true(has_version(f, "a", first.version) && has_version(f, "c", kept.version));
     assert_int_equal(listed(f, true, true), 4); /* two versions, two markers */
     assert_int_equal(files(f), 2);
@@ -295,7 +257,7 @@ static ErrCode expire_replaced(NodeFixture *f)
     put(f, "a", "2", 0);
     Mutation m;
     mutation_init(&m, MUTATION_EXPIRE);
-    m.bucket_uid = uid(f);
+    m.bucket_uid = box_uid(f);
     m.key = STR("a");
     m.version = first.version;
     ErrCode code = node_kit_do(&f->kit, &m);
@@ -307,11 +269,11 @@ static void test_newer_stays(void **state)
 {
     NodeFixture *f = *state;
     assert_int_equal(expire_replaced(f), ERR_NOT_FOUND);
-    expect(f, "a", "2");
+    box_expect(f, "a", "2");
     Written living = put(f, "b", "1", LIFE_MS);
     Mutation m;
     mutation_init(&m, MUTATION_EXPIRE);
-    m.bucket_uid = uid(f);
+    m.bucket_uid = box_uid(f);
     m.key = STR("b");
     m.version = living.version;
     assert_int_equal(node_kit_do(&f->kit, &m), ERR_PRECONDITION);
@@ -319,7 +281,7 @@ static void test_newer_stays(void **state)
     fault_plant("expiry-hits-newer", true);
     assert_int_equal(expire_replaced(f), OK);
     fault_plant("expiry-hits-newer", false);
-    expect(f, "a", NULL); /* such a bug would be seen here */
+    box_expect(f, "a", NULL); /* such a bug would be seen here */
 }
 
 int main(void)

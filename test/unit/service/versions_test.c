@@ -6,76 +6,34 @@
 #include <string.h>
 
 #include "base/fault.h"
-#include "disk/sim.h"
-#include "node_fixture.h"
+#include "box_kit.h"
 #include "pack_truth.h"
 #include "store/compact_priv.h"
 
-#define BOX STR("box")
-
 static const NodeKitOptions options = {.seed = 7, .shards = 2, .pack_size = 64 * KIB};
-
-static ErrCode set(NodeFixture *f, Versioning versioning)
-{
-    Mutation m;
-    mutation_init(&m, MUTATION_BUCKET_CREATE);
-    m.bucket = BOX;
-    m.settings.has_versioning = true;
-    m.settings.versioning = versioning;
-    ErrCode code = node_kit_do(&f->kit, &m);
-    if (code == OK) assert_int_equal(m.bucket_record.versioning, versioning);
-    mutation_deinit(&m);
-    return code;
-}
 
 static int setup(void **state)
 {
     NodeFixture *f = node_fixture_new(&options);
-    assert_int_equal(set(f, VERSIONING_OFF), OK);
+    assert_int_equal(box_set(f, VERSIONING_OFF), OK);
     *state = f;
     return 0;
-}
-
-static BucketUid uid(NodeFixture *f)
-{
-    BucketRecord record = {.uid = 0};
-    assert_true(buckets_find(f->kit.buckets, BOX, &record));
-    return record.uid;
 }
 
 static VersionId put(NodeFixture *f, const char *key, const char *body)
 {
     Mutation m;
-    mutation_init(&m, MUTATION_PUT);
-    m.bucket = BOX;
-    m.key = str_from_cstr(key);
-    m.inline_body = str_from_cstr(body);
-    m.size = m.inline_body.len;
-    m.digest = sha256_of(body, m.size);
+    box_put_init(&m, key, body);
     assert_int_equal(node_kit_do(&f->kit, &m), OK);
     VersionId version = m.row.version;
     mutation_deinit(&m);
     return version;
 }
 
-/* version zero: the file. Gives the delete marker, or zero. */
-static ErrCode drop(NodeFixture *f, const char *key, VersionId version, VersionId *marker)
-{
-    Mutation m;
-    mutation_init(&m, MUTATION_DELETE);
-    m.bucket = BOX;
-    m.key = str_from_cstr(key);
-    m.version = version;
-    ErrCode code = node_kit_do(&f->kit, &m);
-    if (marker != NULL) *marker = m.marked ? m.row.version : (VersionId){0};
-    mutation_deinit(&m);
-    return code;
-}
-
 static VersionId drop_name(NodeFixture *f, const char *key)
 {
     VersionId marker = {0};
-    assert_int_equal(drop(f, key, (VersionId){0}, &marker), OK);
+    assert_int_equal(box_drop(f, key, (VersionId){0}, &marker), OK);
     return marker;
 }
 
@@ -89,7 +47,7 @@ static void expect_versions(NodeFixture *f, const char *key, const char *want)
     AUTO_BUF(body, 4 * KIB);
     VersionId version = {0};
     for (bool first = true;; first = false) {
-        assert_ok(store_look(f->kit.reader, uid(f), str_from_cstr(key),
+        assert_ok(store_look(f->kit.reader, box_uid(f), str_from_cstr(key),
                              first ? STORE_NEWEST : STORE_OLDER, version, STORE_COMMITTED, &found,
                              &there, &err),
                   &err);
@@ -106,43 +64,13 @@ static void expect_versions(NodeFixture *f, const char *key, const char *want)
     assert_str(buf_str(&got), want);
 }
 
-static void expect_current(NodeFixture *f, const char *key, const char *want)
-{
-    AUTO_BUF(body, 4 * KIB);
-    Err err = {0};
-    ErrCode code = node_kit_get(&f->kit, BOX, str_from_cstr(key), &body, &err);
-    assert_int_equal(code, want == NULL ? ERR_NOT_FOUND : OK);
-    if (want != NULL) assert_str(buf_str(&body), want);
-}
-
 static void expect_usage(NodeFixture *f, uint64_t files, uint64_t bytes)
 {
     BucketStatRow usage;
-    buckets_usage(f->kit.buckets, uid(f), &usage);
+    buckets_usage(f->kit.buckets, box_uid(f), &usage);
     assert_int_equal(usage.files, files);
     assert_int_equal(usage.bytes, bytes);
 }
-
-static void reopen(NodeFixture *f, bool lose_index)
-{
-    Err err = {0};
-    node_kit_drop(&f->kit);
-    disk_sim_kill(f->disk);
-    if (lose_index) assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
-    node_fixture_open(f);
-}
-
-/* The same from the log, from the index, after a crash, and from packs alone. */
-#define EVERYWHERE(f, checks)                                                                      \
-    do {                                                                                           \
-        checks;                                                                                    \
-        reopen(f, false); /* replayed */                                                           \
-        checks;                                                                                    \
-        node_fixture_apply(f);                                                                     \
-        checks;                                                                                    \
-        reopen(f, true); /* made again */                                                          \
-        checks;                                                                                    \
-    } while (0)
 
 static void test_off(void **state)
 {
@@ -150,8 +78,8 @@ static void test_off(void **state)
     put(f, "a", "1");
     VersionId second = put(f, "a", "22");
     EVERYWHERE(f, expect_versions(f, "a", "22"); expect_usage(f, 1, 2));
-    assert_int_equal(drop(f, "a", (VersionId){.term = 1, .lsn = 77}, NULL), ERR_NOT_FOUND);
-    assert_int_equal(drop(f, "a", second, NULL), OK);
+    assert_int_equal(box_drop(f, "a", (VersionId){.term = 1, .lsn = 77}, NULL), ERR_NOT_FOUND);
+    assert_int_equal(box_drop(f, "a", second, NULL), OK);
     EVERYWHERE(f, expect_versions(f, "a", ""); expect_usage(f, 0, 0));
 }
 
@@ -160,42 +88,42 @@ static void test_on(void **state)
     NodeFixture *f = *state;
     VersionId marker;
     put(f, "a", "0");
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     VersionId first = put(f, "a", "1");
     VersionId second = put(f, "a", "22");
     EVERYWHERE(f, expect_versions(f, "a", "22 1 0"); expect_usage(f, 3, 4));
     marker = drop_name(f, "a");
     assert_true(marker.lsn > 0);
-    EVERYWHERE(f, expect_versions(f, "a", "- 22 1 0"); expect_current(f, "a", NULL);
+    EVERYWHERE(f, expect_versions(f, "a", "- 22 1 0"); box_expect(f, "a", NULL);
                expect_usage(f, 3, 4));
-    assert_int_equal(drop(f, "a", (VersionId){0}, NULL), ERR_NOT_FOUND);
-    assert_int_equal(drop(f, "a", first, NULL), OK);
-    assert_int_equal(drop(f, "a", first, NULL), ERR_NOT_FOUND);
+    assert_int_equal(box_drop(f, "a", (VersionId){0}, NULL), ERR_NOT_FOUND);
+    assert_int_equal(box_drop(f, "a", first, NULL), OK);
+    assert_int_equal(box_drop(f, "a", first, NULL), ERR_NOT_FOUND);
     EVERYWHERE(f, expect_versions(f, "a", "- 22 0"); expect_usage(f, 2, 3));
-    assert_int_equal(drop(f, "a", marker, NULL), OK); /* it is there again */
-    EVERYWHERE(f, expect_current(f, "a", "22"); expect_versions(f, "a", "22 0"));
+    assert_int_equal(box_drop(f, "a", marker, NULL), OK); /* it is there again */
+    EVERYWHERE(f, box_expect(f, "a", "22"); expect_versions(f, "a", "22 0"));
     put(f, "a", "333");
-    assert_int_equal(drop(f, "a", second, NULL), OK);
+    assert_int_equal(box_drop(f, "a", second, NULL), OK);
     EVERYWHERE(f, expect_versions(f, "a", "333 0"); expect_usage(f, 2, 4));
-    assert_int_equal(set(f, VERSIONING_OFF), ERR_INVALID);
+    assert_int_equal(box_set(f, VERSIONING_OFF), ERR_INVALID);
 }
 
 static void test_suspended(void **state)
 {
     NodeFixture *f = *state;
     put(f, "a", "0");
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     put(f, "a", "1");
-    assert_int_equal(set(f, VERSIONING_SUSPENDED), OK);
+    assert_int_equal(box_set(f, VERSIONING_SUSPENDED), OK);
     VersionId null_version = put(f, "a", "22"); /* in the place of "0" */
     EVERYWHERE(f, expect_versions(f, "a", "22 1"); expect_usage(f, 2, 3));
     null_version = put(f, "a", "333");
     EVERYWHERE(f, expect_versions(f, "a", "333 1"); expect_usage(f, 2, 4));
     VersionId marker = drop_name(f, "a");
     EVERYWHERE(f, expect_versions(f, "a", "- 1"); expect_usage(f, 1, 1));
-    assert_int_equal(drop(f, "a", null_version, NULL), ERR_NOT_FOUND);
-    assert_int_equal(drop(f, "a", marker, NULL), OK);
-    EVERYWHERE(f, expect_versions(f, "a", "1"); expect_current(f, "a", "1"));
+    assert_int_equal(box_drop(f, "a", null_version, NULL), ERR_NOT_FOUND);
+    assert_int_equal(box_drop(f, "a", marker, NULL), OK);
+    EVERYWHERE(f, expect_versions(f, "a", "1"); box_expect(f, "a", "1"));
     /* The null version is applied, its end is not: it is counted once. */
     put(f, "b", "333");
     node_fixture_apply(f);
@@ -203,9 +131,9 @@ static void test_suspended(void **state)
     Err err = {0};
     bool there = false;
     assert_ok(
-        store_find(f->kit.reader, uid(f), STR("b"), NULL, STORE_PENDING, &found, &there, &err),
+        store_find(f->kit.reader, box_uid(f), STR("b"), NULL, STORE_PENDING, &found, &there, &err),
         &err);
-    assert_int_equal(drop(f, "b", found.row.version, NULL), OK);
+    assert_int_equal(box_drop(f, "b", found.row.version, NULL), OK);
     put(f, "b", "22");
     EVERYWHERE(f, expect_usage(f, 2, 3));
 }
@@ -228,9 +156,9 @@ static void test_ended_stays_ended(void **state)
     }
     node_fixture_apply(f);
     put(f, "a", "1"); /* ends "0" */
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     put(f, "b", "on");
-    assert_int_equal(set(f, VERSIONING_SUSPENDED), OK);
+    assert_int_equal(box_set(f, VERSIONING_SUSPENDED), OK);
     put(f, "b", "2"); /* ends "0", too */
     for (unsigned i = 0; i < 200; i++) {
         snprintf(key, sizeof key, "k%u", i);
@@ -240,10 +168,10 @@ static void test_ended_stays_ended(void **state)
     StoreFound found;
     bool there = false;
     for (const char *name = "a"; name != NULL; name = name[0] == 'a' ? "b" : NULL) {
-        assert_ok(store_find(f->kit.reader, uid(f), str_from_cstr(name), NULL, STORE_COMMITTED,
+        assert_ok(store_find(f->kit.reader, box_uid(f), str_from_cstr(name), NULL, STORE_COMMITTED,
                              &found, &there, &err),
                   &err);
-        assert_int_equal(drop(f, name, found.row.version, NULL), OK);
+        assert_int_equal(box_drop(f, name, found.row.version, NULL), OK);
     }
     node_fixture_apply(f);
     for (unsigned round = 0; round < 3; round++) {
@@ -279,12 +207,12 @@ static void kept_and_deleted(NodeFixture *f)
 {
     Err err = {0};
     CompactOptions compact = {.dead_percent = 50, .look_again_ms = 1};
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     VersionId first = put(f, "a", "1");
     put(f, "a", "2");
     fill(f, 'f', 0, 1, true);
     node_fixture_apply(f);
-    assert_int_equal(drop(f, "a", first, NULL), OK);
+    assert_int_equal(box_drop(f, "a", first, NULL), OK);
     put(f, "a", "3");
     fill(f, 'f', 0, 3, false); /* many other tombstones that are needed */
     fill(f, 'g', 0, 5, true);
@@ -323,7 +251,7 @@ static bool outlived(NodeFixture *f, VersionId deleted)
     Entry entry = {.op = OP_DELETE,
                    .term = deleted.term,
                    .lsn = deleted.lsn,
-                   .bucket = uid(f),
+                   .bucket = box_uid(f),
                    .target = deleted,
                    .attrs = buf_str(&attrs)};
     assert_ok(index_reader_open(f->kit.store->index, &reader, &err), &err);
@@ -339,7 +267,7 @@ static void test_outlived(void **state)
     put(f, "a", "2");
     node_fixture_apply(f);
     assert_true(outlived(f, first));
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     VersionId kept = put(f, "a", "3");
     put(f, "b", "2");
     put(f, "a", "4");
@@ -355,7 +283,7 @@ static void test_bucket_stays(void **state)
 {
     NodeFixture *f = *state;
     Mutation m;
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     VersionId first = put(f, "a", "1");
     VersionId marker = drop_name(f, "a");
     for (unsigned i = 0; i < 4; i++) {
@@ -364,8 +292,8 @@ static void test_bucket_stays(void **state)
         assert_int_equal(node_kit_do(&f->kit, &m), i < 3 ? ERR_BUCKET_NOT_EMPTY : OK);
         mutation_deinit(&m);
         if (i == 0) node_fixture_apply(f);
-        if (i == 1) assert_int_equal(drop(f, "a", first, NULL), OK);
-        if (i == 2) assert_int_equal(drop(f, "a", marker, NULL), OK);
+        if (i == 1) assert_int_equal(box_drop(f, "a", first, NULL), OK);
+        if (i == 2) assert_int_equal(box_drop(f, "a", marker, NULL), OK);
     }
 }
 
@@ -373,7 +301,7 @@ static void test_bucket_stays(void **state)
 static void test_conditions(void **state)
 {
     NodeFixture *f = *state;
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     VersionId first = put(f, "a", "1");
     put(f, "a", "2");
     Mutation m;
@@ -405,15 +333,15 @@ static void test_many_deleted(void **state)
     NodeFixture *f = *state;
     static VersionId versions[300];
     char body[16];
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     for (unsigned i = 0; i < ARRAY_LEN(versions); i++) {
         snprintf(body, sizeof body, "%u", i);
         versions[i] = put(f, "a", body);
         if (i == 200) node_fixture_apply(f);
     }
     for (unsigned i = 1; i < ARRAY_LEN(versions); i++)
-        assert_int_equal(drop(f, "a", versions[i], NULL), OK);
-    EVERYWHERE(f, expect_versions(f, "a", "0"); expect_current(f, "a", "0"); expect_usage(f, 1, 1));
+        assert_int_equal(box_drop(f, "a", versions[i], NULL), OK);
+    EVERYWHERE(f, expect_versions(f, "a", "0"); box_expect(f, "a", "0"); expect_usage(f, 1, 1));
 }
 
 /* Quotas count all versions. */
@@ -421,7 +349,7 @@ static void test_quota(void **state)
 {
     NodeFixture *f = *state;
     Mutation m;
-    assert_int_equal(set(f, VERSIONING_ON), OK);
+    assert_int_equal(box_set(f, VERSIONING_ON), OK);
     mutation_init(&m, MUTATION_BUCKET_CREATE);
     m.bucket = BOX;
     m.settings.has_quota_files = true;
@@ -437,7 +365,7 @@ static void test_quota(void **state)
         m.digest = sha256_of("", 0);
         assert_int_equal(node_kit_do(&f->kit, &m), i == 0 ? ERR_QUOTA_EXCEEDED : OK);
         mutation_deinit(&m);
-        if (i == 0) assert_int_equal(drop(f, "a", first, NULL), OK);
+        if (i == 0) assert_int_equal(box_drop(f, "a", first, NULL), OK);
     }
 }
 
