@@ -34,6 +34,31 @@ void node_fixture_apply(NodeFixture *f)
     assert_ok(node_kit_apply(&f->kit, &err), &err);
 }
 
+void node_fixture_restart(NodeFixture *f, bool clean)
+{
+    Err err = {0};
+    if (clean) {
+        assert_ok(node_kit_close(&f->kit, &err), &err);
+        disk_sim_kill(f->disk);
+    } else {
+        node_kit_drop(&f->kit);
+        disk_sim_crash(f->disk);
+    }
+    node_fixture_open(f);
+}
+
+static void count_done(Mutation *m)
+{
+    ++*(unsigned *)m->ctx;
+}
+
+void node_fixture_submit(NodeFixture *f, Mutation *m, unsigned *done)
+{
+    m->done = count_done;
+    m->ctx = done;
+    engine_submit(f->kit.engine, m);
+}
+
 int node_fixture_teardown(void **state)
 {
     node_fixture_free(*state);

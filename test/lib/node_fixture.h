@@ -19,6 +19,10 @@ void node_fixture_open(NodeFixture *f);
 void node_fixture_free(NodeFixture *f);
 /* All that is committed is applied, and a checkpoint made. */
 void node_fixture_apply(NodeFixture *f);
+/* Starts the node again after a clean stop, or after a loss of power. */
+void node_fixture_restart(NodeFixture *f, bool clean);
+/* Submits m; *done grows by one when it is answered. Nothing is pumped. */
+void node_fixture_submit(NodeFixture *f, Mutation *m, unsigned *done);
 /* The teardown of a cmocka test whose state is a NodeFixture. */
 int node_fixture_teardown(void **state);
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "box_kit.h"
-#include "disk/sim.h"
 
 static void expect_usage(Buckets *buckets, BucketUid uid, uint64_t files, uint64_t bytes)
 {
@@ -122,16 +121,9 @@ static void test_counted_at_start(void **state)
         }
         if (round % 3 == 2) apply(f, 1000);
         expect_usage(f->kit.buckets, box_uid(f), files, bytes);
-        node_kit_drop(&f->kit);
-        disk_sim_crash(f->disk);
-        node_fixture_open(f);
+        node_fixture_restart(f, false);
         expect_usage(f->kit.buckets, box_uid(f), files, bytes);
     }
-}
-
-static void set_done(Mutation *m)
-{
-    *(bool *)m->ctx = true;
 }
 
 /* Deleted and put again in one batch: as many files as before, so it fits. */
@@ -139,33 +131,26 @@ static void test_replaced_under_way(void **state)
 {
     NodeFixture *f = *state;
     Mutation m[2];
-    bool done[2] = {false, false};
+    unsigned done[2] = {0, 0};
     set_quotas(f, 1, 10, true);
     assert_code(put(f, 1, 10), OK, NULL);
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
         mutation_init(&m[i], i == 0 ? MUTATION_DELETE : MUTATION_PUT);
         m[i].bucket = BOX;
         m[i].key = STR("k1");
-        m[i].done = set_done;
-        m[i].ctx = &done[i];
         if (i == 1) m[i].inline_body = STR("0123456789");
         m[i].size = m[i].inline_body.len;
         m[i].digest = sha256_of(m[i].inline_body.ptr, m[i].size);
-        engine_submit(f->kit.engine, &m[i]);
+        node_fixture_submit(f, &m[i], &done[i]);
     }
     for (int i = 0; i < 3; i++)
         node_kit_settle(&f->kit);
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
-        assert_true(done[i]);
+        assert_int_equal(done[i], 1);
         assert_ok(m[i].code, &m[i].err);
         mutation_deinit(&m[i]);
     }
     expect_usage(f->kit.buckets, box_uid(f), 1, 10);
-}
-
-static void count_done(Mutation *m)
-{
-    ++*(unsigned *)m->ctx;
 }
 
 /* Racers in one batch: as many as fit are kept, and a refusal waits for what it rests on. */
@@ -181,9 +166,7 @@ static void test_racers(void **state)
         mutation_init(&m[i], MUTATION_PUT);
         m[i].bucket = BOX;
         m[i].key = str_from_cstr(keys[i]);
-        m[i].done = count_done;
-        m[i].ctx = &done;
-        engine_submit(f->kit.engine, &m[i]);
+        node_fixture_submit(f, &m[i], &done);
     }
     assert_int_equal(done, 0);
     node_kit_settle(&f->kit);
@@ -210,9 +193,7 @@ static void test_settings(void **state)
     set_quotas(f, 2, 20, false);
     assert_code(put(f, 1, 31), ERR_QUOTA_EXCEEDED, NULL);
     assert_code(put(f, 1, 29), OK, NULL);
-    node_kit_drop(&f->kit);
-    disk_sim_crash(f->disk);
-    node_fixture_open(f);
+    node_fixture_restart(f, false);
     assert_code(put(f, 1, 30), ERR_QUOTA_EXCEEDED, NULL);
     Mutation m;
     mutation_init(&m, MUTATION_BUCKET_CREATE);

@@ -62,19 +62,6 @@ static void expect_repeat(NodeFixture *f, MutationType type, const char *key, un
     assert_code(send(f, type, key, number, 2, &repeated, &seen), ERR_IDEMPOTENCY, NULL);
 }
 
-static void reopen(NodeFixture *f, bool clean)
-{
-    Err err = {0};
-    if (clean) {
-        assert_ok(node_kit_close(&f->kit, &err), &err);
-        disk_sim_kill(f->disk);
-    } else {
-        node_kit_drop(&f->kit);
-        disk_sim_crash(f->disk);
-    }
-    node_fixture_open(f);
-}
-
 /* In the table, in the index, after restarts, with the file overwritten and deleted since. */
 static void test_answered_as_before(void **state)
 {
@@ -87,12 +74,12 @@ static void test_answered_as_before(void **state)
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
     node_fixture_apply(f);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
-    reopen(f, false);
+    node_fixture_restart(f, false);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
     assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("other"), &err), &err);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
     assert_ok(node_kit_delete(&f->kit, STR("files"), STR("a"), &err), &err);
-    reopen(f, true);
+    node_fixture_restart(f, true);
     expect_repeat(f, MUTATION_PUT, "a", 1, version);
     AUTO_BUF(body, 100);
     assert_code(node_kit_get(&f->kit, STR("files"), STR("a"), &body, &err), ERR_NOT_FOUND, NULL);
@@ -128,7 +115,7 @@ static void test_delete(void **state)
         AUTO_BUF(body, 100);
         assert_ok(node_kit_get(&f->kit, STR("files"), STR("a"), &body, &err), &err);
         if (i == 0) node_fixture_apply(f);
-        if (i == 1) reopen(f, false);
+        if (i == 1) node_fixture_restart(f, false);
     }
 }
 
@@ -164,11 +151,6 @@ static void test_refusals_are_not_kept(void **state)
     assert_false(repeated);
 }
 
-static void count_done(Mutation *m)
-{
-    ++*(unsigned *)m->ctx;
-}
-
 /* Many at once, before the first is in the log: one change, and no answer before it is kept. */
 static void test_under_way(void **state)
 {
@@ -177,9 +159,7 @@ static void test_under_way(void **state)
     unsigned done = 0;
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
         request(&m[i], MUTATION_PUT, "a", 1, i == 7 ? 2 : 1);
-        m[i].done = count_done;
-        m[i].ctx = &done;
-        engine_submit(f->kit.engine, &m[i]);
+        node_fixture_submit(f, &m[i], &done);
     }
     node_kit_append(&f->kit, SIZE_MAX);
     assert_int_equal(done, 0);
@@ -237,9 +217,7 @@ static void test_log_fails_under_way(void **state)
     unsigned done = 0;
     for (size_t i = 0; i < ARRAY_LEN(m); i++) {
         request(&m[i], MUTATION_PUT, "a", 1, i == 3 ? 2 : 1);
-        m[i].done = count_done;
-        m[i].ctx = &done;
-        engine_submit(f->kit.engine, &m[i]);
+        node_fixture_submit(f, &m[i], &done);
     }
     node_kit_append(&f->kit, SIZE_MAX);
     assert_int_equal(done, 0);

@@ -63,9 +63,7 @@ static int teardown(void **state)
 static void crash(Fixture *f)
 {
     detach(f);
-    node_kit_drop(&f->node->kit);
-    disk_sim_crash(f->node->disk);
-    node_fixture_open(f->node);
+    node_fixture_restart(f->node, false);
     attach(f);
 }
 
