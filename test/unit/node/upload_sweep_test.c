@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/hash_run.h"
+#include "look.h"
 #include "node/upload_sweep.h"
 #include "node_fixture.h"
 
@@ -84,9 +85,8 @@ static FileId write_row(Fixture *f, FileId id, VersionId version, uint64_t expir
     uint8_t saved[HASH_RUN_STATE_MAX];
     AUTO_BUF(attrs, ATTRS_MAX);
     AUTO(HashRun, hash_run_free) run = hash_run_new();
-    BucketRecord bucket;
-    assert_true(buckets_find(f->node->kit.buckets, STR("files"), &bucket));
-    UploadRecord record = {.bucket = bucket.uid,
+    BucketUid bucket = look_bucket(f->node->kit.buckets, STR("files"));
+    UploadRecord record = {.bucket = bucket,
                            .key = STR("u"),
                            .expires_ms = expires_ms,
                            .hash = str_of(saved, hash_run_save(run, saved))};
@@ -95,7 +95,7 @@ static FileId write_row(Fixture *f, FileId id, VersionId version, uint64_t expir
     if (good) assert_ok(upload_attrs(&record, &attrs, &err), &err);
     PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
     standard.shard_count = (uint16_t)options.shards;
-    ShardId shard = place_shard_of(&standard, bucket.uid, STR("u"));
+    ShardId shard = place_shard_of(&standard, bucket, STR("u"));
     m.upload = true;
     m.file = fresh ? file_id_make(shard, 1, &f->rng) : id;
     m.version = version;

@@ -1,13 +1,12 @@
 #include "box_kit.h"
 
 #include "disk/sim.h"
+#include "look.h"
 #include "testing.h"
 
 BucketUid box_uid(NodeFixture *f)
 {
-    BucketRecord record = {.uid = 0};
-    assert_true(buckets_find(f->kit.buckets, BOX, &record));
-    return record.uid;
+    return look_bucket(f->kit.buckets, BOX);
 }
 
 ErrCode box_set(NodeFixture *f, Versioning versioning)

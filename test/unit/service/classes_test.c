@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "disk/sim.h"
+#include "look.h"
 #include "roots_kit.h"
 #include "service/engine_priv.h"
 #include "testing.h"
@@ -163,10 +164,8 @@ static unsigned holders(Fixture *f, const char *bucket)
 
 static uint64_t usage(Fixture *f, const char *bucket)
 {
-    BucketRecord record;
     BucketStatRow row;
-    assert_true(buckets_find(f->kit.buckets, str_from_cstr(bucket), &record));
-    buckets_usage(f->kit.buckets, record.uid, &row);
+    buckets_usage(f->kit.buckets, look_bucket(f->kit.buckets, str_from_cstr(bucket)), &row);
     return row.files;
 }
 

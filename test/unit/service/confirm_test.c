@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "disk/sim.h"
+#include "look.h"
 #include "roots_kit.h"
 #include "testing.h"
 
@@ -172,14 +173,9 @@ static void flip(Fixture *f, unsigned r, const char *key)
 {
     char path[PACK_PATH_MAX];
     Err err = {0};
-    BucketRecord bucket;
-    StoreFound found;
-    bool there = false;
-    assert_true(buckets_find(f->kit.buckets, STR("fast"), &bucket));
-    assert_ok(store_find(f->kit.roots[r].reader, bucket.uid, str_from_cstr(key), NULL,
-                         STORE_COMMITTED, &found, &there, &err),
-              &err);
-    assert_true(there && !found.in_log);
+    StoreFound found = look_file(f->kit.roots[r].reader, f->kit.buckets, STR("fast"),
+                                 str_from_cstr(key));
+    assert_false(found.in_log);
     pack_path(found.row.place.pack, path);
     uint64_t byte = found.row.place.offset + found.row.place.length - 100;
     assert_ok(disk_sim_flip(f->disks[r], path, 8 * byte, &err), &err);

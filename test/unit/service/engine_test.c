@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "disk/sim.h"
+#include "look.h"
 #include "node_kit.h"
 
 static const NodeKitOptions small = {.seed = 7, .shards = 4};
@@ -263,12 +264,10 @@ static void test_buckets(void **state)
 static void list(Fixture *f, const char *prefix, char delimiter, char *out, size_t size)
 {
     Err err = {0};
-    BucketRecord record;
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &record));
     out[0] = '\0';
     AUTO_BUF(after, KEY_MAX);
     for (;;) {
-        StoreListOptions options = {.bucket = record.uid,
+        StoreListOptions options = {.bucket = look_bucket(f->kit.buckets, STR("files")),
                                     .prefix = str_from_cstr(prefix),
                                     .delimiter = delimiter,
                                     .after = buf_str(&after)};
@@ -640,15 +639,8 @@ static void test_times(void **state)
     Err err = {0};
     f->kit.clock.clock.wall_ms = ticking;
     for (int i = 0; i < 2; i++) {
-        BucketRecord bucket;
-        StoreFound found;
-        bool there = false;
         assert_ok(node_kit_put(&f->kit, STR("files"), STR("a"), STR("x"), &err), &err);
-        assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
-        assert_ok(store_find(f->kit.reader, bucket.uid, STR("a"), NULL, STORE_COMMITTED, &found,
-                             &there, &err),
-                  &err);
-        assert_true(there);
+        StoreFound found = look_file(f->kit.reader, f->kit.buckets, STR("files"), STR("a"));
         assert_int_equal(found.row.created_ms == found.row.updated_ms, i == 0);
     }
 }

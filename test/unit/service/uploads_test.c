@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/hash_run.h"
 #include "disk/sim.h"
+#include "look.h"
 #include "node_fixture.h"
 #include "service/parts.h"
 
@@ -67,13 +68,6 @@ static void crash(Fixture *f)
     attach(f);
 }
 
-static BucketUid files_uid(Fixture *f)
-{
-    BucketRecord record;
-    assert_true(buckets_find(f->node->kit.buckets, STR("files"), &record));
-    return record.uid;
-}
-
 /* The row of an upload with the first len bytes of f->body; a body above INLINE_MAX is one extent.
  */
 static void row(Fixture *f, Mutation *m, MutationType type, FileId id, size_t len, Buf *attrs,
@@ -83,7 +77,7 @@ static void row(Fixture *f, Mutation *m, MutationType type, FileId id, size_t le
     uint8_t saved[HASH_RUN_STATE_MAX];
     AUTO(HashRun, hash_run_free) run = hash_run_new();
     hash_run_update(run, f->body, len);
-    UploadRecord record = {.bucket = files_uid(f),
+    UploadRecord record = {.bucket = look_bucket(f->node->kit.buckets, STR("files")),
                            .key = STR("u"),
                            .has_length = true,
                            .length = sizeof f->body,
@@ -108,7 +102,8 @@ static FileId create(Fixture *f)
     AUTO_BUF(attrs, ATTRS_MAX);
     PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
     standard.shard_count = (uint16_t)small.shards;
-    ShardId shard = place_shard_of(&standard, files_uid(f), STR("u"));
+    ShardId shard = place_shard_of(&standard, look_bucket(f->node->kit.buckets, STR("files")),
+                                   STR("u"));
     FileId id = file_id_make(shard, 1, &f->rng);
     row(f, &m, MUTATION_CREATE, id, 0, &attrs, &extent);
     assert_code(node_kit_do(&f->node->kit, &m), OK, &m.err);
@@ -422,8 +417,10 @@ static FileId create_parts(Fixture *f, VersionId *version)
     AUTO_BUF(attrs, ATTRS_MAX);
     PlacementClass standard = placement_class_default(PLACE_CLASS_STANDARD, 1);
     standard.shard_count = (uint16_t)small.shards;
-    UploadRecord record = {
-        .bucket = files_uid(f), .key = STR("u"), .parts = true, .expires_ms = 5000000000000};
+    UploadRecord record = {.bucket = look_bucket(f->node->kit.buckets, STR("files")),
+                           .key = STR("u"),
+                           .parts = true,
+                           .expires_ms = 5000000000000};
     mutation_init(&m, MUTATION_CREATE);
     assert_ok(upload_attrs(&record, &attrs, &err), &err);
     m.upload = true;
@@ -446,7 +443,8 @@ static ErrCode put_part(Fixture *f, FileId id, unsigned number, size_t from)
     AUTO_BUF(attrs, ATTRS_MAX);
     mutation_init(&m, MUTATION_PUT);
     assert_ok(attr_set(&attrs, ATTR_ETAG, STR("0123456789abcdef0123456789abcdef"), &err), &err);
-    UploadRecord record = {.bucket = files_uid(f), .key = STR("u")};
+    UploadRecord record = {.bucket = look_bucket(f->node->kit.buckets, STR("files")),
+                           .key = STR("u")};
     assert_ok(part_attrs(&record, &attrs, &err), &err);
     assert_ok(attr_set(&attrs, ATTR_CHECKSUM,
                        STR("\x01\x00"

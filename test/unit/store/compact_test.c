@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "disk/sim.h"
 #include "format/pack_mark.h"
+#include "look.h"
 #include "node_kit.h"
 #include "pack_truth.h"
 #include "store/compact_priv.h"
@@ -370,16 +371,10 @@ static void test_reader_looks_again(void **state)
 {
     Fixture *f = *state;
     Err err = {0};
-    BucketRecord bucket;
-    StoreFound found;
     Str body;
-    bool there = false;
     mostly_dead(f);
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
-    assert_ok(store_find(f->kit.reader, bucket.uid, STR("file-0010"), NULL, STORE_COMMITTED, &found,
-                         &there, &err),
-              &err);
-    assert_true(there && !found.in_log);
+    StoreFound found = look_file(f->kit.reader, f->kit.buckets, STR("files"), STR("file-0010"));
+    assert_false(found.in_log);
     compact(f);
     assert_code(store_body(f->kit.reader, &found, &body, &err), ERR_NOT_FOUND, &err);
     check_files(f);
@@ -498,10 +493,9 @@ static void test_rebuilt(void **state)
             if (f->version[i] != 0) delete_file(f, i);
         }
         apply_all(f);
-        BucketRecord bucket;
+        BucketUid bucket = look_bucket(f->kit.buckets, STR("files"));
         BucketStatRow stat;
-        assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
-        assert_ok(store_bucket_stat(f->kit.reader, bucket.uid, &stat, &err), &err);
+        assert_ok(store_bucket_stat(f->kit.reader, bucket, &stat, &err), &err);
         assert_int_equal(stat.files, 0);
     }
 }
@@ -689,15 +683,9 @@ static void test_requests_outlive_damage(void **state)
     put(f, 2); /* the one that is damaged, in the pack with what compaction left */
     apply_all(f);
     request_rows(f, &before);
-    BucketRecord bucket;
-    StoreFound found;
-    bool there = false;
     char key[16];
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
-    assert_ok(store_find(f->kit.reader, bucket.uid, key_of(2, key), NULL, STORE_COMMITTED, &found,
-                         &there, &err),
-              &err);
-    assert_true(there && found.row.place.pack > 1);
+    StoreFound found = look_file(f->kit.reader, f->kit.buckets, STR("files"), key_of(2, key));
+    assert_true(found.row.place.pack > 1);
     PackPlace place = found.row.place;
     ManualClock clock;
     clock_manual_init(&clock, 1700000000000);

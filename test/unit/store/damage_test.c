@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "disk/sim.h"
+#include "look.h"
 #include "node_kit.h"
 
 static const NodeKitOptions small = {.seed = 5, .shards = 2, .body_cache_bytes = 256 * KIB};
@@ -75,16 +76,7 @@ static int teardown(void **state)
 
 static StoreFound find(Fixture *f, const char *key)
 {
-    BucketRecord record;
-    StoreFound found;
-    bool there = false;
-    Err err = {0};
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &record));
-    assert_ok(store_find(f->kit.reader, record.uid, str_from_cstr(key), NULL, STORE_COMMITTED,
-                         &found, &there, &err),
-              &err);
-    assert_true(there);
-    return found;
+    return look_file(f->kit.reader, f->kit.buckets, STR("files"), str_from_cstr(key));
 }
 
 static ErrCode read_body(Fixture *f, const char *key)
@@ -254,14 +246,13 @@ static void test_index(void **state)
     Err err = {0};
     apply_all(f);
     kill_and_start(f); /* an empty cache */
-    BucketRecord record;
+    BucketUid bucket = look_bucket(f->kit.buckets, STR("files"));
     StoreFound found;
     bool there = false;
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &record));
     fault_arm("disk.read", EIO, 1, true);
-    assert_code(store_find(f->kit.reader, record.uid, STR("zz"), NULL, STORE_COMMITTED, &found,
-                           &there, &err),
-                ERR_IO, NULL);
+    assert_code(
+        store_find(f->kit.reader, bucket, STR("zz"), NULL, STORE_COMMITTED, &found, &there, &err),
+        ERR_IO, NULL);
     fault_reset();
     assert_int_equal(files_at_risk(f), 0);
     RiskEntry entry = only_entry(f);

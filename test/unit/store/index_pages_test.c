@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "disk/sim.h"
+#include "look.h"
 #include "node_kit.h"
 
 #define FILES 500
@@ -125,10 +126,8 @@ static int count_lost(Fixture *f, int newer)
  */
 static void check_usage(Fixture *f, bool exact)
 {
-    BucketRecord record;
     BucketStatRow usage;
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &record));
-    buckets_usage(f->kit.buckets, record.uid, &usage);
+    buckets_usage(f->kit.buckets, look_bucket(f->kit.buckets, STR("files")), &usage);
     assert_true(exact ? usage.files == FILES : usage.files >= FILES);
 }
 

@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "disk/sim.h"
+#include "look.h"
 #include "pack_truth.h"
 #include "roots_kit.h"
 #include "store/compare.h"
@@ -118,15 +119,8 @@ static int teardown(void **state)
 static StoreFound find(Fixture *f, unsigned r, unsigned i)
 {
     char key[16];
-    BucketRecord bucket;
-    StoreFound found;
-    bool there = false;
-    Err err = {0};
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
-    assert_ok(store_find(f->kit.roots[r].reader, bucket.uid, key_of(i, key), NULL, STORE_COMMITTED,
-                         &found, &there, &err),
-              &err);
-    assert_true(there);
+    StoreFound found = look_file(f->kit.roots[r].reader, f->kit.buckets, STR("files"),
+                                 key_of(i, key));
     assert_false(found.in_log);
     return found;
 }

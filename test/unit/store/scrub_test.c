@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "disk/sim.h"
+#include "look.h"
 #include "node_kit.h"
 #include "store/scrub.h"
 #include "store/store_priv.h"
@@ -92,14 +93,7 @@ static void flip(Fixture *f, const char *path, uint64_t offset)
 
 static void find(Fixture *f, const char *key, StoreFound *found)
 {
-    BucketRecord bucket;
-    bool there = false;
-    Err err = {0};
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &bucket));
-    assert_ok(store_find(f->kit.reader, bucket.uid, str_from_cstr(key), NULL, STORE_COMMITTED,
-                         found, &there, &err),
-              &err);
-    assert_true(there);
+    *found = look_file(f->kit.reader, f->kit.buckets, STR("files"), str_from_cstr(key));
 }
 
 static void assert_at_risk(Fixture *f, const char *key)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "look.h"
 #include "node_fixture.h"
 #include "store/seed.h"
 #include "store/seed_bodies.h"
@@ -165,14 +166,12 @@ static void expect_same_rows(Fixture *f)
 static void expect_bodies(Fixture *f)
 {
     Err err = {0};
-    BucketRecord record;
     AUTO(StoreReader, store_reader_free) reader = NULL;
     AUTO(StoreList, store_list_close) list = NULL;
     bool found = true;
     unsigned files = 0;
     assert_ok(store_reader_open(f->target->kit.store, &reader, &err), &err);
-    assert_true(buckets_find(f->source->kit.buckets, STR("files"), &record));
-    StoreListOptions options = {.bucket = record.uid};
+    StoreListOptions options = {.bucket = look_bucket(f->source->kit.buckets, STR("files"))};
     assert_ok(store_list_open(reader, &options, &list, &err), &err);
     while (found) {
         StoreFound file;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "disk/sim.h"
+#include "look.h"
 #include "node_kit.h"
 #include "store/rebuild.h"
 
@@ -48,17 +49,9 @@ static void apply_all(Fixture *f)
 
 static StoreFound find(Fixture *f, int i)
 {
-    BucketRecord record;
-    StoreFound found;
-    bool there = false;
     char key[16];
-    Err err = {0};
     key_of(i, key);
-    assert_true(buckets_find(f->kit.buckets, STR("files"), &record));
-    assert_ok(store_find(f->kit.reader, record.uid, str_from_cstr(key), NULL, STORE_COMMITTED,
-                         &found, &there, &err),
-              &err);
-    assert_true(there);
+    StoreFound found = look_file(f->kit.reader, f->kit.buckets, STR("files"), str_from_cstr(key));
     return found;
 }
 
