@@ -34,6 +34,12 @@ void node_fixture_apply(NodeFixture *f)
     assert_ok(node_kit_apply(&f->kit, &err), &err);
 }
 
+void node_fixture_stop(NodeFixture *f)
+{
+    node_kit_drop(&f->kit);
+    disk_sim_kill(f->disk);
+}
+
 void node_fixture_restart(NodeFixture *f, bool clean)
 {
     Err err = {0};

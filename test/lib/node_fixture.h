@@ -19,6 +19,8 @@ void node_fixture_open(NodeFixture *f);
 void node_fixture_free(NodeFixture *f);
 /* All that is committed is applied, and a checkpoint made. */
 void node_fixture_apply(NodeFixture *f);
+/* As kill -9; node_fixture_open() may follow. */
+void node_fixture_stop(NodeFixture *f);
 /* Starts the node again after a clean stop, or after a loss of power. */
 void node_fixture_restart(NodeFixture *f, bool clean);
 /* Submits m; *done grows by one when it is answered. Nothing is pumped. */

@@ -1,6 +1,5 @@
 #include "box_kit.h"
 
-#include "disk/sim.h"
 #include "look.h"
 #include "testing.h"
 
@@ -57,8 +56,7 @@ void box_expect(NodeFixture *f, const char *key, const char *want)
 void box_reopen(NodeFixture *f, bool lose_index)
 {
     Err err = {0};
-    node_kit_drop(&f->kit);
-    disk_sim_kill(f->disk);
+    node_fixture_stop(f);
     if (lose_index) assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
     node_fixture_open(f);
 }

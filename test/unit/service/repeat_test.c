@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/fault.h"
-#include "disk/sim.h"
 #include "node_fixture.h"
 #include "store/store_priv.h"
 
@@ -279,8 +278,7 @@ static void test_end(void **state)
     assert_int_equal(count_rows(f, "r"), 1);
     assert_int_equal(count_rows(f, "x"), 1);
     /* An index that is made again knows no more. */
-    node_kit_drop(&f->kit);
-    disk_sim_kill(f->disk);
+    node_fixture_stop(f);
     assert_ok(index_remove(f->disk, &err), &err);
     node_fixture_open(f);
     assert_int_equal(count_rows(f, "r"), 1);

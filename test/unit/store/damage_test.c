@@ -9,18 +9,13 @@
 #include "base/log.h"
 #include "disk/sim.h"
 #include "look.h"
-#include "node_kit.h"
+#include "node_fixture.h"
 
 static const NodeKitOptions small = {.seed = 5, .shards = 2, .body_cache_bytes = 256 * KIB};
 
-typedef struct {
-    Disk *disk;
-    NodeKit kit;
-} Fixture;
-
 #define BODY_LEN 4000
 
-static void put(Fixture *f, const char *key, uint64_t seed)
+static void put(NodeFixture *f, const char *key, uint64_t seed)
 {
     char body[BODY_LEN];
     Err err = {0};
@@ -30,33 +25,16 @@ static void put(Fixture *f, const char *key, uint64_t seed)
         &err);
 }
 
-static void apply_all(Fixture *f)
+static void kill_and_start(NodeFixture *f)
 {
-    Err err = {0};
-    assert_ok(node_kit_apply(&f->kit, &err), &err);
-}
-
-static void start(Fixture *f)
-{
-    Err err = {0};
-    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
-    assert_ok(node_kit_ready(&f->kit, &err), &err);
-}
-
-static void kill_and_start(Fixture *f)
-{
-    node_kit_drop(&f->kit);
-    disk_sim_kill(f->disk);
-    start(f);
+    node_fixture_stop(f);
+    node_fixture_open(f);
 }
 
 static int setup(void **state)
 {
-    Fixture *f = mem_new(sizeof *f);
-    Err err = {0};
     fault_reset();
-    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
-    start(f);
+    NodeFixture *f = node_fixture_new(&small);
     put(f, "a", 1);
     put(f, "b", 2);
     put(f, "c", 3);
@@ -66,20 +44,16 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    Fixture *f = *state;
     fault_reset();
-    node_kit_drop(&f->kit);
-    disk_free(f->disk);
-    mem_free(f);
-    return 0;
+    return node_fixture_teardown(state);
 }
 
-static StoreFound find(Fixture *f, const char *key)
+static StoreFound find(NodeFixture *f, const char *key)
 {
     return look_file(f->kit.reader, f->kit.buckets, STR("files"), str_from_cstr(key));
 }
 
-static ErrCode read_body(Fixture *f, const char *key)
+static ErrCode read_body(NodeFixture *f, const char *key)
 {
     Str body;
     Err err = {0};
@@ -88,7 +62,7 @@ static ErrCode read_body(Fixture *f, const char *key)
 }
 
 /* Flips a bit in the body of key, which stands in a pack. */
-static void flip(Fixture *f, const char *key)
+static void flip(NodeFixture *f, const char *key)
 {
     Err err = {0};
     char path[PACK_PATH_MAX];
@@ -99,7 +73,7 @@ static void flip(Fixture *f, const char *key)
     assert_ok(disk_sim_flip(f->disk, path, 8 * byte, &err), &err);
 }
 
-static RiskEntry only_entry(Fixture *f)
+static RiskEntry only_entry(NodeFixture *f)
 {
     RiskCursor cursor = {.len = 0};
     RiskEntry entry;
@@ -109,15 +83,15 @@ static RiskEntry only_entry(Fixture *f)
     return entry;
 }
 
-static size_t files_at_risk(Fixture *f)
+static size_t files_at_risk(NodeFixture *f)
 {
     return risk_files(store_risk(f->kit.store));
 }
 
 static void test_pack(void **state)
 {
-    Fixture *f = *state;
-    apply_all(f);
+    NodeFixture *f = *state;
+    node_fixture_apply(f);
     flip(f, "b");
     assert_code(read_body(f, "a"), OK, NULL);
     assert_int_equal(files_at_risk(f), 0);
@@ -141,8 +115,8 @@ static void test_pack(void **state)
 /* A body that comes from memory proves nothing about the disk: the file stays on the list. */
 static void test_cached(void **state)
 {
-    Fixture *f = *state;
-    apply_all(f);
+    NodeFixture *f = *state;
+    node_fixture_apply(f);
     assert_code(read_body(f, "b"), OK, NULL); /* into the cache */
     flip(f, "b");
     AUTO(StoreReader, store_reader_free) other = NULL;
@@ -158,7 +132,7 @@ static void test_cached(void **state)
 
 static void test_log(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     StoreFound found = find(f, "b");
     assert_true(found.in_log);
@@ -172,8 +146,8 @@ static void test_log(void **state)
 
 static void test_unreadable(void **state)
 {
-    Fixture *f = *state;
-    apply_all(f);
+    NodeFixture *f = *state;
+    node_fixture_apply(f);
     StoreFound found = find(f, "a");
     Str body;
     Err err = {0};
@@ -187,8 +161,8 @@ static void test_unreadable(void **state)
 /* No descriptor is no damage. */
 static void test_descriptors(void **state)
 {
-    Fixture *f = *state;
-    apply_all(f);
+    NodeFixture *f = *state;
+    node_fixture_apply(f);
     kill_and_start(f);
     StoreFound found = find(f, "a");
     Str body;
@@ -200,19 +174,19 @@ static void test_descriptors(void **state)
 
 static void test_deleted_and_overwritten(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    apply_all(f);
+    node_fixture_apply(f);
     flip(f, "a");
     flip(f, "b");
     assert_code(read_body(f, "a"), ERR_FILE_DAMAGED, NULL);
     assert_code(read_body(f, "b"), ERR_FILE_DAMAGED, NULL);
     assert_int_equal(files_at_risk(f), 2);
     assert_ok(node_kit_delete(&f->kit, STR("files"), STR("a"), &err), &err);
-    apply_all(f);
+    node_fixture_apply(f);
     assert_str(str_of(only_entry(f).key, 1), "b");
     put(f, "b", 7);
-    apply_all(f);
+    node_fixture_apply(f);
     assert_int_equal(files_at_risk(f), 0);
     assert_code(read_body(f, "b"), OK, NULL);
 }
@@ -220,9 +194,9 @@ static void test_deleted_and_overwritten(void **state)
 /* A restart keeps the list, but for what was deleted meanwhile. */
 static void test_restart(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    apply_all(f);
+    node_fixture_apply(f);
     flip(f, "a");
     flip(f, "b");
     assert_code(read_body(f, "a"), ERR_FILE_DAMAGED, NULL);
@@ -232,19 +206,19 @@ static void test_restart(void **state)
     assert_int_equal(files_at_risk(f), 2);
     assert_ok(node_kit_delete(&f->kit, STR("files"), STR("a"), &err), &err);
     kill_and_start(f); /* deleted in the log, not in the index: who looks says not found */
-    apply_all(f);
+    node_fixture_apply(f);
     assert_int_equal(files_at_risk(f), 1);
     assert_ok(node_kit_delete(&f->kit, STR("files"), STR("b"), &err), &err);
-    apply_all(f);
+    node_fixture_apply(f);
     kill_and_start(f); /* gone from the list in memory only */
     assert_int_equal(files_at_risk(f), 0);
 }
 
 static void test_index(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    apply_all(f);
+    node_fixture_apply(f);
     kill_and_start(f); /* an empty cache */
     BucketUid bucket = look_bucket(f->kit.buckets, STR("files"));
     StoreFound found;

@@ -6,23 +6,15 @@
 
 #include "base/fault.h"
 #include "disk/sim.h"
-#include "node_kit.h"
+#include "node_fixture.h"
 #include "store/store_priv.h"
 
 static const NodeKitOptions small = {.seed = 3, .shards = 2};
 
-typedef struct {
-    Disk *disk;
-    NodeKit kit;
-} Fixture;
-
 static int setup(void **state)
 {
-    Fixture *f = mem_new(sizeof *f);
+    NodeFixture *f = node_fixture_new(&small);
     Err err = {0};
-    assert_ok(disk_sim_new(1, &f->disk, &err), &err);
-    assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
-    assert_ok(node_kit_ready(&f->kit, &err), &err);
     for (int i = 0; i < 60; i++) { /* several segments of 64 KiB */
         char key[16];
         char body[4000];
@@ -36,27 +28,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    Fixture *f = *state;
-    disk_free(f->disk);
-    mem_free(f);
-    return 0;
-}
-
-static void apply_all(Fixture *f)
-{
-    Err err = {0};
-    assert_ok(node_kit_apply(&f->kit, &err), &err);
-}
-
-static void stop(Fixture *f)
-{
-    node_kit_drop(&f->kit);
-    disk_sim_kill(f->disk);
-}
-
-static void expect_refusal(Fixture *f, ErrCode code, const char *text)
+static void expect_refusal(NodeFixture *f, ErrCode code, const char *text)
 {
     Err err = {0};
     assert_code(node_kit_open(&f->kit, f->disk, &small, &err), code, NULL);
@@ -67,16 +39,16 @@ static void expect_refusal(Fixture *f, ErrCode code, const char *text)
 /* Index and packs are thrown away after the log was cut behind them: files would be missing. */
 static void test_views_lost(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    apply_all(f);
-    stop(f);
+    node_fixture_apply(f);
+    node_fixture_stop(f);
     assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
     assert_ok(disk_unlink(f->disk, "packs/1.pack", &err), &err);
     expect_refusal(f, ERR_CORRUPT, "the index is older than its log");
 }
 
-static void expect_all(Fixture *f)
+static void expect_all(NodeFixture *f)
 {
     Err err = {0};
     for (int i = 0; i < 60; i++) {
@@ -94,26 +66,26 @@ static void expect_all(Fixture *f)
 /* The index alone is thrown away: the packs prove that there was one, and it is made of them. */
 static void test_index_lost(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    apply_all(f);
-    stop(f);
+    node_fixture_apply(f);
+    node_fixture_stop(f);
     assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
     assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
     assert_true(f->kit.opened.index_rebuilt);
     assert_ok(node_kit_ready(&f->kit, &err), &err);
     expect_all(f);
-    stop(f);
+    node_fixture_stop(f);
 }
 
 /* A damaged index is made again at start, and the old one kept. */
 static void test_index_damaged(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     DiskStat stat;
-    apply_all(f);
-    stop(f);
+    node_fixture_apply(f);
+    node_fixture_stop(f);
     assert_ok(disk_sim_flip(f->disk, "index.db", 8 * 20, &err), &err);
     assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
     assert_true(f->kit.opened.index_rebuilt);
@@ -121,31 +93,31 @@ static void test_index_damaged(void **state)
     expect_all(f);
     assert_ok(disk_stat(f->disk, "quarantine/index.db.1", &stat, &err), &err);
     assert_true(stat.exists);
-    stop(f);
+    node_fixture_stop(f);
 }
 
 /* The index is thrown away while the log still has everything: it is made again. */
 static void test_index_made_again(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    stop(f);
+    node_fixture_stop(f);
     assert_ok(disk_unlink(f->disk, "index.db", &err), &err);
     assert_ok(node_kit_open(&f->kit, f->disk, &small, &err), &err);
     assert_ok(node_kit_ready(&f->kit, &err), &err);
     AUTO_BUF(body, 8192);
     assert_ok(node_kit_get(&f->kit, STR("files"), STR("k59"), &body, &err), &err);
     assert_int_equal(body.len, 4000);
-    stop(f);
+    node_fixture_stop(f);
 }
 
 /* The log is thrown away: what the index has was once in it. */
 static void test_log_lost(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    apply_all(f);
-    stop(f);
+    node_fixture_apply(f);
+    node_fixture_stop(f);
     assert_ok(disk_unlink(f->disk, "wal.active", &err), &err);
     Err refused = {0};
     ErrCode code = node_kit_open(&f->kit, f->disk, &small, &refused);
@@ -155,9 +127,9 @@ static void test_log_lost(void **state)
 /* A flipped bit in a record that later ones attest: no start, and the place is named. */
 static void test_log_damaged(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
-    stop(f);
+    node_fixture_stop(f);
     assert_ok(disk_sim_flip(f->disk, "wal.segments/segment_1.wal", 8 * 20000, &err), &err);
     expect_refusal(f, ERR_CORRUPT, "segment_1.wal");
 }
@@ -165,12 +137,12 @@ static void test_log_damaged(void **state)
 /* An older copy of the whole log under a newer index. */
 static void test_log_rolled_back(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     assert_ok(node_kit_put(&f->kit, STR("files"), STR("late"), STR("x"), &err), &err);
-    apply_all(f);
+    node_fixture_apply(f);
     assert_ok(node_kit_put(&f->kit, STR("files"), STR("later"), STR("x"), &err), &err);
-    stop(f);
+    node_fixture_stop(f);
     /* The segments that are left are damaged at their very head. */
     assert_ok(disk_sim_flip(f->disk, "wal.active", 8 * 100, &err), &err);
     expect_refusal(f, ERR_CORRUPT, "wal.active");
@@ -188,7 +160,7 @@ static ErrCode ignore_record(void *ctx, const Frame *frame, Str payload, Err *er
 }
 
 /* Opens the log of a stopped node, as incarnation after the node's. */
-static Wal *open_log(Fixture *f, const RootInfo *root, Rng *rng)
+static Wal *open_log(NodeFixture *f, const RootInfo *root, Rng *rng)
 {
     Err err = {0};
     Wal *wal = NULL;
@@ -202,7 +174,7 @@ static Wal *open_log(Fixture *f, const RootInfo *root, Rng *rng)
     return wal;
 }
 
-static void expect_store_refuses(Fixture *f, const RootInfo *root, const char *text)
+static void expect_store_refuses(NodeFixture *f, const RootInfo *root, const char *text)
 {
     Err err = {0};
     Store *store = NULL;
@@ -238,12 +210,12 @@ static void test_keys_that_are_none(void **state)
     } rows[] = {{NULL, 0}, {"", 0}, {"a\0b", 3}, {longest, sizeof longest}, {"\xff", 1}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (i > 0) assert_int_equal(setup(state), 0);
-        Fixture *f = *state;
+        NodeFixture *f = *state;
         Err err = {0};
         Rng rng;
         rng_init(&rng, 1);
         RootInfo root = f->kit.root;
-        stop(f);
+        node_fixture_stop(f);
         Wal *wal = open_log(f, &root, &rng);
         AUTO_BUF(attrs, ATTRS_MAX);
         if (rows[i].key != NULL) {
@@ -260,19 +232,19 @@ static void test_keys_that_are_none(void **state)
         wal_free(wal);
         expect_store_refuses(f, &root, "no key that could be one");
         /* Its result is always 0. */
-        if (i + 1 < ARRAY_LEN(rows)) (void)teardown(state);
+        if (i + 1 < ARRAY_LEN(rows)) node_fixture_free(*state);
     }
 }
 
 /* A log that was cut back below what it once called committed. */
 static void test_commit_behind_the_end(void **state)
 {
-    Fixture *f = *state;
+    NodeFixture *f = *state;
     Err err = {0};
     Rng rng;
     rng_init(&rng, 1);
     RootInfo root = f->kit.root;
-    stop(f);
+    node_fixture_stop(f);
     Wal *wal = open_log(f, &root, &rng);
     ReplicaState state_now;
     assert_true(wal_replica_state(wal, SHARD_SYSTEM, &state_now));
@@ -602,15 +574,15 @@ static void test_log_is_cut_behind_void(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_index_lost, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_views_lost, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_index_damaged, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_index_made_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_log_lost, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_log_damaged, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_log_rolled_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_keys_that_are_none, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_commit_behind_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_index_lost, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_views_lost, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_index_damaged, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_index_made_again, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_log_lost, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_log_damaged, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_log_rolled_back, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_keys_that_are_none, setup, node_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_commit_behind_the_end, setup, node_fixture_teardown),
         cmocka_unit_test(test_index_above_a_cut),
         cmocka_unit_test(test_index_below_a_void_checkpoint),
         cmocka_unit_test(test_tail_that_nothing_voids),
