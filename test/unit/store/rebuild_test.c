@@ -110,6 +110,26 @@ static void make_root(RebuildKit *kit, uint64_t seed, unsigned steps)
     rebuild_kit_stop(kit, false);
 }
 
+typedef ErrCode Rebuild(Disk *disk, const RebuildOptions *options, RebuildReport *report, Err *err);
+
+/* Rebuilds on a disk that stops before operation `stop`, by a kill or, every other time, by a loss
+ * of power. false: it was done before that. */
+static bool cut_off(Disk *disk, Rebuild *rebuild, const RebuildOptions *options, uint64_t stop)
+{
+    RebuildReport report;
+    Err err = {0};
+    disk_sim_stop_at(disk, stop);
+    ErrCode code = rebuild(disk, options, &report, &err);
+    bool cut = disk_sim_stopped(disk);
+    assert_true(code == OK || cut);
+    disk_sim_stop_at(disk, UINT64_MAX);
+    if (stop % 2 == 0)
+        disk_sim_kill(disk);
+    else
+        disk_sim_crash(disk);
+    return cut;
+}
+
 /* Stopped before each of its disk operations, by a kill or a loss of power, and run again: by the
  * command or, every other time, by the start of the store. */
 static void test_cut_off_anywhere(void **state)
@@ -126,15 +146,7 @@ static void test_cut_off_anywhere(void **state)
         make_root(&kit, 5, 150);
         rebuild_kit_dump(kit.disk, false, &before);
         RebuildOptions options = rebuild_kit_options(&kit);
-        disk_sim_stop_at(kit.disk, stop);
-        ErrCode code = rebuild_index(kit.disk, &options, &report, &err);
-        cut = disk_sim_stopped(kit.disk);
-        assert_true(code == OK || cut);
-        disk_sim_stop_at(kit.disk, UINT64_MAX);
-        if (stop % 2 == 0)
-            disk_sim_kill(kit.disk);
-        else
-            disk_sim_crash(kit.disk);
+        cut = cut_off(kit.disk, rebuild_index, &options, stop);
         if (stop % 3 == 0) {
             assert_ok(rebuild_kit_open(&kit, &err), &err);
             rebuild_kit_stop(&kit, false);
@@ -175,17 +187,9 @@ static void test_log_cut_off_anywhere(void **state)
         rebuild_kit_dump(kit.disk, false, &before);
         assert_ok(disk_sim_flip(kit.disk, "wal.active", 8 * 20, &err), &err);
         RebuildOptions options = options_now(&kit);
-        disk_sim_stop_at(kit.disk, stop);
-        ErrCode code = rebuild_wal(kit.disk, &options, &report, &err);
-        cut = disk_sim_stopped(kit.disk);
-        assert_true(code == OK || cut);
-        disk_sim_stop_at(kit.disk, UINT64_MAX);
-        if (stop % 2 == 0)
-            disk_sim_kill(kit.disk);
-        else
-            disk_sim_crash(kit.disk);
+        cut = cut_off(kit.disk, rebuild_wal, &options, stop);
         options = options_now(&kit);
-        code = rebuild_wal(kit.disk, &options, &report, &err);
+        ErrCode code = rebuild_wal(kit.disk, &options, &report, &err);
         assert_true(code == OK || code == ERR_PRECONDITION);
         rebuild_kit_dump(kit.disk, false, &after);
         assert_true(same_rows(&before, &after));
@@ -239,15 +243,7 @@ static bool packs_cut_at(uint64_t stop, uint64_t *damaged)
     PackPlace place = nth_body(&kit, 0);
     assert_ok(disk_sim_flip(kit.disk, "packs/1.pack", 8 * (place.offset + 40), &err), &err);
     RebuildOptions options = rebuild_kit_options(&kit);
-    disk_sim_stop_at(kit.disk, stop);
-    ErrCode code = rebuild_packs(kit.disk, &options, &report, &err);
-    bool cut = disk_sim_stopped(kit.disk);
-    assert_true(code == OK || cut);
-    disk_sim_stop_at(kit.disk, UINT64_MAX);
-    if (stop % 2 == 0)
-        disk_sim_kill(kit.disk);
-    else
-        disk_sim_crash(kit.disk);
+    bool cut = cut_off(kit.disk, rebuild_packs, &options, stop);
     assert_ok(rebuild_packs(kit.disk, &options, &report, &err), &err);
     *damaged = report.damaged_files;
     /* Each row that names a pack now names a good record, but for those that are told. */
