@@ -1,8 +1,6 @@
 /* The primary: appends in its term only, commits by the maximal ISR, resends what was lost. */
-#include "replica_kit.h"
+#include "replica_fixture.h"
 #include "testing.h"
-
-enum { A, B, C };
 
 /* A is primary of term 1 with its START committed. */
 static ReplicaKit *primary(unsigned members, uint32_t min_isr)
@@ -19,14 +17,6 @@ static ReplicaKit *primary(unsigned members, uint32_t min_isr)
 static int setup(void **state)
 {
     *state = primary(3, 2);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    ReplicaKit *kit = *state;
-    assert_string_equal(kit->wrong, "");
-    replica_kit_free(kit);
     return 0;
 }
 
@@ -270,7 +260,7 @@ static void test_appending_elsewhere_is_a_bug(void **state)
     assert_aborts(test_appending_elsewhere_is_a_bug_run, *state, "replica_can_append");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, replica_fixture_teardown)
 
 int main(void)
 {

@@ -1,8 +1,6 @@
 /* The candidate: polls, asks the control store, fences, and only then appends. */
-#include "replica_kit.h"
+#include "replica_fixture.h"
 #include "testing.h"
-
-enum { A, B, C };
 
 static ReplicaKit *cluster(unsigned members, uint32_t min_isr)
 {
@@ -12,14 +10,6 @@ static ReplicaKit *cluster(unsigned members, uint32_t min_isr)
 static int setup(void **state)
 {
     *state = cluster(3, 2);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    ReplicaKit *kit = *state;
-    assert_string_equal(kit->wrong, "");
-    replica_kit_free(kit);
     return 0;
 }
 
@@ -425,7 +415,7 @@ static void test_late_voter(void **state)
     assert_int_equal(kit->members[C].log_len, 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, replica_fixture_teardown)
 
 int main(void)
 {

@@ -17,17 +17,6 @@ static bool stands(const ReplicaKit *kit)
     return false;
 }
 
-static bool votes(ReplicaKit *kit)
-{
-    Message ask = replica_kit_message(kit, MSG_FENCE, C, B);
-    ask.term = 2;
-    replica_kit_deliver(kit, &ask);
-    replica_kit_store_all(kit, B);
-    bool voted = kit->bag_len > 0;
-    replica_kit_lose(kit, 0, REPLICA_KIT_MAX, REPLICA_KIT_MAX);
-    return voted;
-}
-
 static void promise(ReplicaKit *kit, unsigned to)
 {
     Message ask = replica_kit_message(kit, MSG_HEARTBEAT, A, to);
@@ -52,10 +41,10 @@ static void test_promises_are_given_back(void **state)
 {
     ReplicaKit *kit = *state;
     promise(kit, B);
-    assert_false(votes(kit));
+    assert_false(replica_fixture_votes(kit));
     Message told = hand_over(kit, B, C);
     replica_kit_deliver(kit, &told);
-    assert_true(votes(kit));
+    assert_true(replica_fixture_votes(kit));
 }
 
 /* Only whoever holds the promise can give it back. */
@@ -66,10 +55,10 @@ static void test_of_another_gives_nothing_back(void **state)
     Message told = hand_over(kit, B, C);
     told.from = kit->members[C].root;
     replica_kit_deliver(kit, &told);
-    assert_false(votes(kit));
+    assert_false(replica_fixture_votes(kit));
     told.from.bytes[3] ^= 1; /* nobody's */
     replica_kit_deliver(kit, &told);
-    assert_false(votes(kit));
+    assert_false(replica_fixture_votes(kit));
 }
 
 static void test_of_an_old_term_or_life_is_nothing(void **state)
@@ -84,7 +73,7 @@ static void test_of_an_old_term_or_life_is_nothing(void **state)
     told.to_incarnation = 0;
     replica_kit_deliver(kit, &told);
     assert_false(stands(kit));
-    assert_false(votes(kit));
+    assert_false(replica_fixture_votes(kit));
 }
 
 /* A repeat after the next election. */

@@ -18,17 +18,6 @@ static Message heartbeat(const ReplicaKit *kit, unsigned to)
     return message;
 }
 
-static bool votes(ReplicaKit *kit)
-{
-    Message ask = replica_kit_message(kit, MSG_FENCE, C, B);
-    ask.term = 2;
-    replica_kit_deliver(kit, &ask);
-    replica_kit_store_all(kit, B);
-    bool voted = kit->bag_len > 0;
-    replica_kit_lose(kit, 0, REPLICA_KIT_MAX, REPLICA_KIT_MAX);
-    return voted;
-}
-
 static void test_a_promise_is_kept(void **state)
 {
     ReplicaKit *kit = *state;
@@ -39,9 +28,9 @@ static void test_a_promise_is_kept(void **state)
     assert_true(answer.granted);
     assert_int_equal(answer.sent_ns, ask.sent_ns);
     kit->now_ns += REPLICA_LEASE_NS - 1;
-    assert_false(votes(kit));
+    assert_false(replica_fixture_votes(kit));
     kit->now_ns += 1;
-    assert_true(votes(kit));
+    assert_true(replica_fixture_votes(kit));
 }
 
 /* A repeat that comes late promises anew, and is told with the old time of sending. */
@@ -55,14 +44,14 @@ static void test_a_repeat_promises_from_its_receipt(void **state)
     replica_kit_deliver(kit, &ask);
     assert_int_equal(only(kit).sent_ns, ask.sent_ns);
     kit->now_ns += REPLICA_LEASE_NS - 1;
-    assert_false(votes(kit));
+    assert_false(replica_fixture_votes(kit));
 }
 
 static void test_an_old_primary_gets_no_promise(void **state)
 {
     ReplicaKit *kit = *state;
     Message ask = heartbeat(kit, B);
-    assert_true(votes(kit));
+    assert_true(replica_fixture_votes(kit));
     replica_kit_deliver(kit, &ask);
     Message answer = only(kit);
     assert_int_equal(answer.type, MSG_MISMATCH);

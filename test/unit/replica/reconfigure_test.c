@@ -1,8 +1,6 @@
 /* The row of the control store: what an unknown outcome, or an old answer, leaves required. */
-#include "replica_kit.h"
+#include "replica_fixture.h"
 #include "testing.h"
-
-enum { A, B, C };
 
 /* A leads with B in sync, and asks for C as well: the request is at the control store. */
 static int setup(void **state)
@@ -22,14 +20,6 @@ static int setup(void **state)
     assert_int_equal(kit->cas_count, 1);
     assert_int_equal(kit->cas[0].asked.isr, 7);
     *state = kit;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    ReplicaKit *kit = *state;
-    assert_string_equal(kit->wrong, "");
-    replica_kit_free(kit);
     return 0;
 }
 
@@ -106,8 +96,9 @@ static void test_a_swap_ends_doubt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_old_rows_end_no_doubt, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_swap_ends_doubt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_old_rows_end_no_doubt, setup,
+                                        replica_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_swap_ends_doubt, setup, replica_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,37 +1,6 @@
 /* The voter: one vote a term, durable before it is told, for a log that is as long as ours. */
-#include "replica_kit.h"
+#include "replica_fixture.h"
 #include "testing.h"
-
-enum { A, B, C, LEARNER };
-
-typedef struct {
-    ReplicaKit *kit;
-} Fixture;
-
-/* A is primary of term 1 and all have entries 1..3. */
-static int setup(void **state)
-{
-    ReplicaKit *kit = replica_kit_new(
-        &(ReplicaKitOptions){.seed = 3, .members = 3, .learners = 1, .min_isr = 2});
-    replica_kit_stand(kit, A);
-    replica_kit_settle(kit);
-    for (int i = 0; i < 2; i++) {
-        assert_true(replica_kit_append(kit, A));
-        replica_kit_settle(kit);
-    }
-    assert_string_equal(kit->wrong, "");
-    assert_int_equal(kit->members[C].log_len, 3);
-    *state = kit;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    ReplicaKit *kit = *state;
-    assert_string_equal(kit->wrong, "");
-    replica_kit_free(kit);
-    return 0;
-}
 
 /* The only message in the bag, taken out. */
 static Message only(ReplicaKit *kit)
@@ -225,7 +194,8 @@ static void test_poll(void **state)
     assert_int_equal(replica_term(replica_kit_replica(kit, C)), 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, replica_fixture_setup, replica_fixture_teardown)
 
 int main(void)
 {
