@@ -133,6 +133,20 @@ void disk_synced(World *world, Node *node)
     rivals_synced(world, node);
 }
 
+/* The log as it is before its first item is read. */
+static void forget_log(Node *node)
+{
+    node->syncing_items = 0;
+    node->config_count = 0;
+    node->log_len = 0;
+    node->base = 0;
+    node->base_term = 0;
+    node->base_hash = (Sha256){{0}};
+    node->base_config = (LogConfig){0};
+    node->incomplete = false;
+    node->complete_lsn = 0;
+}
+
 /* Reads the log anew: what is durable, and of the rest as much as the crash left. */
 void disk_crash(World *world, Node *node, bool lose_tail)
 {
@@ -145,15 +159,7 @@ void disk_crash(World *world, Node *node, bool lose_tail)
         node->applied = 0;
     }
     node->reset_at = 0;
-    node->syncing_items = 0;
-    node->config_count = 0;
-    node->log_len = 0;
-    node->base = 0;
-    node->base_term = 0;
-    node->base_hash = (Sha256){{0}};
-    node->base_config = (LogConfig){0};
-    node->incomplete = false;
-    node->complete_lsn = 0;
+    forget_log(node);
     Lsn cut = node->cut_lsn;
     for (size_t i = 0; i < node->item_count; i++)
         apply_item(node, &node->items[i], i);
@@ -165,16 +171,8 @@ void disk_wipe(Node *node)
 {
     node->item_count = 0;
     node->durable_items = 0;
-    node->syncing_items = 0;
-    node->config_count = 0;
-    node->log_len = 0;
-    node->base = 0;
-    node->base_term = 0;
-    node->base_hash = (Sha256){{0}};
-    node->base_config = (LogConfig){0};
+    forget_log(node);
     node->cut_lsn = 0;
-    node->incomplete = false;
-    node->complete_lsn = 0;
     node->row_count = 0;
     node->applied = 0;
     node->commit = 0;
