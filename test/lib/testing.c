@@ -1,7 +1,9 @@
 #include "testing.h"
 
+#include "base/log.h"
 #include "base/rng.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,6 +64,13 @@ void testing_aborts(void (*run)(void *arg), void *arg, const char *text, const c
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strstr(output, text) != NULL) return;
     print_error("no abort with \"%s\": wait status %d, stderr: %s\n", text, status, output);
     _fail(file, line);
+}
+
+int testing_silent(void **state)
+{
+    UNUSED(state);
+    log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_ERROR);
+    return 0;
 }
 
 char *tmp_dir_new(void)

@@ -29,6 +29,10 @@ void testing_str(Str got, Str wanted, const char *file, int line);
 void testing_aborts(void (*run)(void *arg), void *arg, const char *text, const char *file,
                     int line);
 
+/* The setup of a group of tests: errors alone are logged, and nowhere, where thousands of lines
+ * would be no help to who reads the output. */
+int testing_silent(void **state);
+
 /* A new empty directory under $TMPDIR or /tmp; tmp_dir_remove() deletes it with all in it and frees
  * the name. NULL is fine. */
 char *tmp_dir_new(void);

@@ -2,11 +2,9 @@
 #include "testing.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "base/fault.h"
-#include "base/log.h"
 #include "disk/sim.h"
 #include "look.h"
 #include "node_fixture.h"
@@ -238,13 +236,6 @@ static void test_index(void **state)
     assert_int_equal(risk_places(store_risk(f->kit.store)), 0);
 }
 
-static int be_silent(void **state)
-{
-    UNUSED(state);
-    log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_ERROR);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,5 +248,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_index, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, be_silent, NULL);
+    return cmocka_run_group_tests(tests, testing_silent, NULL);
 }

@@ -3,12 +3,10 @@
 #include "testing.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fault.h"
-#include "base/log.h"
 #include "disk/sim.h"
 #include "look.h"
 #include "pack_truth.h"
@@ -613,6 +611,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_applied_meanwhile_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_row_that_cant_be_put_in, setup, teardown),
     };
-    log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_ERROR);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, testing_silent, NULL);
 }

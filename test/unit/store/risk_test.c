@@ -1,10 +1,8 @@
 /* The list of what is damaged: what it takes, gives, keeps over a restart, and leaves out. */
 #include "testing.h"
 
-#include <fcntl.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "disk/sim.h"
 #include "store/risk.h"
 
@@ -296,14 +294,6 @@ static void test_causes(void **state)
         assert_int_equal(risk_cause_of(rows[i].code), rows[i].cause);
 }
 
-/* Ten thousand lines are no help to who reads the tests' output. */
-static int be_silent(void **state)
-{
-    UNUSED(state);
-    log_init(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_ERROR);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,5 +309,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_detail, setup, teardown),
         cmocka_unit_test(test_causes),
     };
-    return cmocka_run_group_tests(tests, be_silent, NULL);
+    return cmocka_run_group_tests(tests, testing_silent, NULL);
 }
