@@ -35,8 +35,8 @@ CONNECTIONS = 8
 ACKNOWLEDGED_MIN = 100  # writes before a kill that counts
 FULL_EVERY = 10         # kills from one look at everything to the next
 LOAD_S = 20.0           # a kill point that is not reached by then is given up
-ALONE_S = 10.0          # by then a server whose connections broke has ended
-DRAIN_S = 40.0          # a clean stop takes no longer
+ALONE_S = 30.0          # by then a server whose connections broke has ended
+DRAIN_S = 60.0          # a clean stop takes no longer
 SIZES = ('64KiB', '1MiB')  # of segments
 
 # Kill points: weight, and for segments of 64 KiB and of 1 MiB a first guess of how often one is

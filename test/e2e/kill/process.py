@@ -63,7 +63,7 @@ class Server:
     def wait_ready(self, timeout_s=60.0):
         """Waits until /readyz says 200; what it said. Raises Died, or Failed after timeout_s."""
         end = time.monotonic() + timeout_s
-        door = Door(self.port, '', timeout_s=10.0)
+        door = Door(self.port, '')
         try:
             while time.monotonic() < end:
                 if self.process.poll() is not None:

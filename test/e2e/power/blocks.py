@@ -10,7 +10,7 @@ import rig
 RECORD = struct.Struct('=IIQQ')
 MAGIC = 0x4C425048
 WRITE, FLUSH = 1, 2
-START_S = 20  # the FUSE file is there by then, or never
+START_S = 60  # the FUSE file is there by then, or never
 
 # What a cut keeps of the writes that no flush is behind, and how often it is that. half: each write or
 # not; torn: each write, not, or some of its sectors; first: those before a random one; none; all.

@@ -111,7 +111,7 @@ class Cutter(campaign.Campaign):
 
     def wait(self, load, done):
         """Waits until done(), while the server runs and serves all connections."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not done():
             if load.failure is not None:
                 raise load.failure
