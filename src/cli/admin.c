@@ -14,8 +14,9 @@ const CommandSpec spec_admin = {
     .name = "admin",
     .arguments = "status|roots|risk|scrub|...",
     .summary = "tells how the server is",
-    .words = "status|roots|replicas|shards|evict|add|hand-over|risk|ledger|wal|scrub|audit",
-    .usage = "admin status\nadmin roots\nadmin replicas\nadmin shards\n"
+    .words =
+        "status|roots|replicas|shards|nodes|tasks|evict|add|hand-over|risk|ledger|wal|scrub|audit",
+    .usage = "admin status\nadmin roots\nadmin replicas\nadmin shards\nadmin nodes\nadmin tasks\n"
              "admin evict ROOT\nadmin add ROOT\nadmin hand-over ROOT\nadmin risk\nadmin ledger\n"
              "admin wal\n"
              "admin scrub [start|pause|resume]\n"
@@ -31,7 +32,8 @@ const CommandSpec spec_admin = {
         "risk: which files are damaged, where and since when; exit status 6 if there are any.\n"
         "ledger: which files have fewer copies than they are to have, why, since when, what is\n"
         "done about it; exit status 1 if there are any.\n"
-        "wal: the write-ahead log. shards: the state of each shard. scrub: how far the\n"
+        "wal: the write-ahead log. shards: the state of each shard. nodes: the process that\n"
+        "serves. tasks: what goes on in the background, and how far it is. scrub: how far the\n"
         "reading of all that is stored is; exit status 6 if it found damage. start begins a\n"
         "pass now, pause stops it, over restarts too, resume lets it go on.\n"
         "audit verify: asks no server, but reads the audit log in DIR, a data directory or the\n"
@@ -303,6 +305,42 @@ static int print_scrub(const json_t *scrub)
     return number(scrub, "damaged") > 0 ? err_info(ERR_FILE_DAMAGED)->exit_status : 0;
 }
 
+/* ---- nodes, tasks ---- */
+
+static int print_nodes(const json_t *answer)
+{
+    const json_t *nodes = json_object_get(answer, "nodes");
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        char id[SHOW_NAME_SIZE];
+        char version[SHOW_NAME_SIZE];
+        char started[SHOW_NAME_SIZE];
+        const json_t *node = json_array_get(nodes, i);
+        printf("%s  version %s, process %" PRIu64 ", since %s, %zu root(s)%s\n",
+               text(node, "id", id), text(node, "version", version), number(node, "pid"),
+               text(node, "started_at", started), json_array_size(json_object_get(node, "roots")),
+               is_true(node, "draining") ? ", stopping" : "");
+    }
+    return 0;
+}
+
+static int print_tasks(const json_t *answer)
+{
+    const json_t *tasks = json_object_get(answer, "tasks");
+    for (size_t i = 0; i < json_array_size(tasks); i++) {
+        char name[SHOW_NAME_SIZE];
+        char state[SHOW_NAME_SIZE];
+        char unit[SHOW_NAME_SIZE];
+        char dir[SHOW_NAME_SIZE];
+        const json_t *task = json_array_get(tasks, i);
+        bool of_root = json_is_string(json_object_get(task, "directory"));
+        printf("%-11s  %-8s %12" PRIu64 " %s done, %" PRIu64 " left  %s\n",
+               text(task, "name", name), text(task, "state", state), number(task, "done"),
+               text(task, "unit", unit), number(task, "left"),
+               of_root ? text(task, "directory", dir) : "");
+    }
+    return 0;
+}
+
 static const struct {
     const char *verb;
     const char *action; /* NULL: a view; else a POST that answers as the view of its verb */
@@ -310,6 +348,8 @@ static const struct {
     int (*print)(const json_t *answer);
 } views[] = {
     {"status", NULL, "/v1/admin/status", print_status},
+    {"nodes", NULL, "/v1/admin/nodes", print_nodes},
+    {"tasks", NULL, "/v1/admin/tasks", print_tasks},
     {"roots", NULL, "/v1/admin/roots", admin_roots_print},
     {"replicas", NULL, "/v1/admin/replicas", admin_replicas_print},
     {"risk", NULL, "/v1/admin/risk", admin_risk_print},
@@ -350,7 +390,8 @@ static int run(Session *session)
         return command_usage(spec_admin.name, "\"%s %s\" is not scrub start, pause or resume", verb,
                              action);
     return command_usage(spec_admin.name,
-                         "\"%s\" is not status, roots, replicas, shards, evict, add, hand-over, "
+                         "\"%s\" is not status, roots, replicas, shards, nodes, tasks, evict, add, "
+                         "hand-over, "
                          "risk, ledger, wal, scrub or audit",
                          verb);
 }

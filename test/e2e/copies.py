@@ -509,6 +509,32 @@ def one_root_has_no_other(folder):
 
 
 @three
+def nodes_and_tasks(server):
+    """The process with its roots; each root's scrub, compaction and mending, and what they have done."""
+    wait_all_in_sync(server)
+    nodes = admin(server, 'nodes').json()['nodes']
+    expect([(node['pid'], node['self'], node['roots']) for node in nodes],
+           [(server.process.pid, True, [root['uuid'] for root in roots_of(server).values()])])
+    expect(server.events()[-1]['node'] == nodes[0]['id'][:8], True, nodes)
+    for i in range(20):
+        server.put('files', f'k{i}', b'x' * 1000)
+    expect(admin(server, 'scrub/start', 'POST').status, 200)
+
+    def scrubbed():
+        tasks = admin(server, 'tasks').json()['tasks']
+        of = {(task['name'], os.path.basename(task['directory'] or '')): task for task in tasks}
+        expect(sorted(of), sorted([(name, root) for root in 'def' for name in (
+            'scrub', 'compaction', 'mending')] + [('confirming', '')]))
+        return all(of['scrub', root]['done'] > 1000 and of['scrub', root]['state'] == 'waiting' for root in 'def')
+    wait_for('scrub to be done', scrubbed)
+    expect(admin(server, 'scrub/pause', 'POST').status, 200)
+    expect({task['state'] for task in admin(server, 'tasks').json()['tasks'] if task['name'] == 'scrub'}, {'paused'})
+    for view, words in (('nodes', nodes[0]['id']), ('tasks', 'paused')):
+        status, out = run(server, view)
+        expect((status, words in out), (0, True), out)
+
+
+@three
 def only_administrators_may(server):
     """Another key sees nothing of it; an eviction is in the audit log."""
     made = server.request('POST', '/v1/admin/keys', json.dumps(
@@ -516,7 +542,7 @@ def only_administrators_may(server):
     expect(made.status, 201, made.body)
     key = f'{made.json()["id"]}.{made.json()["secret"]}'
     uuid = roots_of(server)['f']['uuid']
-    for path in ('roots', 'replicas', 'shards'):
+    for path in ('roots', 'replicas', 'shards', 'nodes', 'tasks'):
         expect(admin(server, path, key=key).status, 403, path)
         expect(admin(server, path, key=None).status, 401, path)
     for action in ('evict', 'add', 'hand-over'):

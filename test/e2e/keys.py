@@ -276,6 +276,8 @@ def rest_table(ids, uploads):
         ('get', '/v1/admin/shards'): ('/v1/admin/shards', None, {}, ADMIN),
         ('get', '/v1/admin/replicas'): ('/v1/admin/replicas', None, {}, ADMIN),
         ('get', '/v1/admin/roots'): ('/v1/admin/roots', None, {}, ADMIN),
+        ('get', '/v1/admin/nodes'): ('/v1/admin/nodes', None, {}, ADMIN),
+        ('get', '/v1/admin/tasks'): ('/v1/admin/tasks', None, {}, ADMIN),
         ('post', '/v1/admin/roots/{root}/add'): ('/v1/admin/roots/none/add', None, {},
                                                  {**NO, 'mighty': 404}),
         ('post', '/v1/admin/roots/{root}/evict'): ('/v1/admin/roots/none/evict', None, {},

@@ -362,6 +362,8 @@ void rest_key_revoke(RestCall *call);
 void rest_admin_status(RestCall *call);
 void rest_admin_wal(RestCall *call);
 void rest_admin_shards(RestCall *call);
+void rest_admin_nodes(RestCall *call);
+void rest_admin_tasks(RestCall *call);
 void rest_admin_scrub(RestCall *call);
 void rest_admin_scrub_start(RestCall *call);
 void rest_admin_scrub_pause(RestCall *call);
