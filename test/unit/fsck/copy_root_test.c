@@ -166,7 +166,7 @@ static void test_cut_off(void **state)
     assert_ok(run(f, counted, 6, &report, &err), &err);
     uint64_t ops = disk_sim_op_count(counted);
     assert_true(ops > 100);
-    for (uint64_t stop = 1; stop <= ops; stop++) {
+    for (uint64_t stop = 1; stop <= ops; stop += TSAN_STRIDE) {
         AUTO(Disk, disk_free) target = new_target(stop);
         disk_sim_stop_at(target, stop);
         for (unsigned again = 0; again < 2; again++) {
@@ -199,7 +199,7 @@ static void test_failing_calls(void **state)
     static const int errnos[] = {EIO, ENOSPC};
     for (size_t e = 0; e < ARRAY_LEN(errnos); e++) {
         bool fired = true;
-        for (uint64_t n = 1; fired; n += n < 40 ? 1 : 7) {
+        for (uint64_t n = 1; fired; n += (n < 40 ? 1 : 7) * TSAN_STRIDE) {
             AUTO(Disk, disk_free) target = new_target(n);
             CopyRootReport report = {0};
             FaultStat stats[FAULT_POINTS_MAX];
