@@ -117,12 +117,9 @@ static ErrCode leave_out(NodeRoots *roots, const NodeRoot *root, ErrCode code, u
                          Err *err)
 {
     const char *dir = root->dir;
-    if (all == 1 || !is_loss(code)) {
-        disk_free(root->disk);
-        return node_roots_failed(dir, code, err);
-    }
     NodeRootOut *out = &roots->out[roots->out_count++];
     *out = (NodeRootOut){.dir = dir, .disk = root->disk, .why = *err};
+    if (all == 1 || !is_loss(code)) return node_roots_failed(dir, code, err);
     LOG_TO(OPERATIONS, ERROR, "root.left_out", "directory=" LOG_STR " error=" LOG_STR,
            LOG_CSTR(dir), LOG_CSTR(err_text(err)));
     if (roots->out_count * 2 < all) return OK;
@@ -313,12 +310,28 @@ static ErrCode open_several(NodeRoots *roots, Err *err)
     return OK;
 }
 
+/* Raises a root's incarnation, once more than needed if need be: nobody is served yet, so that
+ * there is time for a majority of disks that are slow to answer. Those that fail do so sooner. */
+static ErrCode raise_in_time(NodeRoots *roots, RootInfo *info, Err *err)
+{
+    uint64_t begun_ns = clock_boot_ns(clock_real());
+    uint64_t end_ns = begun_ns + (uint64_t)OPEN_MS * 1000000;
+    for (;;) {
+        ErrCode code = control_raise_root(roots->control, info->uuid, info->incarnation,
+                                          &info->incarnation, err);
+        uint64_t now_ns = clock_boot_ns(clock_real());
+        bool waited = now_ns - begun_ns >= (uint64_t)CONTROL_LOCAL_WAIT_MS * 1000000;
+        if (code != ERR_OUTCOME_UNKNOWN || !waited || now_ns >= end_ns) return code;
+        err_clear(err);
+        begun_ns = now_ns;
+    }
+}
+
 /* This start, in the control store and in its own file. One that was replaced stays out. */
 static ErrCode enlist(NodeRoots *roots, NodeRoot *root, Err *err)
 {
     RootInfo *info = &root->info;
-    ErrCode code = control_raise_root(roots->control, info->uuid, info->incarnation,
-                                      &info->incarnation, err);
+    ErrCode code = raise_in_time(roots, info, err);
     if (code == ERR_FORBIDDEN)
         return err_set(err, ERR_FOREIGN,
                        "%s was replaced by another copy; empty it, and it can be one again",
