@@ -266,7 +266,7 @@ ErrCode node_kit_delete(NodeKit *kit, Str bucket, Str key, Err *err)
 
 static ErrCode read_extents(NodeKit *kit, const FileRow *row, Buf *body, Err *err)
 {
-    AUTO(void, mem_free) data = mem_new(CHUNK_SIZE_MAX);
+    static uint8_t data[CHUNK_SIZE_MAX]; /* not new and zeroed for each body */
     for (uint32_t i = 0; i < row->extent_count; i++) {
         Extent extent = extent_at(row->extents, i);
         AUTO(BlobReader, blob_reader_free) reader = NULL;
