@@ -199,7 +199,7 @@ static void test_failing_calls(void **state)
     static const int errnos[] = {EIO, ENOSPC};
     for (size_t e = 0; e < ARRAY_LEN(errnos); e++) {
         bool fired = true;
-        for (uint64_t n = 1; fired; n += (n < 40 ? 1 : 7) * TSAN_STRIDE) {
+        for (uint64_t n = 1; fired; n += (n < 40 ? 1U : 7U) * TSAN_STRIDE) {
             AUTO(Disk, disk_free) target = new_target(n);
             CopyRootReport report = {0};
             FaultStat stats[FAULT_POINTS_MAX];
