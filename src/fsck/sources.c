@@ -299,6 +299,12 @@ static ErrCode check_left(void *ctx, const ControlShard *row, Err *err)
     unsigned class = shard_class(row->shard);
     char what[40] = "all files";
     if (class >= CLASS_NUMBER_FIRST) snprintf(what, sizeof what, "placement class %u", class);
+    if (left + 1 >= config->member_count) /* the target is the one that is missing */
+        return err_set(
+            err, ERR_PRECONDITION,
+            "%u of %u copies of %s would be left without what %s is now, and it needs %u "
+            "to start: holdfast fsck --salvage OUT DIR copies out what is whole of it",
+            left, config->member_count, what, sources->target.dir, config->min_isr);
     return err_set(
         err, ERR_PRECONDITION,
         "without what %s is now %u of %u copies of %s that the store knows would be left here, "

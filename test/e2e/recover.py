@@ -314,7 +314,7 @@ def with_placement_classes(folder):
         one = make_class(store, 'one', 1)
         store.server.kill()
         damaged, other = sorted(set('abc') - one)
-        refused(4, '--from', store.dir(other), store.dir(min(one)), words=('placement class 2', '0 of 1'))
+        refused(4, '--from', store.dir(other), store.dir(min(one)), words=('placement class 2', '0 of 1', '--salvage'))
         damage_packs(store.dir(damaged))
         status, text = recover('--from', store.dir(other), store.dir(damaged))
         expect(status, 0, text)
@@ -325,7 +325,7 @@ def with_placement_classes(folder):
         expect(store.server.put('one', 'b', b'x').status, 201)
         two = make_class(store, 'two', 2)
         store.stop()
-        refused(4, '--from', 'auto', store.dir(max(two)), words=('placement class 3', '1 of 2'))
+        refused(4, '--from', 'auto', store.dir(max(two)), words=('placement class 3', '1 of 2', '--salvage'))
         for name in 'abc':
             done = subprocess.run([*SUITE.binary, 'fsck', store.dir(name)], capture_output=True, text=True, check=False)
             expect(done.returncode, 0, done.stdout + done.stderr)
