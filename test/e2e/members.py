@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -581,6 +582,38 @@ def the_ledger_tells_of_roots(folder):
         told = asked(copies, 'GET', '/v1/admin/ledger')['roots'][0]
         expect((told['root'], told['directory'], told['why']), (None, copies.dir('b'), 'absent'))
         expect(admin_ledger(copies, '--json')[0], 0)
+        copies.stop()
+    finally:
+        copies.end()
+
+
+@bare
+def many_read_what_is_damaged(folder):
+    """Eight clients at once for a large body that is damaged on the root that is read: one of them has it mended,
+    and the others wait for that."""
+    copies = Copies(folder)
+    try:
+        copies.start()
+        body = content(64 << 20, 1)
+        expect(copies.server.put('files', 'large', body).status, 201)
+        roots = asked(copies, 'GET', '/v1/admin/roots')['roots']
+        lead = next(root['directory'] for root in roots if root['leads'])
+        blob = max((f'{where}/{file}' for where, _, files in os.walk(f'{lead}/blobs') for file in files),
+                   key=os.path.getsize)
+        for turn in range(3):
+            write_over(blob, 1000, bytes([turn]) * 5000)
+            got = [None] * 8
+
+            def read(i):
+                answer = copies.server.get('files', 'large')
+                got[i] = (answer.status, answer.body == body or answer.json()['code'])
+            threads = [threading.Thread(target=read, args=(i,)) for i in range(len(got))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            expect(set(got) <= {(200, True), (503, 'busy')} and (200, True) in got, True, got)
+        expect(copies.server.get('files', 'large').body == body, True, 'afterwards')
         copies.stop()
     finally:
         copies.end()

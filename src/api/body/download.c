@@ -16,7 +16,7 @@
 #include "api/body/download_priv.h"
 #include "base/log.h"
 
-/* Until memory is asked for again; before the first byte, which is refused in the end, ever later.
+/* Until it is tried again; before the first byte, which is refused in the end, ever later.
  */
 #define AGAIN_MS 20
 #define AGAIN_MAX_MS 320
@@ -25,9 +25,9 @@
 struct Download {
     DownloadOptions options;
     LoopWork work;
-    LoopTimer *again;   /* memory was short; NULL: none */
+    LoopTimer *again;   /* it waits; NULL: it does not */
     uint64_t waited_ms; /* for the first byte */
-    uint64_t again_ms;  /* until it is asked for again */
+    uint64_t again_ms;  /* until it is tried again */
     Extent *extents;
     Fill fill;
     Piece pieces[PIECES];
@@ -78,11 +78,12 @@ static void on_again(void *arg)
     step(d);
 }
 
-/* Memory is short. Slow clients hold most of it for a moment only, see give_back(): a file that is
- * not begun waits for that, too, and is refused when it lasts. */
-static bool wait_for_memory(Download *d)
+/* Memory is short, which slow clients hold for a moment only (give_back()), or somebody mends what
+ * is damaged. A file that is not begun waits for that, too, and is refused when it lasts. */
+static bool wait_a_while(Download *d)
 {
     uint64_t ms = AGAIN_MS;
+    d->cold = true; /* so that a worker tries again, wherever it was met */
     if (!d->begun) {
         if (d->waited_ms >= FIRST_WAIT_MS) return false;
         ms = d->again_ms = d->again_ms == 0 ? AGAIN_MS : MIN(d->again_ms * 2, AGAIN_MAX_MS);
@@ -97,7 +98,7 @@ static void have_filled(Download *d, ErrCode code, const Err *err)
 {
     if (code == OK) {
         d->next = (d->next + 1) % PIECES;
-    } else if (code != ERR_BUSY || !wait_for_memory(d)) {
+    } else if (code != ERR_BUSY || !wait_a_while(d)) {
         d->code = code;
         d->err = *err;
     }
