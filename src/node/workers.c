@@ -143,7 +143,14 @@ static ErrCode begin_job(Workers *workers, CoreJob *job)
 {
     Engine *engine = workers->engine;
     if (job->action == WORKERS_EVICT) return engine_evict(engine, job->root, &job->err);
-    if (job->action == WORKERS_ADD) return engine_add(engine, job->root, &job->err);
+    if (job->action == WORKERS_ADD) {
+        /* A failure that the engine is not told of yet. */
+        bool evicted = storage_root_is_evicted(workers->roots[job->root]);
+        if (engine_root_is_out(engine, job->root) && !evicted)
+            return err_set(&job->err, ERR_PRECONDITION,
+                           "this root failed: it is left out until the next start");
+        return engine_add(engine, job->root, &job->err);
+    }
     return engine_hand_over(engine, job->root, &job->err);
 }
 
@@ -185,9 +192,14 @@ static void finish_job(Workers *workers)
         end_job(workers, job, OK);
         return;
     }
-    end_job(workers, job,
-            err_set(&job->err, ERR_BUSY,
-                    "what is under way was not committed in time; the lead is what it was"));
+    if (job->action == WORKERS_ADD)
+        end_job(workers, job,
+                err_set(&job->err, ERR_PRECONDITION,
+                        "this root failed as it was added: it is left out until the next start"));
+    else
+        end_job(workers, job,
+                err_set(&job->err, ERR_BUSY,
+                        "what is under way was not committed in time; the lead is what it was"));
 }
 
 static void start_engine(Workers *workers)

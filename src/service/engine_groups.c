@@ -134,10 +134,11 @@ void engine_begin_group(Engine *engine, unsigned class, const ControlShard *rows
     if (group->failed) {
         engine_set_usage(engine, group); /* as far as is known */
         engine_tell_class_failed(group);
+        return;
     }
     LOG_TO(OPERATIONS, INFO, "engine.class_begun", "class=%u shards=%zu lead=%u", class, count,
            group->lead);
-    for (size_t i = 0; i < group->count && !group->failed; i++)
+    for (size_t i = 0; i < group->count; i++)
         engine_stand(engine, engine_group_shard(engine, group, i));
 }
 

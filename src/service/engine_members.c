@@ -77,6 +77,7 @@ void engine_forget(Engine *engine, EngineShard *shard, EngineMember *member)
     while (kept->count > 0 && kept->first_lsn <= lsn)
         kept_pop(engine, kept);
     Event event = {.type = EVENT_FORGOTTEN, .lsn = kept->first_lsn - 1};
+    if (engine->roots[member->root].failed) member->forgotten_lsn = event.lsn;
     engine_step(engine, shard, member, &event);
 }
 
@@ -287,11 +288,29 @@ void engine_step_stored(Engine *engine)
     }
 }
 
-void engine_step_owed(Engine *engine, unsigned root)
+/* Its class was begun without it: by what another root knows of its row. */
+static ErrCode start_late(Engine *engine, EngineShard *shard, EngineMember *member, Err *err)
+{
+    for (unsigned r = 0; r < engine->options.root_count; r++) {
+        if (!shard->on[r].restarted) continue;
+        const ShardConfig *config = replica_config(shard->on[r].replica);
+        return engine_member_restart(engine, shard, member, config, err);
+    }
+    return OK; /* nobody was there: the class is broken */
+}
+
+ErrCode engine_step_owed(Engine *engine, unsigned root, Err *err)
 {
     for (size_t i = 0; i < engine->shard_count; i++) {
         EngineShard *shard = engine->shards[engine->shard_list[i]];
         EngineMember *member = &shard->on[root];
+        if (shard->group->broken) continue;
+        if (!member->restarted) TRY(start_late(engine, shard, member, err));
+        if (member->forgotten_lsn != 0) {
+            Event forgotten = {.type = EVENT_FORGOTTEN, .lsn = member->forgotten_lsn};
+            member->forgotten_lsn = 0;
+            engine_step(engine, shard, member, &forgotten);
+        }
         Event event = {.type = EVENT_CAS_UNKNOWN, .new_cfg_uid = member->cas_uid};
         if (shard->group->failed) continue;
         step_state_stored(engine, shard, member);
@@ -299,6 +318,7 @@ void engine_step_owed(Engine *engine, unsigned root)
         member->cas_lost = false;
         engine_step(engine, shard, member, &event);
     }
+    return OK;
 }
 
 /* --- reading the log for a member that lacks what it has --- */
@@ -625,6 +645,7 @@ static void carry_out_later(Engine *engine, EngineShard *shard, EngineMember *me
 void engine_step(Engine *engine, EngineShard *shard, EngineMember *member, Event *event)
 {
     if (engine->roots[member->root].failed || shard->group->broken) return;
+    if (event->type == EVENT_RESTART) member->restarted = true;
     Later later = {.start = false};
     event->now_ns = clock_boot_ns(engine->options.clock);
     replica_step(member->replica, event, &engine->effects);

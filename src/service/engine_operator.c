@@ -99,8 +99,10 @@ static ErrCode check_target(const Engine *engine, unsigned root, Err *err)
     if (engine->options.root_count == 1)
         return err_set(err, ERR_PRECONDITION, "this server keeps one copy: there is no other root");
     if (engine->moving) return err_set(err, ERR_BUSY, "the lead is being handed over; try again");
-    if (!engine->ready || engine_failed(engine))
-        return err_set(err, ERR_NOT_READY, "the copies take no changes now");
+    if (!engine->ready) return err_set(err, ERR_NOT_READY, "the copies take no changes now");
+    if (engine_failed(engine))
+        return err_set(err, ERR_NOT_READY,
+                       "too many roots are out for changes: only a restart takes them back");
     return OK;
 }
 
@@ -138,7 +140,7 @@ static ErrCode check_left(const Engine *engine, const EngineGroup *group, unsign
     unsigned left = (unsigned)__builtin_popcount(in_sync & ~(1U << root));
     unsigned needed = engine_group_needed(engine, group);
     ClassInfo info = {.name = "standard"};
-    bool keeps = (in_sync >> root & 1) != 0 || group == engine->base;
+    bool keeps = (engine_group_members(engine, group) >> root & 1) != 0 || group == engine->base;
     if (group->failed || !keeps || left >= needed) return OK;
     bool known = classes_get(engine->options.classes, group->rules.number, &info);
     return err_set(err, ERR_PRECONDITION,
@@ -181,8 +183,9 @@ ErrCode engine_add(Engine *engine, unsigned root, Err *err)
                        "this root failed, it was not evicted: it is left out until the next start");
     engine->roots[root].failed = false;
     engine->roots[root].evicted = false;
-    engine_step_owed(engine, root);
-    return OK;
+    ErrCode code = engine_step_owed(engine, root, err);
+    if (code != OK) engine_root_failed(engine, root);
+    return code;
 }
 
 bool engine_root_is_evicted(const Engine *engine, unsigned root)

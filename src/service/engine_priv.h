@@ -29,11 +29,13 @@ typedef struct {
     Uuid state_vote;
     bool cas_lost; /* EVENT_CAS_UNKNOWN is, of this one: */
     Uuid cas_uid;
-    uint64_t cuts;   /* TRUNCATEs given to the log */
-    bool fetching;   /* a FetchJob is out */
-    bool wants_seed; /* its log began anew, durably; the rest is to come … */
-    Lsn seed_base;   /* … as of this lsn or later */
-    Kept kept;       /* several roots only */
+    bool restarted;    /* EVENT_RESTART was */
+    Lsn forgotten_lsn; /* EVENT_FORGOTTEN is, up to this; 0: none */
+    uint64_t cuts;     /* TRUNCATEs given to the log */
+    bool fetching;     /* a FetchJob is out */
+    bool wants_seed;   /* its log began anew, durably; the rest is to come … */
+    Lsn seed_base;     /* … as of this lsn or later */
+    Kept kept;         /* several roots only */
 } EngineMember;
 
 /* Shards that stand on the same root, the group's *lead*, as long as it is well, so that a listing
@@ -294,8 +296,9 @@ MUST_USE ErrCode engine_member_restart(Engine *engine, EngineShard *shard, Engin
                                        const ShardConfig *config, Err *err);
 /* EVENT_STORED for all that is owed one. */
 void engine_step_stored(Engine *engine);
-/* What else was not told to the members of root while it was left out. */
-void engine_step_owed(Engine *engine, unsigned root);
+/* What else was not told to the members of root while it was left out; those of classes that were
+ * begun meanwhile start. */
+MUST_USE ErrCode engine_step_owed(Engine *engine, unsigned root, Err *err);
 /* What no member lacks any more is given free. */
 void engine_forget(Engine *engine, EngineShard *shard, EngineMember *member);
 

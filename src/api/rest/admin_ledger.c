@@ -32,9 +32,9 @@ static bool waits_for_class(RestCall *call, unsigned root, Str *out)
     if (name == NULL) return false;
     *out = arena_printf(
         http_request_arena(call->req),
-        "none: too many directories of placement class %s are gone for changes; put "
-        "them back, or take out with holdfast fsck --salvage OUT DIR what this one "
-        "has of it",
+        "none: too many directories of placement class %s were out at once; put them back "
+        "and restart the server, or take out with holdfast fsck --salvage OUT DIR what "
+        "this one has of it",
         name);
     return out->ptr != NULL;
 }
@@ -42,7 +42,8 @@ static bool waits_for_class(RestCall *call, unsigned root, Str *out)
 static const char *action_of(const RestRoot *root)
 {
     if (root->evicted)
-        return "none: it was evicted; holdfast admin add takes it back, and so does the next start";
+        return "none: it was evicted; holdfast admin add takes it back, as long as the others take "
+               "changes, and so does the next start";
     if (root->out)
         return "none: mend its disk or put an empty directory in its place, then restart the "
                "server; it catches up, or is seeded, by itself";

@@ -65,6 +65,26 @@ static ErrCode act(Fixture *f, Mutation *m, Err *err)
     return code;
 }
 
+/* Ticks in which root `still` does nothing, and says so. */
+static void stand_still(Fixture *f, unsigned still, unsigned ticks)
+{
+    EngineHealth health[ENGINE_ROOTS_MAX] = {{0}};
+    for (unsigned i = 0; i < ticks; i++) {
+        f->clock.boot_ns += ENGINE_TICK_MS * UINT64_C(1000000);
+        health[still].sync_age_ns += ENGINE_TICK_MS * UINT64_C(1000000);
+        engine_tick(f->kit.engine, health);
+        for (unsigned r = 0; r < ROOTS; r++) {
+            if (r == still) continue;
+            roots_kit_append(&f->kit, r, SIZE_MAX);
+            roots_kit_sync(&f->kit, r);
+            roots_kit_fetch(&f->kit, r);
+        }
+        roots_kit_control_run(&f->kit);
+        roots_kit_control_tell(&f->kit, true);
+        engine_turn(f->kit.engine);
+    }
+}
+
 static ErrCode set_class(Fixture *f, const char *name, ClassSettings settings, Err *err)
 {
     Mutation m;
@@ -351,6 +371,43 @@ static void test_leads_are_moved(void **state)
     put(f, "all", 2, 3);
 }
 
+/* Its replicas of the class start when it is taken back, and it becomes a member like others. */
+static void test_made_while_one_is_out(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    for (unsigned i = 0; i < ROOTS; i++) {
+        char name[8];
+        unsigned away = (engine_lead(f->kit.engine) + i) % ROOTS;
+        snprintf(name, sizeof name, "all%u", i);
+        assert_ok(engine_evict(f->kit.engine, away, &err), &err);
+        roots_kit_wait(&f->kit, WAIT_MS);
+        unsigned class = new_class(f, name, ROOTS, 2);
+        put(f, name, 2, 3);
+        assert_ok(engine_add(f->kit.engine, away, &err), &err);
+        roots_kit_wait(&f->kit, WAIT_MS);
+        assert_int_equal(engine_class(f->kit.engine, class).in_sync, 7);
+        put(f, name, 3, 3);
+    }
+}
+
+/* A class that stalls goes on by itself; without one of those that it waits for it could not. */
+static void test_who_is_waited_for_stays(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    unsigned two = new_class(f, "two", 2, 2);
+    unsigned members = engine_class(f->kit.engine, two).members;
+    unsigned lead = engine_class(f->kit.engine, two).lead;
+    unsigned other = (unsigned)__builtin_ctz(members & ~(1U << lead));
+    stand_still(f, other, 60);
+    assert_int_equal(engine_class(f->kit.engine, two).in_sync, 1U << lead);
+    assert_code(engine_evict(f->kit.engine, other, &err), ERR_PRECONDITION, &err);
+    roots_kit_wait(&f->kit, WAIT_MS);
+    assert_int_equal(engine_class(f->kit.engine, two).in_sync, members);
+    put(f, "two", 2, 2);
+}
+
 static void test_settings(void **state)
 {
     Fixture *f = *state;
@@ -451,6 +508,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_of_two_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_root_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leads_are_moved, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_made_while_one_is_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_is_waited_for_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_require, setup, teardown),
