@@ -71,7 +71,7 @@ static const struct {
     [METRIC_ROWS] = {METRIC_COUNTER, "holdfast_compared_rows_total",
                      "Files (versions) of a root's index that were compared with the other roots."},
     [METRIC_DIFFERENCES] = {METRIC_COUNTER, "holdfast_differences_total",
-                            "Files of a root's index that were not as another root has them."},
+                            "Files of a root's index that were as no other root has them."},
     [METRIC_RIGHT] = {METRIC_COUNTER, "holdfast_differences_mended_total",
                       "Of these, those that were put right."},
 };

@@ -14,6 +14,7 @@
 #define ROW_BYTES 256                   /* what a row counts as, in all roots */
 #define TRIES_MAX 50
 #define TRY_BYTES (64 * KIB) /* what a look at one row counts as, so that it rests */
+#define TOLD_MAX 100         /* rows of a pass that are told of though nobody can decide them */
 
 typedef struct {
     size_t at; /* of the key in Range.keys */
@@ -45,6 +46,7 @@ struct Comparer {
     IndexReader *readers[ROOTS];
     Range ranges[ROOTS];
     Mender *mender; /* fetches bodies */
+    unsigned told;  /* undecided rows, in this pass */
     Buf value;
     Buf encoded;
     CompareStep step;
@@ -176,6 +178,16 @@ static bool is_incomplete(Store *store, ShardId number)
     bool incomplete = shard == NULL || shard->incomplete;
     lock_give(&store->lock);
     return incomplete;
+}
+
+/* Were its rows made of packs, and nothing put in since? Then they may be those of long ago. */
+static bool is_remade(Store *store, ShardId number)
+{
+    lock_take(&store->lock);
+    const StoreShard *shard = store->shards[number];
+    bool remade = shard != NULL && shard->remade;
+    lock_give(&store->lock);
+    return remade;
 }
 
 /* As root i has it, with how far the shard is applied there, in one snapshot; its value to c->value
@@ -327,10 +339,12 @@ static ErrCode see_all(Comparer *c, ShardId shard, Str key, Seen *seen, bool *al
     return OK;
 }
 
-/* Have two others the same? Then they decide. */
-static bool others_agree(const Comparer *c, const Seen *seen)
+/* Have two others the same, that can be trusted? Then they decide. */
+static bool others_agree(const Comparer *c, ShardId shard, const Seen *seen)
 {
-    return c->count == ROOTS && seen[1].asked && seen[2].asked && same_seen(&seen[1], &seen[2]);
+    if (c->count < ROOTS || !seen[1].asked || !seen[2].asked) return false;
+    bool trusted = !is_remade(c->stores[1], shard) && !is_remade(c->stores[2], shard);
+    return trusted && same_seen(&seen[1], &seen[2]);
 }
 
 /* All have applied the same, and the own row is nobody else's. *over: that is all that can be done
@@ -338,9 +352,9 @@ static bool others_agree(const Comparer *c, const Seen *seen)
 static ErrCode decide(Comparer *c, ShardId shard, Str key, const Seen *seen, bool last, bool *over,
                       Err *err)
 {
-    const char *what = "undecided";
+    const char *what = NULL;
     c->step.done = false;
-    if (others_agree(c, seen)) {
+    if (others_agree(c, shard, seen)) {
         what = !seen[0].there ? "lacks" : seen[1].there ? "wrong" : "surplus";
         TRY(put_right(c, shard, key, seen, err));
         *over = c->step.done || last;
@@ -351,7 +365,7 @@ static ErrCode decide(Comparer *c, ShardId shard, Str key, const Seen *seen, boo
     if (!*over) return OK;
     atomic_fetch_add(&c->differences, 1);
     if (c->step.done) atomic_fetch_add(&c->mended, 1);
-    tell(c, key, what);
+    if (what != NULL || c->told++ < TOLD_MAX) tell(c, key, what == NULL ? "undecided" : what);
     return OK;
 }
 
@@ -446,6 +460,7 @@ static ErrCode pass(Comparer *c, Err *err)
 {
     AUTO_BUF(from, ROW_KEY_MAX + 1);
     bool ended = false;
+    c->told = 0;
     for (unsigned i = 0; i < c->count; i++)
         TRY(index_reader_open(c->stores[i]->index, &c->readers[i], err));
     TRY(buf_append_str(&from, STR("n"), err));

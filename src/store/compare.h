@@ -3,10 +3,11 @@
  *
  * Roots apply the same entries at different times. So a row that differs is looked at again until
  * all roots have applied its shard up to the same lsn, each seen in one snapshot with the row. Then
- * two that agree are right, and the third is mended: a row that it lacks or has wrong is put in
- * with its body, one that only it has is deleted as a file is. Where no two agree, as where only
- * two roots have a class, nothing says who is right: that is told, and nothing changed. Nor does
- * its rank decide: a lead that lost a row must not have it deleted from those that have it.
+ * two that agree, unless their rows were made of packs, are right, and the third is mended: a row
+ * that it lacks or has wrong is put in with its body, one that only it has is deleted as a file is.
+ * Where no two agree, as where only two roots have a class, nothing says who is right: that is
+ * told, a hundred times a pass at most, and nothing changed. Nor does its rank decide: a lead that
+ * lost a row must not have it deleted from those that have it.
  *
  * One thread owns a Comparer of its own root; rows are changed on the applier's thread, only while
  * it has applied exactly the lsn that was compared. */

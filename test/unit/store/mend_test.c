@@ -539,6 +539,23 @@ static void who_has_no_class_lacks_nothing(void **state)
     assert_int_equal(compare(f, 2).mended, 1);
 }
 
+/* Indexes that were made of packs may both lack what the third has: they don't say what is right.
+ */
+static void who_was_remade_decides_nothing(void **state)
+{
+    Fixture *f = *state;
+    lose_row(f, 0, 5);
+    lose_row(f, 2, 5);
+    for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
+        StoreShard *shard = f->kit.roots[2].store->shards[i];
+        if (shard != NULL) shard->remade = true;
+    }
+    CompareStatus status = compare(f, OWN);
+    assert_int_equal(status.undecided, 1);
+    assert_int_equal(status.mended, 0);
+    assert_int_equal(get(f, OWN, 5), OK);
+}
+
 /* Another root has applied more: that is no difference. */
 static void who_is_behind_is_not_wrong(void **state)
 {
@@ -607,6 +624,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_two_agree, setup, teardown),
         cmocka_unit_test_setup_teardown(of_two_none_is_believed, setup, teardown),
         cmocka_unit_test_setup_teardown(who_has_no_class_lacks_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_was_remade_decides_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_behind_is_not_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_applied_meanwhile_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_row_that_cant_be_put_in, setup, teardown),
