@@ -6,7 +6,7 @@
 
 #include "store/compact.h"
 
-#define NODES_JSON_MAX (16 * KIB)
+#define NODES_JSON_MAX (64 * KIB)
 
 static void uuid_json(JsonWriter *json, const RestRoot *root)
 {

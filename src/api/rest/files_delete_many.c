@@ -68,7 +68,9 @@ static void answer(RestCall *call)
         const Item *item = &many->items[i];
         result_json(&json, item);
         rest_audit_deleted(call, item->text, code_of(item));
-        if (item->submitted && item->mutation.code == OK) done = &item->mutation;
+        if (!item->submitted || item->mutation.code != OK) continue;
+        const Mutation *m = &item->mutation; /* what is true of all: the one with the fewest */
+        if (done == NULL || m->durability.synced < done->durability.synced) done = m;
     }
     json_write_array_end(&json);
     json_write_object_end(&json);

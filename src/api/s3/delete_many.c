@@ -104,8 +104,9 @@ static void answer(S3Call *call)
     for (size_t i = 0; i < many->count; i++) {
         const Item *item = &many->items[i];
         if (!item->submitted || item->mutation.code != OK) continue;
-        call->changed = true;
-        call->durability = item->mutation.durability;
+        const Durability *one = &item->mutation.durability;
+        if (!call->changed || one->synced < call->durability.synced) call->durability = *one;
+        call->changed = true; /* the fewest copies: what is true of all */
     }
     xml_end(&xml, "DeleteResult");
     s3_answer_xml(call, &xml, &many->answer);
